@@ -1,0 +1,1 @@
+//! AMQP 1.0 codec and server engine, without I/O.

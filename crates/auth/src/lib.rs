@@ -1,0 +1,1 @@
+//! Credentials and permissions, verified as functions of (credential, now).

@@ -1,0 +1,1 @@
+//! Pure rules: identities, messages, methods, twins, presence.

@@ -1,0 +1,1 @@
+//! Traits to the outside and the conformance suite of their adapters.

@@ -1,0 +1,1 @@
+//! Presence of devices in the memory of one process.

@@ -1,0 +1,1 @@
+//! gRPC carriers of the peer ports.

@@ -1,0 +1,1 @@
+//! Lifecycle, listeners, TLS, telemetry, batching.

@@ -1,0 +1,1 @@
+//! Manual clock, builders and in-memory ports for tests.

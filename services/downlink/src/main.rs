@@ -1,0 +1,2 @@
+//! The all-in-one hub.
+fn main() {}

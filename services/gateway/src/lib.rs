@@ -1,0 +1,1 @@
+//! Ends every outside connection: device protocols, REST, AMQP.

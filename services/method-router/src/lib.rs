@@ -1,0 +1,1 @@
+//! Routes direct methods to the gateway that holds the device.

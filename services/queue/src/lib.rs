@@ -1,0 +1,1 @@
+//! Owns cloud-to-device messages, their states and their feedback.

@@ -1,0 +1,1 @@
+//! Owns the device registry and the twins.

@@ -1,0 +1,1 @@
+//! Tests across services: contract and end to end.

@@ -1,0 +1,2 @@
+//! The project commands: `cargo xtask test`.
+fn main() {}
