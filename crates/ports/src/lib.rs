@@ -1,1 +1,41 @@
-//! Traits to the outside and the conformance suite of their adapters.
+//! Traits to the outside: stores, presence, time, ids, and the peer services.
+//!
+//! A method is one atomic step of a use case. Hot methods take slices of work and answer by
+//! position; a batch is not a transaction unless the method says so. Adapters implement the
+//! traits, services hold them as `Arc<dyn …>`. With the feature `testsuite` the crate also holds
+//! the conformance suite that every adapter runs.
+//!
+//! ```
+//! use downlink_ports::Clock;
+//! fn is_late(clock: &dyn Clock, due: downlink_domain::Timestamp) -> bool {
+//!     clock.now() >= due
+//! }
+//! ```
+
+mod clock;
+mod device_registry;
+mod error;
+mod message_store;
+mod outbox;
+mod peer;
+mod policy_store;
+mod presence;
+mod session_store;
+mod twin_store;
+
+pub use clock::{Clock, IdSource};
+pub use device_registry::{DeviceRegistry, RegistryCounts, RegistryError};
+pub use error::{PeerError, StoreError};
+pub use message_store::{
+    EnqueueError, EnqueueRules, Enqueued, FeedbackReceive, FeedbackStore, LockedMessage,
+    MessageStore, PurgeOutcome, Receive, SettleError, Swept,
+};
+pub use outbox::{EventOutbox, OutboxBounds};
+pub use peer::{
+    ConnectionChange, DeviceConnection, Disconnect, GatewayApi, Gateways, MethodApi,
+    MethodDelivery, Notify, OpenedDevice, QueueApi, ReceiveCall, TwinApi, TwinView,
+};
+pub use policy_store::PolicyStore;
+pub use presence::{Connected, PresenceDirectory, PresenceWatch};
+pub use session_store::SessionStore;
+pub use twin_store::TwinStore;

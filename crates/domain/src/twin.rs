@@ -1,0 +1,152 @@
+//! Twins: tags, desired and reported properties of an identity (twins.md).
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::code::ErrorCode;
+use crate::device::IfMatch;
+use crate::time::Timestamp;
+
+/// A JSON object.
+pub type Object = Map<String, Value>;
+
+/// One versioned half of a twin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    /// The properties, without `$` members.
+    pub values: Object,
+    /// Mirrors `values`: `$lastUpdated` and, in desired, `$lastUpdatedVersion` (twins.md §3.1).
+    pub metadata: Object,
+    /// Rises by one with every write, never restarts.
+    pub version: u64,
+}
+
+/// The three parts of a twin and their versions (twins.md §3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Twin {
+    /// Properties for the back-end alone.
+    pub tags: Object,
+    /// What the back-end wants.
+    pub desired: Section,
+    /// What the device says.
+    pub reported: Section,
+    /// Rises with every write of the service, the number inside the etag.
+    pub etag: u64,
+    /// Rises with every write of anybody.
+    pub version: u64,
+}
+
+/// A write to a twin.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TwinChange {
+    /// Merges into tags and desired (twins.md §4.2).
+    Patch {
+        /// Members to merge into tags.
+        tags: Option<Object>,
+        /// Members to merge into desired.
+        desired: Option<Object>,
+        /// Condition on the twin's etag.
+        if_match: IfMatch,
+    },
+    /// Takes the place of tags and desired (twins.md §4.3).
+    Replace {
+        /// The new tags.
+        tags: Object,
+        /// The new desired section.
+        desired: Object,
+        /// Condition on the twin's etag.
+        if_match: IfMatch,
+    },
+    /// Merges into reported; the device's own write (twins.md §5).
+    Report {
+        /// Members to merge.
+        patch: Object,
+        /// The reported version that the device has seen, if it names one.
+        expected_version: Option<u64>,
+    },
+}
+
+/// What the device is told after a write of desired.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredNotification {
+    /// The patch as the service sent it, or the whole section after a replacement, with
+    /// `$version`.
+    pub body: Object,
+    /// Version of desired after the write.
+    pub version: u64,
+}
+
+/// A written twin and what follows from the write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TwinWritten {
+    /// The twin after the write.
+    pub twin: Twin,
+    /// What the device is told; `None` when desired was not touched.
+    pub notification: Option<DesiredNotification>,
+    /// Body of the change event (errors-limits.md §6.2).
+    pub event: Object,
+}
+
+/// Limits of a hub's twins (twins.md §4.5); sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TwinRules {
+    /// Of tags.
+    pub max_tags_bytes: usize,
+    /// Of desired.
+    pub max_desired_bytes: usize,
+    /// Of reported.
+    pub max_reported_bytes: usize,
+    /// What a replacement tells the device.
+    pub replaced_keys: ReplacedKeys,
+}
+
+/// What the notification of a full replacement says of keys that are gone (mqtt.md §11.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReplacedKeys {
+    /// Nothing: the whole new section, as documented.
+    #[default]
+    Omitted,
+    /// `null` for each, so that merging clients see them go.
+    Nulls,
+}
+
+/// Why a write was refused; nothing of it was applied.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TwinError {
+    /// A key, value, depth or size outside the rules.
+    #[error("{0}")]
+    Invalid(String),
+    /// The etag or version is not the current one.
+    #[error("etag mismatch")]
+    PreconditionFailed,
+}
+
+impl TwinError {
+    /// The code of the catalogue.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid(_) => ErrorCode::ArgumentInvalid,
+            Self::PreconditionFailed => ErrorCode::PreconditionFailed,
+        }
+    }
+}
+
+impl Twin {
+    /// The twin of an identity created at `now` (twins.md §3).
+    pub fn new(now: Timestamp) -> Self {
+        let mut metadata = Object::new();
+        metadata.insert("$lastUpdated".into(), Value::String(now.to_string()));
+        let section = Section {
+            values: Object::new(),
+            metadata,
+            version: 1,
+        };
+        Self {
+            tags: Object::new(),
+            desired: section.clone(),
+            reported: section,
+            etag: 1,
+            version: 2,
+        }
+    }
+}
