@@ -1,0 +1,116 @@
+//! The suites that drive the real binary with unmodified device and service SDKs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cache;
+use crate::hosts::Names;
+use crate::shell::{self, Failure, Outcome};
+use crate::tools;
+
+/// Where the built server is handed to the suites.
+const SERVER_VARIABLE: &str = "DOWNLINK_BIN";
+
+/// Builds the server that the SDK suites start.
+///
+/// The development profile is what `cargo test` has just built most of: a release build would
+/// double the time of a cold run and the suites prove behaviour, not speed.
+pub(crate) fn build_server() -> Outcome {
+    shell::run(&mut shell::cargo([
+        "build",
+        "--locked",
+        "--package",
+        "downlink",
+    ]))
+}
+
+/// Checks the machine for what both suites need and makes their host names resolve.
+///
+/// # Errors
+/// A tool is missing, the ports are closed to this user, or a name cannot be made to resolve.
+pub(crate) fn prepare() -> Outcome<Names> {
+    tools::check_sdk_tools()?;
+    if !tools::may_listen_on_low_ports() {
+        return Err(Failure(
+            "the SDKs fix port 443, which this user may not open; \
+             as root: sysctl net.ipv4.ip_unprivileged_port_start=443"
+                .to_owned(),
+        ));
+    }
+    Names::provide()
+}
+
+/// Installs the pinned Node SDKs and runs their suite.
+pub(crate) fn node_suite() -> Outcome {
+    let dir = suite_dir("node");
+    let lock = dir.join("package-lock.json");
+    let stamp = dir.join("node_modules").join(".made-from-lock");
+    if !cache::is_current(&stamp, &lock) {
+        let mut install = Command::new("npm");
+        install
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(&dir);
+        shell::run(&mut install)?;
+        cache::mark(&stamp, &lock)?;
+    }
+    let mut suite = Command::new("node");
+    shell::run(
+        suite
+            .arg("run.mjs")
+            .current_dir(&dir)
+            .env(SERVER_VARIABLE, server()),
+    )
+}
+
+/// Installs the pinned Python SDKs and runs their suite.
+pub(crate) fn python_suite() -> Outcome {
+    let dir = suite_dir("python");
+    let python = provide_python(&dir.join("requirements.txt"))?;
+    let mut suite = Command::new(python);
+    suite
+        .args(["-m", "pytest", "-p", "no:cacheprovider"])
+        .current_dir(&dir)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env(SERVER_VARIABLE, server());
+    shell::run(&mut suite)
+}
+
+/// Makes the virtual environment of the Python suite unless it is current, and returns its Python.
+fn provide_python(requirements: &Path) -> Outcome<PathBuf> {
+    let environment = cache::folder("python")?;
+    let python = environment.join("bin").join("python");
+    let stamp = environment.join("made-from-requirements.txt");
+    let is_alive = shell::find_output(Command::new(&python).arg("--version")).is_some();
+    if is_alive && cache::is_current(&stamp, requirements) {
+        return Ok(python);
+    }
+    let mut make = Command::new("python3");
+    shell::run(make.args(["-m", "venv", "--clear"]).arg(&environment))?;
+    if install_requirements(&python, requirements).is_err() {
+        // No wheel of the AMQP library fits this Python: it is built here, with more packages.
+        tools::install(tools::FOR_PYTHON_BUILDS)?;
+        install_requirements(&python, requirements)?;
+    }
+    cache::mark(&stamp, requirements)?;
+    Ok(python)
+}
+
+fn install_requirements(python: &Path, requirements: &Path) -> Outcome {
+    let mut install = Command::new(python);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]);
+    shell::run(install.arg("--requirement").arg(requirements))
+}
+
+fn suite_dir(language: &str) -> PathBuf {
+    cache::workspace().join("tests").join("sdk").join(language)
+}
+
+fn server() -> PathBuf {
+    cache::build_dir().join("debug").join("downlink")
+}

@@ -1,0 +1,177 @@
+//! What must be on the machine, and how it gets there.
+
+use std::process::Command;
+
+use crate::shell::{self, Failure, Outcome, find_output};
+
+/// The oldest Node.js whose built-in test runner has what the suite uses.
+const OLDEST_NODE: u32 = 18;
+
+/// Something the tests need that does not come with Rust.
+struct Need {
+    /// The question whose answer is a successful exit.
+    probe: &'static [&'static str],
+    /// The Debian packages that bring it.
+    packages: &'static [&'static str],
+}
+
+const FOR_BUILDING: &[Need] = &[Need {
+    probe: &["cc", "--version"],
+    packages: &["gcc", "libc6-dev", "make"],
+}];
+
+const FOR_SDK_SUITES: &[Need] = &[
+    Need {
+        probe: &["node", "--version"],
+        packages: &["nodejs"],
+    },
+    Need {
+        probe: &["npm", "--version"],
+        packages: &["npm"],
+    },
+    Need {
+        probe: &["python3", "--version"],
+        packages: &["python3"],
+    },
+    // `venv` answers `--help` without `ensurepip`, the part that Debian packages separately.
+    Need {
+        probe: &["python3", "-c", "import venv, ensurepip"],
+        packages: &["python3-venv"],
+    },
+];
+
+/// What a person must have to build the Python AMQP library where no ready-made wheel fits.
+pub(crate) const FOR_PYTHON_BUILDS: &[&str] = &["cmake", "g++", "libssl-dev", "python3-dev"];
+
+/// Checks the Rust toolchain and the C compiler, installing the latter if it may.
+///
+/// # Errors
+/// A component of the toolchain is missing, or a package is and this user cannot install it.
+pub(crate) fn check_toolchain() -> Outcome {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        let Some(version) = find_output(&mut shell::cargo([subcommand, "--version"])) else {
+            let cure = format!("rustup component add {component}");
+            return Err(Failure(format!("`cargo {subcommand}` is missing; {cure}")));
+        };
+        shell::say(version);
+    }
+    provide(FOR_BUILDING)
+}
+
+/// Checks Node.js and Python, installing what is missing if it may.
+///
+/// # Errors
+/// A package is missing and this user cannot install it, or Node.js is too old.
+pub(crate) fn check_sdk_tools() -> Outcome {
+    provide(FOR_SDK_SUITES)?;
+    let node = find_output(Command::new("node").arg("--version")).unwrap_or_default();
+    let python = find_output(Command::new("python3").arg("--version")).unwrap_or_default();
+    shell::say(format_args!("node {node}, {python}"));
+    match major_version(&node) {
+        Some(major) if major >= OLDEST_NODE => Ok(()),
+        _ => Err(Failure(format!(
+            "Node.js {OLDEST_NODE} or newer is needed, found `{node}`"
+        ))),
+    }
+}
+
+/// Installs Debian packages as root.
+///
+/// # Errors
+/// This user is not root (the message names the packages), or `apt-get` failed.
+pub(crate) fn install(packages: &[&str]) -> Outcome {
+    let list = packages.join(" ");
+    if !is_root() {
+        return Err(Failure(format!(
+            "missing on this machine: {list}; as root: apt-get install {list}"
+        )));
+    }
+    shell::run(&mut apt(&["update"]))?;
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    arguments.extend(packages);
+    shell::run(&mut apt(&arguments))
+}
+
+/// Says whether this program runs with the rights of root.
+pub(crate) fn is_root() -> bool {
+    find_output(Command::new("id").arg("-u")).as_deref() == Some("0")
+}
+
+fn provide(needs: &[Need]) -> Outcome {
+    let missing = find_missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing)?;
+    let still_missing = find_missing(needs);
+    if still_missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure(format!(
+            "still missing after installation: {}",
+            still_missing.join(" ")
+        )))
+    }
+}
+
+fn find_missing(needs: &[Need]) -> Vec<&'static str> {
+    needs
+        .iter()
+        .filter(|need| {
+            let mut command = Command::new(need.probe[0]);
+            find_output(command.args(&need.probe[1..])).is_none()
+        })
+        .flat_map(|need| need.packages.iter().copied())
+        .collect()
+}
+
+fn apt(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+fn major_version(version: &str) -> Option<u32> {
+    version
+        .trim_start_matches('v')
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Says whether this user may listen on the HTTPS port, which the SDKs fix at 443.
+pub(crate) fn may_listen_on_low_ports() -> bool {
+    const FIRST_FREE_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let first = std::fs::read_to_string(FIRST_FREE_PORT).unwrap_or_default();
+    is_root() || first.trim().parse::<u32>().is_ok_and(|port| port <= 443)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_versions_are_compared_by_their_first_number() {
+        assert_eq!(major_version("v20.20.2"), Some(20));
+        assert_eq!(major_version("18.19.0"), Some(18));
+        assert_eq!(major_version(""), None);
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_reported_by_its_packages() {
+        let needs = &[
+            Need {
+                probe: &["downlink-no-such-program"],
+                packages: &["one", "two"],
+            },
+            Need {
+                probe: &["id", "-u"],
+                packages: &["three"],
+            },
+        ];
+        assert_eq!(find_missing(needs), ["one", "two"]);
+    }
+}
