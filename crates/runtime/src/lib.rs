@@ -18,5 +18,7 @@
 //! ```
 
 pub mod lifecycle;
+pub mod listener;
 
 pub use lifecycle::{Lifecycle, OnError, RunError, Shutdown, TaskFailure};
+pub use listener::{BindError, Listener, ListenerOptions};
