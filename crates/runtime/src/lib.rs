@@ -17,8 +17,11 @@
 //! # });
 //! ```
 
+pub mod dev_certificate;
 pub mod lifecycle;
 pub mod listener;
+pub mod tls;
 
 pub use lifecycle::{Lifecycle, OnError, RunError, Shutdown, TaskFailure};
 pub use listener::{BindError, Listener, ListenerOptions};
+pub use tls::{HandshakeError, HandshakeLimit, TlsAcceptor, TlsIdentity, TlsStream};
