@@ -1,0 +1,166 @@
+// Who may connect, who wins, and what survives a new token (auth.md, mqtt.md §3, §4).
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { after, before, test } from 'node:test';
+
+import {
+  DeviceClient, Mqtt, common, connect, connectionStringOf, device, inboxOf, message, register, registry,
+  service, settled,
+} from './support/clients.mjs';
+import { Hub } from './support/hub.mjs';
+import { connectRaw, deviceToken, subscribeToMessages } from './support/raw-mqtt.mjs';
+import { eventually, within } from './support/waiting.mjs';
+
+const hub = new Hub('node-auth.downlink.test');
+let backEnd;
+
+before(async () => {
+  await hub.start();
+  backEnd = await service(hub);
+});
+after(() => hub.stop());
+
+const wrongKey = Buffer.alloc(32, 1).toString('base64');
+
+async function assertRefused(connectionString) {
+  const client = await device(hub, connectionString);
+  await assert.rejects(within(client.open(), 'a refusal'), (error) => {
+    assert.ok(error instanceof common.errors.UnauthorizedError, `${error.name}: ${error.message}`);
+    return true;
+  });
+}
+
+test('a device with a wrong key is refused with the SDK\'s unauthorized error', async () => {
+  const { deviceId } = await register(hub);
+  await assertRefused(`HostName=${hub.hostName};DeviceId=${deviceId};SharedAccessKey=${wrongKey}`);
+});
+
+test('an unknown device is refused with the SDK\'s unauthorized error', async () => {
+  await assertRefused(`HostName=${hub.hostName};DeviceId=nobody;SharedAccessKey=${wrongKey}`);
+});
+
+test('a disabled device is refused and may connect again once enabled', async () => {
+  const identity = await register(hub);
+  await registry(hub).update({ ...identity, status: 'disabled' });
+  await assertRefused(identity.connectionString);
+  await registry(hub).update({ ...identity, status: 'enabled' });
+  await connect(hub, identity.connectionString);
+});
+
+test('disabling a device closes its connection', async () => {
+  const identity = await register(hub);
+  const raw = await connectRaw(hub, identity);
+  await registry(hub).update({ ...identity, status: 'disabled' });
+  await within(raw.closed, 'the hub to close the connection');
+});
+
+test('deleting a device closes its connection', async () => {
+  const identity = await register(hub);
+  const raw = await connectRaw(hub, identity);
+  await registry(hub).delete(identity.deviceId);
+  await within(raw.closed, 'the hub to close the connection');
+});
+
+test('the key of one device does not open another', async () => {
+  const [one, other] = [await register(hub), await register(hub)];
+  await assertRefused(connectionStringOf(hub, { ...one, deviceId: other.deviceId }));
+});
+
+test('the secondary key opens the device too', async () => {
+  const identity = await register(hub);
+  const { primaryKey, secondaryKey } = identity.authentication.symmetricKey;
+  await connect(hub, identity.connectionString.replace(primaryKey, secondaryKey));
+});
+
+test('a policy with device connect opens any device', async () => {
+  const { deviceId } = await register(hub);
+  const policy = hub.policy('device').replace(/^HostName=[^;]*;/, '');
+  await connect(hub, `HostName=${hub.hostName};DeviceId=${deviceId};${policy}`);
+});
+
+test('a policy without device connect opens no device', async () => {
+  const { deviceId } = await register(hub);
+  const policy = hub.policy('service').replace(/^HostName=[^;]*;/, '');
+  await assertRefused(`HostName=${hub.hostName};DeviceId=${deviceId};${policy}`);
+});
+
+test('an expired token is refused', async () => {
+  const identity = await register(hub);
+  const client = DeviceClient.fromSharedAccessSignature(deviceToken(hub, identity, -3600), Mqtt);
+  await client.setOptions({ ca: hub.caFile });
+  await assert.rejects(within(client.open(), 'a refusal'), common.errors.UnauthorizedError);
+});
+
+test('an id with the characters that MQTT leaves free connects and gets a message', async () => {
+  const identity = await register(hub, "odd-:._*!(),=@;$'id");
+  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  await backEnd.send(identity.deviceId, message('hello'));
+  assert.equal((await inbox.next('the message')).data.toString(), 'hello');
+});
+
+test('a second connection with the same id takes over and gets what follows', async () => {
+  const identity = await register(hub);
+  const first = await connectRaw(hub, identity);
+  await subscribeToMessages(first.client, identity.deviceId);
+  const second = await connectRaw(hub, identity);
+  await within(first.closed, 'the first connection to be closed');
+  assert.equal(second.connack.sessionPresent, true);
+
+  await backEnd.send(identity.deviceId, message('to the newer one'));
+  assert.equal((await second.packets.next('the message')).payload.toString(), 'to the newer one');
+  assert.equal(first.packets.size, 0);
+  const { responseBody } = await registry(hub).get(identity.deviceId);
+  assert.equal(responseBody.connectionState, 'Connected');
+});
+
+test('a new token keeps the subscriptions although the SDK does not subscribe again', async () => {
+  const identity = await register(hub);
+  const client = DeviceClient.fromSharedAccessSignature(deviceToken(hub, identity, 60), Mqtt);
+  await client.setOptions({ ca: hub.caFile });
+  hub.beforeStop(() => client.close());
+  await client.open();
+  const inbox = inboxOf(client);
+  client.onDeviceMethod('ping', (_request, response) => response.send(200, 'pong', () => {}));
+  await settled(client);
+
+  const renewed = once(client, '_sharedAccessSignatureUpdated');
+  client.updateSharedAccessSignature(deviceToken(hub, identity, 120));
+  await within(renewed, 'the new token to be in use');
+
+  await backEnd.send(identity.deviceId, message('after the renewal'));
+  assert.equal((await inbox.next('the message')).data.toString(), 'after the renewal');
+  const { result } = await backEnd.invokeDeviceMethod(identity.deviceId, { methodName: 'ping' });
+  assert.deepEqual(result, { status: 200, payload: 'pong' });
+});
+
+test('a device that renews its short-lived token by itself misses no message', async () => {
+  const identity = await register(hub);
+  const client = await device(hub, identity.connectionString);
+  // A new token, and with it a new connection, every second.
+  await client.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: 10, tokenRenewalMarginInSeconds: 9 } });
+  await client.open();
+  const inbox = inboxOf(client);
+  await settled(client);
+  const end = Date.now() + 3500;
+  const sent = [];
+  while (Date.now() < end) {
+    sent.push(`command ${sent.length}`);
+    await backEnd.send(identity.deviceId, message(sent.at(-1)));
+    await inbox.find((each) => each.data.toString() === sent.at(-1), sent.at(-1));
+  }
+  assert.ok(sent.length > 3, `${sent.length} messages crossed the renewals`);
+});
+
+test('the connection state follows the device', async () => {
+  const identity = await register(hub);
+  const stateIs = (state) =>
+    eventually(async () => {
+      const { responseBody } = await registry(hub).get(identity.deviceId);
+      return responseBody.connectionState === state;
+    }, `the state ${state}`);
+  const client = await connect(hub, identity.connectionString);
+  await stateIs('Connected');
+  await client.close();
+  await stateIs('Disconnected');
+});

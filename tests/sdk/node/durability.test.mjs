@@ -1,0 +1,116 @@
+// What the hub has accepted survives its sudden death (c2d.md §4, design.md §3).
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import {
+  connect, feedbackOf, inboxOf, message, register, registry, service, twins,
+} from './support/clients.mjs';
+import { Hub } from './support/hub.mjs';
+import { connectRaw, subscribeToMessages } from './support/raw-mqtt.mjs';
+import { DEEP_QUEUE } from './support/settings.mjs';
+import { within } from './support/waiting.mjs';
+
+const hub = new Hub('node-durability.downlink.test', DEEP_QUEUE);
+
+before(() => hub.start());
+after(() => hub.stop());
+
+/** Ends the hub without a warning and starts it on the same data. */
+async function crash() {
+  await hub.kill();
+  await hub.start();
+}
+
+/** A service client of the process that is about to be killed. */
+async function doomedService() {
+  const client = await service(hub);
+  client.on('disconnect', () => {});
+  return client;
+}
+
+test('messages accepted before a SIGKILL arrive in order after the restart', async () => {
+  const identity = await register(hub);
+  const backEnd = await doomedService();
+  for (let n = 0; n < 50; n += 1) await backEnd.send(identity.deviceId, message(`${n}`));
+  await crash();
+
+  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const got = await inbox.take(50, 'the accepted messages');
+  assert.deepEqual(got.map((each) => each.data.toString()), [...Array(50).keys()].map(String));
+});
+
+test('a SIGKILL in the middle of a burst loses nothing that was acknowledged to the sender', async () => {
+  const identity = await register(hub);
+  const backEnd = await doomedService();
+  await backEnd.send(identity.deviceId, message('first'));
+  const accepted = new Set(['first']);
+  const firstThousand = new Promise((resolve) => {
+    for (let n = 0; n < 5000; n += 1) {
+      backEnd.send(identity.deviceId, message(`burst ${n}`)).then(
+        () => {
+          accepted.add(`burst ${n}`);
+          if (accepted.size > 1000) resolve();
+        },
+        () => {},
+      );
+    }
+  });
+  await within(firstThousand, 'a thousand acceptances', 30_000);
+  await crash();
+
+  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const missing = new Set(accepted);
+  while (missing.size > 0) {
+    missing.delete((await inbox.next(`${missing.size} more accepted messages`)).data.toString());
+  }
+});
+
+test('a message in a device\'s hands at a SIGKILL is delivered again after the restart', async () => {
+  const identity = await register(hub);
+  const backEnd = await doomedService();
+  const raw = await connectRaw(hub, identity, { acknowledges: () => false });
+  await subscribeToMessages(raw.client, identity.deviceId);
+  await backEnd.send(identity.deviceId, message('held'));
+  await raw.packets.next('the first delivery');
+  await crash();
+
+  // The session, and with it the subscription, survived too. The lock lapses after a minute at most.
+  const again = await connectRaw(hub, identity);
+  assert.equal(again.connack.sessionPresent, true);
+  const packet = await again.packets.next('the second delivery', 75_000);
+  assert.equal(packet.payload.toString(), 'held');
+});
+
+test('identities, twins and feedback survive a SIGKILL', async () => {
+  const identity = await register(hub);
+  const backEnd = await doomedService();
+  const client = await connect(hub, identity.connectionString);
+  const inbox = inboxOf(client);
+  const sent = message('report me', { ack: 'full' });
+  await backEnd.send(identity.deviceId, sent);
+  await inbox.next('the message');
+  const { responseBody: twin } = await twins(hub).updateTwin(
+    identity.deviceId, { tags: { site: 'zrh' }, properties: { desired: { n: 1 } } }, '*',
+  );
+  await client.close();
+  await crash();
+
+  const { responseBody: read } = await registry(hub).get(identity.deviceId);
+  assert.deepEqual(read.authentication.symmetricKey, { ...identity.authentication.symmetricKey });
+  assert.equal(read.generationId, identity.generationId);
+  const { responseBody: twinAfter } = await twins(hub).getTwin(identity.deviceId);
+  assert.equal(twinAfter.etag, twin.etag);
+  assert.equal(twinAfter.properties.desired.n, 1);
+  assert.equal(twinAfter.tags.site, 'zrh');
+  const feedback = await feedbackOf(await service(hub));
+  assert.equal((await feedback.about(sent.messageId, 30_000)).statusCode, 'Success');
+});
+
+test('a second start keeps the connection strings of the first', async () => {
+  const before = hub.facts;
+  await hub.stop();
+  await hub.start();
+  assert.deepEqual(hub.facts.policies, before.policies);
+  assert.deepEqual(hub.facts.device, before.device);
+});

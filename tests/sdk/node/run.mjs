@@ -1,0 +1,45 @@
+// Runs the Node suite: `DOWNLINK_BIN=… node run.mjs [test files]`.
+//
+// The service SDK has no option for a private CA; Node.js reads NODE_EXTRA_CA_CERTS, but only when
+// a process starts. So each hub is started once and stopped here, which makes its CA, and the test
+// files, which start it again on the same data, run as children that trust all of them.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+const here = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'downlink-node-'));
+process.env.DOWNLINK_SUITE_ROOT = root;
+const { Hub } = await import('./support/hub.mjs');
+
+const files = process.argv.slice(2);
+if (files.length === 0) {
+  files.push(...fs.readdirSync(here).filter((file) => file.endsWith('.test.mjs')).sort());
+}
+
+const hosts = fs.readFileSync(path.join(here, '..', 'hosts.txt'), 'utf8').match(/(hub|node-[a-z]+)\.downlink\.test/g);
+const authorities = await Promise.all(hosts.map(makeAuthority));
+const trusted = path.join(root, 'authorities.pem');
+fs.writeFileSync(trusted, authorities.join('\n'));
+
+const tests = spawn(process.execPath, ['--test', '--test-reporter=spec', ...files], {
+  cwd: here,
+  stdio: 'inherit',
+  env: { ...process.env, NODE_EXTRA_CA_CERTS: trusted },
+});
+const [code] = await once(tests, 'exit');
+if (code === 0) fs.rmSync(root, { recursive: true });
+else console.error(`the servers' logs are in ${root}`);
+process.exitCode = code ?? 1;
+
+async function makeAuthority(hostName) {
+  const hub = new Hub(hostName);
+  await hub.start();
+  const authority = fs.readFileSync(hub.caFile, 'utf8');
+  const exitCode = await hub.stop();
+  if (exitCode !== 0) throw new Error(`${hostName} ended with ${exitCode} when asked to stop`);
+  return authority;
+}
