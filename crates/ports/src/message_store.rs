@@ -7,6 +7,7 @@ use downlink_domain::ErrorCode;
 use downlink_domain::Timestamp;
 use downlink_domain::id::{DeviceId, DeviceKey, HubName, LockToken, SequenceNumber};
 use downlink_domain::message::feedback::FeedbackBatch;
+use downlink_domain::message::transition::LockLost;
 use downlink_domain::message::{Lock, Message, NewMessage, QueueRules, Settlement, Verdict};
 use thiserror::Error;
 
@@ -108,6 +109,12 @@ impl SettleError {
     }
 }
 
+impl From<LockLost> for SettleError {
+    fn from(_: LockLost) -> Self {
+        Self::LockLost
+    }
+}
+
 /// What a sweep made visible.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -138,6 +145,7 @@ pub struct PurgeOutcome {
 pub trait MessageStore: Send + Sync {
     /// Accepts messages; when it returns, the accepted ones are on disk. Messages of one call
     /// for one device keep their order. Answers by position; the batch is not all-or-nothing.
+    /// The caller sets `NewMessage::expiry`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: messages may have been accepted.
@@ -149,7 +157,8 @@ pub trait MessageStore: Send + Sync {
     ) -> Result<Vec<Result<Enqueued, EnqueueError>>, StoreError>;
 
     /// Locks each device's next receivable messages in sequence order. Answers by position.
-    /// `NewMessage::expiry` must be set by the caller on enqueue.
+    /// A message whose last lock lapsed with its deliveries used up is passed over; the sweep
+    /// ends it, until then it waits and counts.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: locks may have been taken and lapse by themselves.

@@ -45,7 +45,8 @@ pub trait QueueApi: Send + Sync {
     ) -> Result<Vec<Result<Enqueued, EnqueueError>>, PeerError>;
 
     /// Locks the next messages of each device. By position. At most one call per device at a
-    /// time, or order is lost.
+    /// time, or order is lost. `Message::delivery_count` of the answer is the number that devices
+    /// are shown: earlier counted deliveries, 0 at the first (c2d.md §3.1).
     async fn receive(&self, calls: Vec<ReceiveCall>) -> Result<Vec<Vec<LockedMessage>>, PeerError>;
 
     /// Settles held messages. By position.
