@@ -10,6 +10,11 @@ use crate::id::{DeviceId, DeviceKey, HubName, LockToken, SequenceNumber};
 use crate::time::Timestamp;
 
 pub mod feedback;
+pub mod invariant;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
+#[cfg(test)]
+mod model_tests;
 pub mod transition;
 
 /// Which outcomes the sender wants to hear of (c2d.md §6.1).

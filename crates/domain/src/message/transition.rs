@@ -16,7 +16,7 @@
 //! let rules = QueueRules {
 //!     counting: DeliveryCounting::Deliveries,
 //!     max_delivery_count: 10,
-//!     feedback_ttl: Duration::from_secs(3600),
+//!     feedback_ttl: Duration::from_hours(1),
 //! };
 //! let expiry = Timestamp::from_millis(1_000);
 //! let waiting = Standing { expiry, delivery_count: 0, ack: AckMode::Full, state: MessageState::Enqueued };

@@ -12,7 +12,7 @@ fn rules(counting: DeliveryCounting, max_delivery_count: u32) -> QueueRules {
     QueueRules {
         counting,
         max_delivery_count,
-        feedback_ttl: Duration::from_secs(3600),
+        feedback_ttl: Duration::from_hours(1),
     }
 }
 
