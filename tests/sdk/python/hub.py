@@ -1,0 +1,102 @@
+"""A Downlink process of one suite: its address, its data, its life and its death."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+PATIENCE = 15.0
+"""Seconds a test waits for something that should come soon."""
+
+HOSTS = Path(__file__).parent.parent / "hosts.txt"
+
+
+def eventually(probe, what, patience=PATIENCE):
+    """Asks `probe` again until it returns something truthy."""
+    end = time.monotonic() + patience
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"waited {patience} s for {what}"
+        time.sleep(0.02)
+
+
+def address_of(name):
+    """The loopback address that `name` has in tests/sdk/hosts.txt."""
+    for line in HOSTS.read_text().splitlines():
+        if line.endswith(f" {name}"):
+            return line.split(" ")[0]
+    raise LookupError(f"{name} is not in {HOSTS.name}")
+
+
+class Hub:
+    def __init__(self, host_name, root, settings=None):
+        self.host_name = host_name
+        self.address = address_of(host_name)
+        self.settings = settings or {}
+        self.data = root / host_name
+        self.log = root / f"{host_name}.log"
+        self.process = None
+        self.facts = None
+
+    def start(self):
+        """Starts the server and waits until it has said where it is."""
+        connect = self.data / "connect.json"
+        connect.unlink(missing_ok=True)
+        command = [os.environ["DOWNLINK_BIN"], "dev", "--data", str(self.data)]
+        command += ["--host", self.host_name, "--listen", self.address]
+        for key, value in self.settings.items():
+            command += ["--set", f"{key}={value}"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.log.parent
+            )
+        self.facts = eventually(lambda: self._read(connect), f"{self.host_name} to start")
+        for port in ("mqtts", "amqps", "https"):
+            number = self.facts["ports"][port]
+            eventually(lambda: self._accepts(number), f"port {number} of {self.host_name}")
+
+    def stop(self):
+        """Asks the server to end, and returns its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self):
+        """Ends the server without a warning."""
+        return self._end(signal.SIGKILL)
+
+    @property
+    def ca_file(self):
+        return (self.data / self.facts["caFile"]).resolve()
+
+    def policy(self, name):
+        """The connection string of a shared access policy."""
+        return self.facts["policies"][name]
+
+    def device_string(self, device):
+        """The connection string of an identity the registry has answered with."""
+        key = device.authentication.symmetric_key.primary_key
+        return f"HostName={self.host_name};DeviceId={device.device_id};SharedAccessKey={key}"
+
+    def _read(self, connect):
+        code = self.process.poll()
+        assert code is None, f"the server ended with {code}:\n{self.log.read_text()[-2000:]}"
+        try:
+            return json.loads(connect.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _accepts(self, port):
+        try:
+            socket.create_connection((self.address, port), timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    def _end(self, with_signal):
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        return self.process.wait(timeout=PATIENCE)
