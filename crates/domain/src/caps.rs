@@ -59,6 +59,13 @@ pub const MAX_TWIN_DEPTH: usize = 10;
 pub const MAX_TWIN_KEY_BYTES: usize = 1024;
 /// Longest string value, in bytes (twins.md §4.5).
 pub const MAX_TWIN_STRING_BYTES: usize = 4096;
+/// Largest property of a twin, key path plus value, in bytes (twins.md §4.5).
+pub const MAX_TWIN_PROPERTY_BYTES: usize = 4096;
+/// Longest text of a number in a twin. The contract counts any number as 8 bytes; this bounds
+/// what those 8 bytes may really take.
+pub const MAX_TWIN_NUMBER_CHARS: usize = 128;
+/// Deepest nesting of any JSON text that is read at all; twins allow far less.
+pub const MAX_JSON_DEPTH: usize = 64;
 /// Range of integers in a twin (twins.md §4.5).
 pub const TWIN_INTEGERS: std::ops::RangeInclusive<i64> =
     -4_503_599_627_370_496..=4_503_599_627_370_495;

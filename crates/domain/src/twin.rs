@@ -1,11 +1,23 @@
 //! Twins: tags, desired and reported properties of an identity (twins.md).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::code::ErrorCode;
 use crate::device::IfMatch;
 use crate::time::Timestamp;
+
+mod metadata;
+mod parse;
+mod patch;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use parse::{JsonError, parse_json};
+pub use patch::apply;
 
 /// A JSON object.
 pub type Object = Map<String, Value>;
@@ -83,8 +95,9 @@ pub struct TwinWritten {
     pub twin: Twin,
     /// What the device is told; `None` when desired was not touched.
     pub notification: Option<DesiredNotification>,
-    /// Body of the change event (errors-limits.md §6.2).
-    pub event: Object,
+    /// Body of the change event (errors-limits.md §6.2); `None` when nothing changed, which is
+    /// also when nothing needs to be stored.
+    pub event: Option<Object>,
 }
 
 /// Limits of a hub's twins (twins.md §4.5); sizes in bytes.
@@ -131,14 +144,37 @@ impl TwinError {
     }
 }
 
+impl TwinChange {
+    /// What the change event calls the write (errors-limits.md §6.1).
+    pub fn op_type(&self) -> &'static str {
+        match self {
+            Self::Patch { .. } | Self::Report { .. } => "updateTwin",
+            Self::Replace { .. } => "replaceTwin",
+        }
+    }
+}
+
+impl Section {
+    /// The values followed by `$version`, as a device sees the section (twins.md §2.1).
+    pub fn device_view(&self) -> Object {
+        let mut view = self.values.clone();
+        view.insert(VERSION.to_owned(), Value::from(self.version));
+        view
+    }
+
+    /// The values followed by `$metadata` and `$version`, as the service sees the section
+    /// (twins.md §2).
+    pub fn service_view(&self) -> Object {
+        patch::section_body(&self.values, &self.metadata, self.version)
+    }
+}
+
 impl Twin {
     /// The twin of an identity created at `now` (twins.md §3).
     pub fn new(now: Timestamp) -> Self {
-        let mut metadata = Object::new();
-        metadata.insert("$lastUpdated".into(), Value::String(now.to_string()));
         let section = Section {
             values: Object::new(),
-            metadata,
+            metadata: metadata::of_new_section(now),
             version: 1,
         };
         Self {
@@ -149,4 +185,39 @@ impl Twin {
             version: 2,
         }
     }
+
+    /// The etag on the wire: base64 of the counter's eight bytes, the highest first
+    /// (twins.md §3).
+    pub fn etag_text(&self) -> String {
+        STANDARD.encode(self.etag.to_be_bytes())
+    }
+
+    /// Tells whether the version is the sum of the etag's number and the reported version, which
+    /// holds for every twin that [`apply`] has written (twins.md §3).
+    pub fn keeps_the_sum_rule(&self) -> bool {
+        self.etag.checked_add(self.reported.version) == Some(self.version)
+    }
+
+    /// `desired` and `reported` as the device reads them: no tags, no metadata, no etag
+    /// (twins.md §2.1).
+    pub fn device_view(&self) -> Object {
+        let mut view = Object::new();
+        view.insert("desired".to_owned(), self.desired.device_view().into());
+        view.insert("reported".to_owned(), self.reported.device_view().into());
+        view
+    }
+
+    /// `desired` and `reported` with metadata and versions, the `properties` member of the
+    /// service's twin document (twins.md §2).
+    pub fn properties(&self) -> Object {
+        let mut properties = Object::new();
+        properties.insert("desired".to_owned(), self.desired.service_view().into());
+        properties.insert("reported".to_owned(), self.reported.service_view().into());
+        properties
+    }
 }
+
+/// Member of a section that carries its version.
+const VERSION: &str = "$version";
+/// Member of a section that carries its metadata.
+const METADATA: &str = "$metadata";
