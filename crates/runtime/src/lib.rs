@@ -17,11 +17,14 @@
 //! # });
 //! ```
 
+pub mod batcher;
 pub mod dev_certificate;
 pub mod lifecycle;
 pub mod listener;
+pub mod telemetry;
 pub mod tls;
 
+pub use batcher::{BatchItem, Batcher, BatcherOptions, Reply, SubmitError, TryEnqueueError};
 pub use lifecycle::{Lifecycle, OnError, RunError, Shutdown, TaskFailure};
 pub use listener::{BindError, Listener, ListenerOptions};
 pub use tls::{HandshakeError, HandshakeLimit, TlsAcceptor, TlsIdentity, TlsStream};
