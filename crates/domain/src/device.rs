@@ -2,8 +2,18 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use thiserror::Error;
+
+use crate::caps;
+use crate::code::ErrorCode;
 use crate::id::{DeviceKey, GenerationId, HubName, IdentityName};
+use crate::presence::DisconnectReason;
 use crate::time::Timestamp;
+
+#[cfg(test)]
+mod tests;
 
 /// Whether an identity may connect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -97,4 +107,170 @@ pub enum IfMatch {
     Any,
     /// One etag, without quotes.
     Etag(String),
+}
+
+/// A field of a [`DeviceSpec`] outside its rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DeviceSpecError {
+    /// The status reason is too long.
+    #[error("the status reason has more than 128 characters")]
+    StatusReason,
+    /// A key is too short or too long.
+    #[error("a symmetric key must have 16 to 64 bytes")]
+    Key,
+    /// A thumbprint is not the hexadecimal form of a SHA-1 or SHA-256 digest.
+    #[error("a thumbprint must have 40 or 64 hexadecimal digits")]
+    Thumbprint,
+}
+
+impl DeviceSpecError {
+    /// The code of the catalogue.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::StatusReason | Self::Key | Self::Thumbprint => ErrorCode::ArgumentInvalid,
+        }
+    }
+}
+
+impl DeviceStatus {
+    /// The word on the wire (registry.md §2.1).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// Reads the word of [`Self::as_str`] in any case.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Enabled, Self::Disabled]
+            .into_iter()
+            .find(|status| status.as_str().eq_ignore_ascii_case(word))
+    }
+}
+
+impl IfMatch {
+    /// Tells whether `etag` is one that the condition names; an absent condition names none.
+    pub fn names(&self, etag: &str) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Any => true,
+            Self::Etag(named) => named == etag,
+        }
+    }
+}
+
+impl DeviceSpec {
+    /// Checks lengths and alphabets (registry.md §2.1).
+    ///
+    /// # Errors
+    /// [`DeviceSpecError`], the first field outside its rules.
+    pub fn check(&self) -> Result<(), DeviceSpecError> {
+        let reason_chars = self
+            .status_reason
+            .as_deref()
+            .map_or(0, |r| r.chars().count());
+        if reason_chars > caps::MAX_STATUS_REASON_CHARS {
+            return Err(DeviceSpecError::StatusReason);
+        }
+        match &self.authentication {
+            Authentication::Sas(keys) => keys.check(),
+            Authentication::SelfSigned { primary, secondary } => [primary, secondary]
+                .into_iter()
+                .flatten()
+                .try_for_each(|thumbprint| check_thumbprint(thumbprint)),
+            Authentication::CertificateAuthority => Ok(()),
+        }
+    }
+}
+
+impl SymmetricKeys {
+    fn check(&self) -> Result<(), DeviceSpecError> {
+        let is_sized = |key: &Vec<u8>| caps::KEY_BYTES.contains(&key.len());
+        if [&self.primary, &self.secondary].into_iter().all(is_sized) {
+            Ok(())
+        } else {
+            Err(DeviceSpecError::Key)
+        }
+    }
+
+    fn holds(&self, key: &[u8]) -> bool {
+        self.primary == key || self.secondary == key
+    }
+}
+
+impl Authentication {
+    /// Tells whether everything that proves the identity under `self` still proves it under
+    /// `next`.
+    fn is_kept_by(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Sas(old), Self::Sas(new)) => {
+                new.holds(&old.primary) && new.holds(&old.secondary)
+            }
+            (
+                Self::SelfSigned { primary, secondary },
+                Self::SelfSigned {
+                    primary: new_primary,
+                    secondary: new_secondary,
+                },
+            ) => [primary, secondary].into_iter().flatten().all(|old| {
+                let is_old = |new: &String| new.eq_ignore_ascii_case(old);
+                [new_primary, new_secondary]
+                    .into_iter()
+                    .flatten()
+                    .any(is_old)
+            }),
+            (Self::CertificateAuthority, Self::CertificateAuthority) => true,
+            (Self::Sas(_) | Self::SelfSigned { .. } | Self::CertificateAuthority, _) => false,
+        }
+    }
+}
+
+impl Device {
+    /// The etag on the wire: base64 of the counter in decimal (registry.md §2.1).
+    pub fn etag_text(&self) -> String {
+        STANDARD.encode(self.etag.to_string())
+    }
+
+    /// The identity after a write of `spec`: the etag rises by one, the time of the status moves
+    /// with the status.
+    #[must_use]
+    pub fn rewritten(&self, spec: DeviceSpec, now: Timestamp) -> Self {
+        let status_updated_at = if spec.status == self.status {
+            self.status_updated_at
+        } else {
+            now
+        };
+        Self {
+            etag: self.etag + 1,
+            status: spec.status,
+            status_reason: spec.status_reason,
+            status_updated_at,
+            authentication: spec.authentication,
+            is_edge: spec.is_edge,
+            ..self.clone()
+        }
+    }
+
+    /// Why connections made under `self` may not go on under `next`, `None` when they may
+    /// (registry.md §2.2, auth.md §3.5).
+    pub fn find_revocation(&self, next: &Self) -> Option<DisconnectReason> {
+        if self.key != next.key {
+            return Some(DisconnectReason::Deleted);
+        }
+        if next.status == DeviceStatus::Disabled {
+            return Some(DisconnectReason::Disabled);
+        }
+        let is_kept = self.authentication.is_kept_by(&next.authentication);
+        (!is_kept).then_some(DisconnectReason::KeysChanged)
+    }
+}
+
+fn check_thumbprint(thumbprint: &str) -> Result<(), DeviceSpecError> {
+    let is_digest = matches!(thumbprint.len(), 40 | 64);
+    if is_digest && thumbprint.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(())
+    } else {
+        Err(DeviceSpecError::Thumbprint)
+    }
 }
