@@ -1,0 +1,5 @@
+//! The built binary, started as a user starts it and met through its own ports.
+
+mod hostile;
+mod start;
+mod support;

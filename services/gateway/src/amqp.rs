@@ -1,0 +1,16 @@
+//! Back-ends over AMQP 1.0.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::shared::Shared;
+
+/// Serves one connection to its end.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, accepted_at: Instant)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let _ = (shared, io, accepted_at);
+}

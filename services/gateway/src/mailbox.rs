@@ -1,0 +1,130 @@
+//! What the hub wants of one device connection, waiting until its task looks.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use downlink_domain::method::{MethodAnswer, MethodError, MethodName};
+use downlink_domain::presence::DisconnectReason;
+use downlink_ports::Notify;
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// Calls that may wait in one mailbox; above it a call is refused with
+/// [`MethodError::TooManyInFlight`].
+const MAX_WAITING_CALLS: usize = 64;
+/// Desired changes that may wait in one mailbox; above it the oldest is shed, which the device
+/// sees as a gap in `$version` and heals by reading the twin (twins.md §5.5).
+const MAX_WAITING_CHANGES: usize = 32;
+
+/// A method call on its way to the device.
+#[derive(Debug)]
+pub struct Invocation {
+    /// Which method.
+    pub name: MethodName,
+    /// JSON text, may be empty.
+    pub payload: Bytes,
+    /// Where the one outcome goes; dropping it says that the connection was lost.
+    pub reply: oneshot::Sender<Result<MethodAnswer, MethodError>>,
+}
+
+/// One thing the hub wants.
+#[derive(Debug)]
+pub enum Inbox {
+    /// Messages may wait in the queue.
+    Wake,
+    /// Call a method.
+    Invoke(Invocation),
+    /// Tell of changed desired properties.
+    Desired(Notify),
+    /// End the connection.
+    Close(DisconnectReason),
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    wake: bool,
+    close: Option<DisconnectReason>,
+    calls: VecDeque<Invocation>,
+    changes: VecDeque<Notify>,
+    is_closed: bool,
+}
+
+/// A bounded mailbox without room reserved in advance.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    waiting: Mutex<Waiting>,
+    waker: AtomicWaker,
+}
+
+impl Mailbox {
+    /// Tells that messages may wait; repeated calls fold into one.
+    pub fn wake(&self) {
+        self.waiting.lock().wake = true;
+        self.waker.wake();
+    }
+
+    /// Asks the connection to end; the first reason stands.
+    pub fn close(&self, reason: DisconnectReason) {
+        self.waiting.lock().close.get_or_insert(reason);
+        self.waker.wake();
+    }
+
+    /// Hands over a call; its `reply` is answered when there is no room or nobody to take it.
+    pub fn invoke(&self, invocation: Invocation) {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_closed {
+            // Dropping the reply says that the connection was lost.
+            return;
+        }
+        if waiting.calls.len() >= MAX_WAITING_CALLS {
+            drop(waiting);
+            let _ = invocation.reply.send(Err(MethodError::TooManyInFlight));
+            return;
+        }
+        waiting.calls.push_back(invocation);
+        drop(waiting);
+        self.waker.wake();
+    }
+
+    /// Hands over a change of desired properties; answers whether an older one was shed for it.
+    pub fn notify(&self, change: Notify) -> bool {
+        let mut waiting = self.waiting.lock();
+        let is_full = waiting.changes.len() >= MAX_WAITING_CHANGES;
+        if is_full {
+            waiting.changes.pop_front();
+        }
+        waiting.changes.push_back(change);
+        drop(waiting);
+        self.waker.wake();
+        is_full
+    }
+
+    /// Takes the next thing, an order to close before anything else.
+    pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Inbox> {
+        self.waker.register(cx.waker());
+        let mut waiting = self.waiting.lock();
+        if let Some(reason) = waiting.close {
+            return Poll::Ready(Inbox::Close(reason));
+        }
+        if let Some(call) = waiting.calls.pop_front() {
+            return Poll::Ready(Inbox::Invoke(call));
+        }
+        if let Some(change) = waiting.changes.pop_front() {
+            return Poll::Ready(Inbox::Desired(change));
+        }
+        if std::mem::take(&mut waiting.wake) {
+            return Poll::Ready(Inbox::Wake);
+        }
+        Poll::Pending
+    }
+
+    /// Refuses everything from now on and returns the calls that never reached the device.
+    pub fn shut(&self) -> VecDeque<Invocation> {
+        let mut waiting = self.waiting.lock();
+        waiting.is_closed = true;
+        waiting.changes = VecDeque::new();
+        std::mem::take(&mut waiting.calls)
+    }
+}

@@ -1,0 +1,173 @@
+//! Instruments of the gateway, declared once; recording is one relaxed addition.
+
+use downlink_runtime::telemetry::{HotCounter, HotGauge, InstrumentSpec, hot_counters, hot_gauge};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+/// A door of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// MQTT over TLS.
+    Mqtt,
+    /// AMQP over TLS.
+    Amqp,
+    /// HTTPS.
+    Https,
+}
+
+impl Door {
+    const ALL: [Self; 3] = [Self::Mqtt, Self::Amqp, Self::Https];
+
+    /// The label of the door and the name of its tasks.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Amqp => "amqp",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Why a device was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedFor {
+    /// The credential does not hold.
+    Unauthorized,
+    /// The device is disabled.
+    Disabled,
+    /// A service could not be reached.
+    Unavailable,
+    /// Its first packets break the protocol.
+    Violation,
+    /// It was too slow.
+    Deadline,
+}
+
+impl RefusedFor {
+    const ALL: [Self; 5] = [
+        Self::Unauthorized,
+        Self::Disabled,
+        Self::Unavailable,
+        Self::Violation,
+        Self::Deadline,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Disabled => "disabled",
+            Self::Unavailable => "unavailable",
+            Self::Violation => "violation",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// Instruments of one gateway.
+#[derive(Clone, Debug)]
+pub struct GatewayMetrics {
+    accepted: [HotCounter; 3],
+    handshakes_failed: [HotCounter; 3],
+    refused: [HotCounter; 5],
+    /// Devices connected now.
+    pub devices: HotGauge,
+    /// Messages handed to devices.
+    pub messages_delivered: HotCounter,
+    /// Telemetry stored for devices.
+    pub telemetry_stored: HotCounter,
+    /// Messages that back-ends sent and the queue accepted.
+    pub messages_accepted: HotCounter,
+    /// Messages that back-ends sent and the queue refused.
+    pub messages_refused: HotCounter,
+}
+
+impl GatewayMetrics {
+    /// Declares the instruments.
+    pub fn new(meter: &Meter) -> Self {
+        let by_door = || Door::ALL.map(|door| vec![KeyValue::new("door", door.as_str())]);
+        let [delivered] = hot_counters(
+            meter,
+            spec(
+                "downlink.gateway.messages.delivered",
+                "messages handed to devices",
+            ),
+            [vec![]],
+        );
+        let [stored] = hot_counters(
+            meter,
+            spec(
+                "downlink.gateway.telemetry.stored",
+                "telemetry messages stored",
+            ),
+            [vec![]],
+        );
+        let [accepted, refused] = hot_counters(
+            meter,
+            spec(
+                "downlink.gateway.messages.sent",
+                "messages that back-ends sent, by outcome",
+            ),
+            ["accepted", "refused"].map(|outcome| vec![KeyValue::new("outcome", outcome)]),
+        );
+        Self {
+            accepted: hot_counters(
+                meter,
+                spec(
+                    "downlink.gateway.connections.accepted",
+                    "TCP connections accepted",
+                ),
+                by_door(),
+            ),
+            handshakes_failed: hot_counters(
+                meter,
+                spec(
+                    "downlink.gateway.handshakes.failed",
+                    "TLS handshakes that failed",
+                ),
+                by_door(),
+            ),
+            refused: hot_counters(
+                meter,
+                spec(
+                    "downlink.gateway.connects.refused",
+                    "devices not let in, by cause",
+                ),
+                RefusedFor::ALL.map(|cause| vec![KeyValue::new("cause", cause.as_str())]),
+            ),
+            devices: hot_gauge(
+                meter,
+                spec(
+                    "downlink.gateway.devices.connected",
+                    "devices connected now",
+                ),
+            ),
+            messages_delivered: delivered,
+            telemetry_stored: stored,
+            messages_accepted: accepted,
+            messages_refused: refused,
+        }
+    }
+
+    /// Counts a TCP connection.
+    pub fn connection_accepted(&self, door: Door) {
+        self.accepted[door as usize].increment();
+    }
+
+    /// Counts a failed handshake.
+    pub fn handshake_failed(&self, door: Door) {
+        self.handshakes_failed[door as usize].increment();
+    }
+
+    /// Counts a device that was not let in.
+    pub fn connect_refused(&self, cause: RefusedFor) {
+        self.refused[cause as usize].increment();
+    }
+}
+
+const fn spec(name: &'static str, description: &'static str) -> InstrumentSpec {
+    InstrumentSpec {
+        name,
+        unit: "",
+        description,
+    }
+}

@@ -1,0 +1,147 @@
+//! What a gateway is told at its start; `downlink-config` holds the settings these come from.
+
+use std::time::Duration;
+
+use downlink_domain::id::{GatewayId, HubName};
+
+/// Options of one gateway.
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    /// This process, new with every start.
+    pub id: GatewayId,
+    /// The tenant.
+    pub hub: HubName,
+    /// Host names that clients may use for the hub, the one of connection strings first.
+    pub host_names: Vec<HubName>,
+    /// Messages one device may hold unsettled, 1–1000 (design.md §6).
+    pub c2d_window: u16,
+    /// Time between two looks for what a lost wake-up missed.
+    pub sweep_interval: Duration,
+    /// From accepted socket to finished TLS handshake.
+    pub handshake_deadline: Duration,
+    /// How long policies are kept before they are read again.
+    pub policy_refresh: Duration,
+    /// Largest telemetry message with its properties, in bytes.
+    pub max_telemetry_bytes: usize,
+    /// The MQTT door.
+    pub mqtt: MqttOptions,
+    /// The AMQP door.
+    pub amqp: AmqpOptions,
+    /// The HTTPS door.
+    pub https: HttpsOptions,
+}
+
+/// Options of the MQTT door.
+#[derive(Clone, Debug)]
+pub struct MqttOptions {
+    /// From accepted socket to CONNACK.
+    pub connect_deadline: Duration,
+    /// Longest time without a packet (mqtt.md §4).
+    pub max_keep_alive: Duration,
+    /// Subscriptions one connection may have (mqtt.md §6).
+    pub max_subscriptions: usize,
+    /// How long a connection outlives its token.
+    pub token_grace: Duration,
+    /// CONNACK code for a disabled device: 5, or 3 which clients retry (mqtt.md §3).
+    pub disabled_connack: u8,
+    /// Longest time one write may take.
+    pub write_deadline: Duration,
+    /// Bytes that may wait to be written to one connection.
+    pub max_output_bytes: usize,
+}
+
+/// Options of the AMQP door.
+#[derive(Clone, Debug)]
+pub struct AmqpOptions {
+    /// From accepted socket to Open.
+    pub open_deadline: Duration,
+    /// Largest frame in each direction, in bytes.
+    pub max_frame_bytes: u32,
+    /// Announced idle time-out (amqp.md §2.2).
+    pub idle_timeout: Duration,
+    /// Sessions of one connection.
+    pub max_sessions: u16,
+    /// Links of one session.
+    pub max_links: u32,
+    /// How long links outlive their token.
+    pub token_grace: Duration,
+    /// Credit granted to a sender (amqp.md §4.4).
+    pub link_credit: u32,
+    /// Largest message a back-end may send, encoded, in bytes.
+    pub max_message_bytes: u64,
+    /// Longest time one write may take.
+    pub write_deadline: Duration,
+    /// Bytes that may wait to be written to one connection.
+    pub max_output_bytes: usize,
+}
+
+/// Options of the HTTPS door.
+#[derive(Clone, Debug)]
+pub struct HttpsOptions {
+    /// From the first byte of a request's head to its last.
+    pub header_deadline: Duration,
+    /// For reading a body.
+    pub body_deadline: Duration,
+    /// Largest body of a request, in bytes.
+    pub max_body_bytes: usize,
+}
+
+impl Default for MqttOptions {
+    fn default() -> Self {
+        Self {
+            connect_deadline: Duration::from_secs(30),
+            max_keep_alive: Duration::from_secs(1767),
+            max_subscriptions: 5,
+            token_grace: Duration::from_mins(10),
+            disabled_connack: 5,
+            write_deadline: Duration::from_secs(30),
+            max_output_bytes: 1024 * 1024,
+        }
+    }
+}
+
+impl Default for AmqpOptions {
+    fn default() -> Self {
+        Self {
+            open_deadline: Duration::from_secs(30),
+            max_frame_bytes: 65_536,
+            idle_timeout: Duration::from_mins(4),
+            max_sessions: 1024,
+            max_links: 64,
+            token_grace: Duration::from_mins(5),
+            link_credit: 1000,
+            max_message_bytes: 256 * 1024,
+            write_deadline: Duration::from_secs(30),
+            max_output_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for HttpsOptions {
+    fn default() -> Self {
+        Self {
+            header_deadline: Duration::from_secs(30),
+            body_deadline: Duration::from_secs(30),
+            max_body_bytes: 1024 * 1024,
+        }
+    }
+}
+
+impl GatewayOptions {
+    /// Options with every default for a gateway of `hub`.
+    pub fn new(id: GatewayId, hub: HubName) -> Self {
+        Self {
+            id,
+            host_names: vec![hub.clone()],
+            hub,
+            c2d_window: 16,
+            sweep_interval: Duration::from_mins(5),
+            handshake_deadline: Duration::from_secs(20),
+            policy_refresh: Duration::from_secs(10),
+            max_telemetry_bytes: downlink_domain::caps::MAX_TELEMETRY_BYTES,
+            mqtt: MqttOptions::default(),
+            amqp: AmqpOptions::default(),
+            https: HttpsOptions::default(),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What the gateway calls.
+
+use std::sync::Arc;
+
+use downlink_ports::{Clock, Gateways, IdSource, MethodApi, PresenceDirectory, QueueApi, TwinApi};
+
+/// The peer services, presence, time and ids.
+#[derive(Clone)]
+pub struct Peers {
+    /// Messages, feedback, events.
+    pub queue: Arc<dyn QueueApi>,
+    /// Direct methods.
+    pub methods: Arc<dyn MethodApi>,
+    /// Registry, twins, sessions, policies.
+    pub twins: Arc<dyn TwinApi>,
+    /// Who is connected where.
+    pub presence: Arc<dyn PresenceDirectory>,
+    /// The other gateways, for telling them of a superseded connection.
+    pub gateways: Arc<dyn Gateways>,
+    /// The business clock.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and secrets.
+    pub ids: Arc<dyn IdSource>,
+}

@@ -1,0 +1,30 @@
+//! What every door and connection of a gateway shares.
+
+use std::sync::Arc;
+
+use downlink_runtime::Lifecycle;
+
+use crate::authenticate::Authenticator;
+use crate::connections::Connections;
+use crate::metrics::GatewayMetrics;
+use crate::options::GatewayOptions;
+use crate::passages::Passages;
+use crate::peers::Peers;
+
+/// What every door and connection of a gateway shares.
+pub struct Shared {
+    /// What the gateway was told.
+    pub options: GatewayOptions,
+    /// What it calls.
+    pub peers: Peers,
+    /// Device connections held here.
+    pub connections: Arc<Connections>,
+    /// Connections that begin and end.
+    pub passages: Passages,
+    /// Credentials of devices and back-ends.
+    pub authenticator: Authenticator,
+    /// Instruments.
+    pub metrics: GatewayMetrics,
+    /// Scope of the connections' tasks.
+    pub lifecycle: Lifecycle,
+}
