@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use downlink_domain::ErrorCode;
 use downlink_domain::Timestamp;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
-use downlink_domain::id::{HubName, IdentityName};
+use downlink_domain::id::{DeviceKey, GenerationId, HubName, IdentityName};
 use thiserror::Error;
 
 use crate::{ConnectionChange, StoreError};
@@ -47,11 +47,44 @@ pub struct RegistryCounts {
     pub enabled: u64,
 }
 
+/// The identity that every store makes of a first write under a fresh `key`.
+///
+/// Generation and etag follow from `now` and `key`, so that those of another life of the same
+/// name never match: the generation has the form of .NET ticks, and each life has about a million
+/// etags of its own.
+pub fn registered(
+    key: DeviceKey,
+    hub: HubName,
+    name: IdentityName,
+    spec: DeviceSpec,
+    now: Timestamp,
+) -> Device {
+    /// 100 ns in a millisecond.
+    const TICKS: i64 = 10_000;
+    let ticks = (now.as_millis() - Timestamp::UNSET.as_millis()).saturating_mul(TICKS);
+    let generation = ticks.saturating_add(key.0.rem_euclid(TICKS));
+    Device {
+        key,
+        hub,
+        name,
+        generation: GenerationId(u64::try_from(generation).unwrap_or(0)),
+        etag: (u64::try_from(key.0).unwrap_or(0) << 20) + 1,
+        status: spec.status,
+        status_reason: spec.status_reason,
+        status_updated_at: Timestamp::UNSET,
+        authentication: spec.authentication,
+        is_edge: spec.is_edge,
+        connection_state_updated_at: Timestamp::UNSET,
+        last_activity_at: Timestamp::UNSET,
+    }
+}
+
 /// Durable identities of devices and modules.
 #[async_trait]
 pub trait DeviceRegistry: Send + Sync {
-    /// Creates the identity, its twin (`Twin::new`) and its lifecycle event in one transaction,
-    /// under a key that was never used before.
+    /// Creates the identity (as [`registered`] makes it), its twin (`Twin::new`) and its lifecycle
+    /// event in one transaction, under a key that was never used before. A module of a device
+    /// that does not exist is refused with [`RegistryError::NotFound`] naming the device.
     async fn create(
         &self,
         hub: HubName,
@@ -60,7 +93,7 @@ pub trait DeviceRegistry: Send + Sync {
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError>;
 
-    /// Replaces the identity when `if_match` holds; the etag rises by one.
+    /// Replaces the identity when `if_match` holds, by `Device::rewritten`; the etag rises by one.
     /// `IfMatch::Absent` never holds here: it asks for [`Self::create`].
     async fn replace(
         &self,
@@ -71,8 +104,9 @@ pub trait DeviceRegistry: Send + Sync {
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError>;
 
-    /// Deletes the identity with its twin, session and messages and writes its lifecycle event,
-    /// in one transaction; feedback already written stays. Returns what was deleted.
+    /// Deletes the identity with its twin, session and messages, a device with its modules too,
+    /// and writes a lifecycle event for each identity, in one transaction; feedback already
+    /// written stays. Returns what was deleted.
     async fn delete(
         &self,
         hub: HubName,
@@ -94,6 +128,7 @@ pub trait DeviceRegistry: Send + Sync {
     /// How many devices there are.
     async fn counts(&self, hub: HubName) -> Result<RegistryCounts, StoreError>;
 
-    /// Notes connects and disconnects: state time, last activity, and one event each.
+    /// Notes connects and disconnects: state time and last activity, which only move forward, and
+    /// one event each, for identities that are gone too.
     async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), StoreError>;
 }

@@ -15,16 +15,19 @@
 mod clock;
 mod device_registry;
 mod error;
+pub mod events;
 mod message_store;
 mod outbox;
 mod peer;
 mod policy_store;
 mod presence;
 mod session_store;
+#[cfg(feature = "testsuite")]
+pub mod testsuite;
 mod twin_store;
 
 pub use clock::{Clock, IdSource};
-pub use device_registry::{DeviceRegistry, RegistryCounts, RegistryError};
+pub use device_registry::{DeviceRegistry, RegistryCounts, RegistryError, registered};
 pub use error::{PeerError, StoreError};
 pub use message_store::{
     EnqueueError, EnqueueRules, Enqueued, FeedbackReceive, FeedbackStore, LockedMessage,

@@ -84,6 +84,9 @@ pub struct Receive {
 }
 
 /// A message and the lock it was handed out under.
+///
+/// Its `delivery_count` is the number that devices are shown, `Standing::seen_delivery_count`:
+/// earlier counted deliveries, 0 at the first (c2d.md §3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedMessage {
     /// The message; its state is `Invisible` with [`Self::lock`].
@@ -181,8 +184,8 @@ pub trait MessageStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<Result<(), SettleError>>, StoreError>;
 
-    /// Removes every message of a device that waits, held ones included.
-    /// `None` when there is no such device.
+    /// Removes every message of a device that waits, held ones included; expired ones are left to
+    /// the sweep. `None` when there is no such device.
     async fn purge(
         &self,
         hub: HubName,
@@ -194,7 +197,7 @@ pub trait MessageStore: Send + Sync {
     /// Messages waiting for each device, Enqueued and Invisible, unexpired. By position.
     async fn count(&self, devices: Vec<DeviceKey>, now: Timestamp) -> Result<Vec<u64>, StoreError>;
 
-    /// Makes at most `limit` due expiries and lapsed locks visible.
+    /// Makes at most `limit` due expiries and lapsed locks visible, longest due first.
     async fn sweep(
         &self,
         limit: u32,
@@ -221,7 +224,8 @@ pub struct FeedbackReceive {
 /// The hub-wide feedback queue: competing receivers, each batch goes to one (c2d.md §6.3).
 #[async_trait]
 pub trait FeedbackStore: Send + Sync {
-    /// Locks the oldest receivable records as one batch, `None` when no batch is ready.
+    /// Locks the oldest receivable records as one batch, `None` when no batch is ready. Its
+    /// delivery count is the highest among its records.
     async fn receive_feedback(
         &self,
         hub: HubName,
@@ -229,7 +233,9 @@ pub trait FeedbackStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<FeedbackBatch>, StoreError>;
 
-    /// Settles a held batch: `Complete` and `Reject` remove it, the others give it back.
+    /// Settles a held batch: `Complete` and `Reject` remove it, the others give it back, with
+    /// `ReleaseUndelivered` as if it had not been received. The hold is lost when its time is
+    /// over, or when the life of every record of the batch is.
     async fn settle_feedback(
         &self,
         hub: HubName,

@@ -18,6 +18,7 @@
 //! ```
 
 pub mod batcher;
+pub mod clock;
 pub mod dev_certificate;
 pub mod lifecycle;
 pub mod listener;
@@ -25,6 +26,7 @@ pub mod telemetry;
 pub mod tls;
 
 pub use batcher::{BatchItem, Batcher, BatcherOptions, Reply, SubmitError, TryEnqueueError};
+pub use clock::{RandomIds, SystemClock};
 pub use lifecycle::{Lifecycle, OnError, RunError, Shutdown, TaskFailure};
 pub use listener::{BindError, Listener, ListenerOptions};
 pub use tls::{HandshakeError, HandshakeLimit, TlsAcceptor, TlsIdentity, TlsStream};

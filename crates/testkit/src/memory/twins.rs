@@ -1,0 +1,57 @@
+//! Twins in memory.
+
+use async_trait::async_trait;
+use downlink_domain::Timestamp;
+use downlink_domain::id::DeviceKey;
+use downlink_domain::twin::{self, Twin, TwinChange, TwinError, TwinRules, TwinWritten};
+use downlink_ports::events::twin_event;
+use downlink_ports::{StoreError, TwinStore};
+
+use super::{MemoryStore, State};
+
+#[async_trait]
+impl TwinStore for MemoryStore {
+    async fn find_twins(&self, devices: Vec<DeviceKey>) -> Result<Vec<Option<Twin>>, StoreError> {
+        let state = self.state.lock();
+        Ok(devices
+            .iter()
+            .map(|key| state.twins.get(key).cloned())
+            .collect())
+    }
+
+    async fn update_twins(
+        &self,
+        changes: Vec<(DeviceKey, TwinChange)>,
+        rules: TwinRules,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Result<TwinWritten, TwinError>>>, StoreError> {
+        let mut state = self.state.lock();
+        let written = changes
+            .into_iter()
+            .map(|(key, change)| state.update(key, change, rules, now));
+        Ok(written.collect())
+    }
+}
+
+impl State {
+    fn update(
+        &mut self,
+        key: DeviceKey,
+        change: TwinChange,
+        rules: TwinRules,
+        now: Timestamp,
+    ) -> Option<Result<TwinWritten, TwinError>> {
+        let op_type = change.op_type();
+        let written = match twin::apply(self.twins.get(&key)?, change, rules, now) {
+            Ok(written) => written,
+            Err(error) => return Some(Err(error)),
+        };
+        self.twins.insert(key, written.twin.clone());
+        if let Some(body) = written.event.clone() {
+            let device = &self.identities[&key];
+            let event = twin_event(device, &written.twin, op_type, body, now);
+            self.append(event);
+        }
+        Some(Ok(written))
+    }
+}
