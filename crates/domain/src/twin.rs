@@ -152,6 +152,20 @@ impl TwinChange {
             Self::Replace { .. } => "replaceTwin",
         }
     }
+
+    /// What the change brings along, in bytes as twins.md §4.5 counts them.
+    pub fn counted_bytes(&self) -> usize {
+        let parts = match self {
+            Self::Patch { tags, desired, .. } => [tags.as_ref(), desired.as_ref()],
+            Self::Replace { tags, desired, .. } => [Some(tags), Some(desired)],
+            Self::Report { patch, .. } => [Some(patch), None],
+        };
+        parts
+            .into_iter()
+            .flatten()
+            .map(validate::counted_object_bytes)
+            .sum()
+    }
 }
 
 impl Section {

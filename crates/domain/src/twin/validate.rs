@@ -163,7 +163,9 @@ impl Place {
     }
 }
 
-fn counted_object_bytes(members: &Object) -> usize {
+/// Bytes of keys and values as twins.md §4.5 counts them. The recursion is as deep as the values,
+/// which [`super::parse_json`] bounds.
+pub(super) fn counted_object_bytes(members: &Object) -> usize {
     members
         .iter()
         .map(|(key, value)| key.len() + counted_bytes(value))
