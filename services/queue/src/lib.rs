@@ -1,1 +1,27 @@
 //! Owns cloud-to-device messages, their states and their feedback.
+//!
+//! *Owns*: the rules by which messages are accepted, handed out, settled, ended and reported, and
+//! the sweeper that makes expiries and lapsed locks visible. *Calls*: the message, feedback and
+//! event stores, the presence directory, and `wake` of the gateways that hold devices.
+//! *Promises*: an accepted message is on disk before its sender hears of it; order per device is
+//! that of acceptance; what a caller is told is what was stored. Wake-ups are hints and may be
+//! lost. Any number of nodes may run on the same stores.
+//!
+//! [`QueueService::start`] makes the service and returns its [`downlink_ports::QueueApi`].
+
+mod batching;
+mod config;
+mod enqueue;
+mod error;
+mod events;
+mod expire;
+mod feedback;
+mod metrics;
+mod purge;
+mod receive;
+mod service;
+mod settle;
+mod wake;
+
+pub use config::{FeedbackOptions, OptionsError, QueueOptions, SweepOptions, WakeOptions};
+pub use service::{QueueDeps, QueueService};
