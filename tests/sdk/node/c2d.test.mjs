@@ -209,6 +209,19 @@ test('a message to an unknown device is refused with the SDK\'s not-found error'
   assert.equal((await inbox.next('the message')).data.toString(), 'still here');
 });
 
+test('a message to a disabled device is refused and what was queued flows once it is enabled', async () => {
+  const identity = await register(hub);
+  await backEnd.send(identity.deviceId, message('queued before'));
+  await registry(hub).update({ ...identity, status: 'disabled' });
+  await assert.rejects(backEnd.send(identity.deviceId, message('x')), (error) => {
+    assert.ok(error instanceof common.errors.DeviceNotFoundError, error.name);
+    return true;
+  });
+  await registry(hub).update({ ...identity, status: 'enabled' });
+  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  assert.equal((await inbox.next('the message')).data.toString(), 'queued before');
+});
+
 test('a message over 64 KiB is refused and one just under it arrives whole', async () => {
   const identity = await register(hub);
   const inbox = inboxOf(await connect(hub, identity.connectionString));
