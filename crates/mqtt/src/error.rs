@@ -108,13 +108,13 @@ pub enum Violation {
     /// A filter outside the list of mqtt.md §6.1.
     #[error("filter is none of those granted (mqtt.md 6.1)")]
     UnsupportedFilter,
-    /// More distinct subscriptions than [`crate::limits::MAX_SUBSCRIPTIONS`].
-    #[error("more than five active subscriptions (mqtt.md 6.2)")]
+    /// More distinct subscriptions than allowed, five by contract.
+    #[error("too many active subscriptions (mqtt.md 6.2)")]
     TooManySubscriptions,
     /// A property bag that cannot be decoded.
     #[error("property bag cannot be decoded (mqtt.md 5)")]
     PropertyBag(#[from] BagError),
-    /// Payload and properties together are over [`crate::limits::MAX_MESSAGE_BYTES`].
+    /// Payload and properties together are over the limit, 256 KiB by contract.
     #[error("message of {bytes} bytes is too large (mqtt.md 9)")]
     MessageTooLarge {
         /// Payload plus names and values of the properties.

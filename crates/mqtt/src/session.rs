@@ -24,7 +24,7 @@ pub use self::telemetry::{Telemetry, Will};
 use crate::error::Violation;
 use crate::filter::Feature;
 use crate::identity::ClientIdentity;
-use crate::limits::DEFAULT_WINDOW;
+use crate::limits::{DEFAULT_WINDOW, MAX_MESSAGE_BYTES, MAX_SUBSCRIPTIONS};
 use crate::packet::{
     ClientPacket, Delivery, PacketId, Publish, Qos, Suback, Subscribe, Unsubscribe,
 };
@@ -37,14 +37,20 @@ pub struct SessionOptions {
     pub keep_alive: KeepAlive,
     /// Most cloud-to-device messages delivered and not acknowledged; at least 1.
     pub window: u16,
+    /// Most distinct active subscriptions.
+    pub max_subscriptions: usize,
+    /// Largest payload plus property names and values of a message to the cloud, in bytes.
+    pub max_message_bytes: usize,
 }
 
 impl SessionOptions {
-    /// Makes options with the window of the first-party servers.
+    /// Makes options with the limits of the contract and the window of the first-party servers.
     pub fn new(keep_alive: KeepAlive) -> Self {
         Self {
             keep_alive,
             window: DEFAULT_WINDOW,
+            max_subscriptions: MAX_SUBSCRIPTIONS,
+            max_message_bytes: MAX_MESSAGE_BYTES,
         }
     }
 }
@@ -116,7 +122,7 @@ pub struct Session<T> {
     identity: ClientIdentity,
     subscriptions: Subscriptions,
     in_flight: InFlight<T>,
-    keep_alive: KeepAlive,
+    options: SessionOptions,
     last_packet_at: Duration,
 }
 
@@ -127,7 +133,7 @@ impl<T> Session<T> {
             identity,
             subscriptions: Subscriptions::default(),
             in_flight: InFlight::new(options.window),
-            keep_alive: options.keep_alive,
+            options,
             last_packet_at: now,
         }
     }
@@ -138,7 +144,8 @@ impl<T> Session<T> {
     /// [`RestoreError`] for a filter that is not granted to this identity or one too many; nothing is then
     /// restored.
     pub fn restore(&mut self, stored: &[StoredSubscription]) -> Result<(), RestoreError> {
-        self.subscriptions = Subscriptions::restore(stored, &self.identity)?;
+        self.subscriptions =
+            Subscriptions::restore(stored, &self.identity, self.options.max_subscriptions)?;
         Ok(())
     }
 
@@ -185,7 +192,12 @@ impl<T> Session<T> {
     /// Returns when the connection is to be closed unless a packet comes first, since the caller's origin.
     pub fn keep_alive_deadline(&self) -> Duration {
         self.last_packet_at
-            .saturating_add(self.keep_alive.timeout())
+            .saturating_add(self.options.keep_alive.timeout())
+    }
+
+    /// Counts the client as alive at `now` although no packet was read, for times in which nobody was reading.
+    pub fn defer_keep_alive(&mut self, now: Duration) {
+        self.last_packet_at = self.last_packet_at.max(now);
     }
 
     /// Returns how many more messages may be delivered now: 0 without a subscription or with a full window.
@@ -232,6 +244,11 @@ impl<T> Session<T> {
         self.in_flight.withdraw(sequence)
     }
 
+    /// Takes the message with the least key out of the window, as when some lock must have lapsed.
+    pub fn withdraw_least<K: Ord>(&mut self, key: impl Fn(&T) -> K) -> Option<T> {
+        self.in_flight.withdraw_least(key)
+    }
+
     /// Ends the session and returns the tokens of what was not acknowledged, oldest first.
     pub fn into_unacknowledged(self) -> impl Iterator<Item = T> {
         self.in_flight.into_tokens()
@@ -241,7 +258,7 @@ impl<T> Session<T> {
         let puback = publish.delivery.packet_id();
         Ok(match DeviceTopic::parse(&publish.topic, &self.identity)? {
             DeviceTopic::Telemetry { bag } => Action::Telemetry {
-                telemetry: Telemetry::from_publish(bag, &publish, &self.identity)?,
+                telemetry: self.telemetry(bag, &publish)?,
                 puback,
             },
             DeviceTopic::MethodResponse { status, rid } => Action::MethodResponse {
@@ -263,8 +280,16 @@ impl<T> Session<T> {
         })
     }
 
+    fn telemetry(&self, bag: &str, publish: &Publish) -> Result<Telemetry, Violation> {
+        Telemetry::from_publish(bag, publish, &self.identity, self.options.max_message_bytes)
+    }
+
     fn on_subscribe(&mut self, subscribe: &Subscribe) -> Result<Action<T>, Violation> {
-        let (codes, changes) = self.subscriptions.add(&subscribe.filters, &self.identity)?;
+        let (codes, changes) = self.subscriptions.add(
+            &subscribe.filters,
+            &self.identity,
+            self.options.max_subscriptions,
+        )?;
         let suback = Suback {
             packet_id: subscribe.packet_id,
             codes,

@@ -365,7 +365,7 @@ proptest! {
         packets in prop::collection::vec(session_packet(), 0..30),
     ) {
         let identity = ClientIdentity::device("dev1").expect("a valid id");
-        let options = SessionOptions { keep_alive: KeepAlive::from_seconds(60), window: 2 };
+        let options = SessionOptions { window: 2, ..SessionOptions::new(KeepAlive::from_seconds(60)) };
         let mut session = Session::new(identity, options, Duration::ZERO);
         for (sequence, packet) in packets.into_iter().enumerate() {
             let sequence = u64::try_from(sequence).expect("small");

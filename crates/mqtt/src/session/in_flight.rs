@@ -103,6 +103,16 @@ impl<T> InFlight<T> {
         self.take(|entry| entry.sequence == sequence)
     }
 
+    /// Takes out the message whose token has the least key, the oldest of equals.
+    pub fn withdraw_least<K: Ord>(&mut self, key: impl Fn(&T) -> K) -> Option<T> {
+        let least = self
+            .entries
+            .iter()
+            .min_by_key(|entry| key(&entry.token))?
+            .packet_id;
+        self.acknowledge(least)
+    }
+
     /// Returns the tokens of all messages in flight, oldest first.
     pub fn into_tokens(self) -> impl Iterator<Item = T> {
         self.entries.into_iter().map(|entry| entry.token)
@@ -176,6 +186,17 @@ mod tests {
         assert_eq!(window.place(2, 'b'), Err('b'));
         assert_eq!(window.withdraw(1), Some('a'));
         assert_eq!(window.free(), 1);
+    }
+
+    #[test]
+    fn the_least_message_makes_room() {
+        let mut window = InFlight::new(3);
+        for (sequence, until) in [(1, 30), (2, 10), (3, 20)] {
+            window.place(sequence, until).unwrap();
+        }
+        assert_eq!(window.withdraw_least(|until| *until), Some(10));
+        assert_eq!(window.withdraw_least(|until| *until), Some(20));
+        assert_eq!(window.len(), 1);
     }
 
     proptest! {

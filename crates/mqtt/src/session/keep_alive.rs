@@ -23,6 +23,14 @@ impl KeepAlive {
         Self { timeout }
     }
 
+    /// Lowers the cap to `longest`.
+    #[must_use]
+    pub fn at_most(self, longest: Duration) -> Self {
+        Self {
+            timeout: self.timeout.min(longest),
+        }
+    }
+
     /// Returns the time after the last packet at which the connection is closed.
     pub fn timeout(self) -> Duration {
         self.timeout
@@ -46,6 +54,14 @@ mod tests {
         assert_timeout(1177, 1_765_500);
         assert_timeout(1178, 1_767_000);
         assert_timeout(u16::MAX, 1_767_000);
+    }
+
+    #[test]
+    fn the_cap_can_be_lowered_but_not_raised() {
+        let minute = Duration::from_mins(1);
+        assert_eq!(KeepAlive::from_seconds(0).at_most(minute).timeout(), minute);
+        let lower = KeepAlive::from_seconds(10).at_most(minute).timeout();
+        assert_eq!(lower, Duration::from_secs(15));
     }
 
     #[test]

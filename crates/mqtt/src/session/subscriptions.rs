@@ -5,10 +5,9 @@ use thiserror::Error;
 use crate::error::Violation;
 use crate::filter::{Feature, Filter};
 use crate::identity::ClientIdentity;
-use crate::limits::MAX_SUBSCRIPTIONS;
 use crate::packet::{Qos, SubackCode, SubscribeFilter};
 
-/// The active subscriptions, at most [`MAX_SUBSCRIPTIONS`] distinct ones.
+/// The active subscriptions, distinct and bounded by [`super::SessionOptions`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subscriptions {
     entries: Vec<(Filter, Qos)>,
@@ -48,6 +47,7 @@ impl Subscriptions {
     pub fn restore(
         stored: &[StoredSubscription],
         identity: &ClientIdentity,
+        max_subscriptions: usize,
     ) -> Result<Self, RestoreError> {
         let mut restored = Self::default();
         for subscription in stored {
@@ -56,7 +56,7 @@ impl Subscriptions {
             };
             let filter = Filter::parse(&subscription.filter, identity).ok_or_else(refused)?;
             restored
-                .put(filter, subscription.qos.granted())
+                .put(filter, subscription.qos.granted(), max_subscriptions)
                 .map_err(|_| refused())?;
         }
         Ok(restored)
@@ -118,6 +118,7 @@ impl Subscriptions {
         &mut self,
         asked: &[SubscribeFilter],
         identity: &ClientIdentity,
+        max_subscriptions: usize,
     ) -> Result<(Vec<SubackCode>, Vec<FeatureChange>), Violation> {
         let mut grown = self.clone();
         let mut codes = Vec::with_capacity(asked.len());
@@ -125,7 +126,7 @@ impl Subscriptions {
             let filter =
                 Filter::parse(&entry.filter, identity).ok_or(Violation::UnsupportedFilter)?;
             let qos = entry.qos.granted();
-            grown.put(filter, qos)?;
+            grown.put(filter, qos, max_subscriptions)?;
             codes.push(SubackCode::Granted(qos));
         }
         let before = std::mem::replace(self, grown);
@@ -148,12 +149,12 @@ impl Subscriptions {
     }
 
     /// Puts one subscription; the same filter again takes the new quality of service ([MQTT-3.8.4-3]).
-    fn put(&mut self, filter: Filter, qos: Qos) -> Result<(), Violation> {
+    fn put(&mut self, filter: Filter, qos: Qos, max_subscriptions: usize) -> Result<(), Violation> {
         if let Some(entry) = self.entries.iter_mut().find(|(held, _)| *held == filter) {
             entry.1 = qos;
             return Ok(());
         }
-        if self.entries.len() == MAX_SUBSCRIPTIONS {
+        if self.entries.len() >= max_subscriptions {
             return Err(Violation::TooManySubscriptions);
         }
         // One place at a time: most sessions hold few, and there are very many sessions.

@@ -36,8 +36,9 @@ impl Telemetry {
         bag: &str,
         publish: &Publish,
         identity: &ClientIdentity,
+        max_bytes: usize,
     ) -> Result<Self, Violation> {
-        let mut telemetry = Self::checked(bag, publish.payload.clone(), identity)?;
+        let mut telemetry = Self::checked(bag, publish.payload.clone(), identity, max_bytes)?;
         if publish.delivery.is_dup() {
             telemetry.properties.set("mqtt-dup", "true");
         }
@@ -47,10 +48,15 @@ impl Telemetry {
         Ok(telemetry)
     }
 
-    fn checked(bag: &str, payload: Bytes, identity: &ClientIdentity) -> Result<Self, Violation> {
+    fn checked(
+        bag: &str,
+        payload: Bytes,
+        identity: &ClientIdentity,
+        max_bytes: usize,
+    ) -> Result<Self, Violation> {
         let mut properties = PropertyBag::parse(bag)?;
         let bytes = properties.content_bytes().saturating_add(payload.len());
-        if bytes > MAX_MESSAGE_BYTES {
+        if bytes > max_bytes {
             return Err(Violation::MessageTooLarge { bytes });
         }
         if properties.get("$.cdid").is_some() {
@@ -82,7 +88,7 @@ impl Will {
         if will.qos == Qos::ExactlyOnce {
             return Err(Violation::ForeignTopic);
         }
-        let mut telemetry = Telemetry::checked(bag, will.payload, identity)?;
+        let mut telemetry = Telemetry::checked(bag, will.payload, identity, MAX_MESSAGE_BYTES)?;
         telemetry.properties.set("iothub-MessageType", "Will");
         Ok(Self { telemetry })
     }

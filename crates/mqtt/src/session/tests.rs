@@ -19,8 +19,8 @@ fn seconds(value: u64) -> Duration {
 fn session_with_window(window: u16) -> Session<&'static str> {
     let identity = ClientIdentity::device("dev1").expect("a valid id");
     let options = SessionOptions {
-        keep_alive: KeepAlive::from_seconds(60),
         window,
+        ..SessionOptions::new(KeepAlive::from_seconds(60))
     };
     Session::new(identity, options, Duration::ZERO)
 }
@@ -546,6 +546,15 @@ fn any_packet_moves_the_keep_alive_deadline() {
         .on_packet(ClientPacket::Puback(id(1)), seconds(80))
         .unwrap();
     assert_eq!(session.keep_alive_deadline(), seconds(170));
+}
+
+#[test]
+fn time_without_a_reader_does_not_count_against_the_client() {
+    let mut session = session();
+    session.defer_keep_alive(seconds(70));
+    assert_eq!(session.keep_alive_deadline(), seconds(160));
+    session.defer_keep_alive(seconds(10));
+    assert_eq!(session.keep_alive_deadline(), seconds(160));
 }
 
 #[test]
