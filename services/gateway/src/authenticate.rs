@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use downlink_auth::SasToken;
+use downlink_auth::{Resource, SasToken};
 use downlink_domain::Timestamp;
 use downlink_domain::device::{Authentication, Device, DeviceStatus};
 use downlink_domain::id::{HubName, IdentityName};
-use downlink_domain::policy::{Permission, Permissions, Policy};
+use downlink_domain::policy::{Permission, Policy};
 use downlink_ports::{Clock, OpenedDevice, PeerError, TwinApi};
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -44,22 +44,30 @@ pub struct AuthenticatedDevice {
 }
 
 /// A back-end that proved itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Principal {
-    /// Name of the policy whose key signed the token.
-    pub policy: String,
     /// When the token ends.
     pub expires_at: Timestamp,
-    permissions: Permissions,
-    token: Arc<SasToken>,
+    policy: Arc<Policy>,
+    token: Arc<str>,
     host_names: Arc<[String]>,
 }
 
 impl Principal {
-    /// Tells whether the policy grants `permission` and the token's scope covers `path`
-    /// (auth.md §3.3 step 4), `/devices/dev1` for example.
-    pub fn allows(&self, permission: Permission, path: &str) -> bool {
-        self.permissions.grants(permission) && self.token.covers(&self.host_names, path)
+    /// Name of the policy whose key signed the token.
+    pub fn policy(&self) -> &str {
+        &self.policy.name
+    }
+
+    /// Tells whether the policy grants `permission` and the token's scope covers `path`, given by
+    /// its decoded segments (auth.md §3.3 step 4): `["devices", "dev1"]`.
+    pub fn allows(&self, permission: Permission, path: &[&str]) -> bool {
+        let Ok(token) = SasToken::parse(&self.token) else { return false };
+        // Its age was checked when it was presented; how long it lasts is the door's matter.
+        let then = token.expires_at_seconds();
+        self.policy.permissions.grants(permission)
+            && verify(&token, &self.host_names, &Resource::Service { path }, &self.policy.keys, then)
+                .is_ok()
     }
 }
 
@@ -112,19 +120,25 @@ impl Authenticator {
         name: &IdentityName,
         token: &str,
     ) -> Result<AuthenticatedDevice, Refusal> {
-        let token = self.parse(token)?;
+        let token = SasToken::parse(token).map_err(|failure| refuse(&failure))?;
         let opened = self.twins.open_device(self.hub.clone(), name.clone()).await;
-        let opened = opened
-            .map_err(Refusal::Unavailable)?
-            .ok_or(Refusal::Unauthorized)?;
+        let opened = opened.map_err(Refusal::Unavailable)?.ok_or(Refusal::Unauthorized)?;
+        let resource = match &name.module {
+            None => Resource::Device { device_id: name.device.as_str() },
+            Some(module) => {
+                Resource::Module { device_id: name.device.as_str(), module_id: module.as_str() }
+            }
+        };
+        let now = self.clock.now().as_seconds();
         let by = match token.policy() {
             None => {
-                self.verify_by_identity(&token, &opened.device)?;
+                let keys = identity_keys(&opened.device)?;
+                verify(&token, &self.host_names, &resource, &keys, now)?;
                 StampedBy::Identity
             }
             Some(policy) => {
                 let policy = self.policy(policy).await?;
-                self.verify(&token, &device_path(name), &policy.keys)?;
+                verify(&token, &self.host_names, &resource, &policy.keys, now)?;
                 if !policy.permissions.grants(Permission::DeviceConnect) {
                     return Err(Refusal::Unauthorized);
                 }
@@ -134,59 +148,29 @@ impl Authenticator {
         if opened.device.status == DeviceStatus::Disabled {
             return Err(Refusal::Disabled);
         }
-        Ok(AuthenticatedDevice {
-            opened,
-            expires_at: expiry(&token),
-            by,
-        })
+        Ok(AuthenticatedDevice { opened, expires_at: expiry(&token), by })
     }
 
-    /// Checks the token of a back-end. What it may do is asked of the [`Principal`].
+    /// Checks the token of a back-end: signature, hub and age. What it may do is asked of the
+    /// [`Principal`].
     ///
     /// # Errors
     /// [`Refusal::Unauthorized`] or [`Refusal::Unavailable`].
-    pub async fn service(&self, token: &str) -> Result<Principal, Refusal> {
-        let token = self.parse(token)?;
-        let name = token.policy().ok_or(Refusal::Unauthorized)?.to_owned();
-        let policy = self.policy(&name).await?;
-        let now = self.clock.now();
-        let [primary, secondary] = &policy.keys;
-        token
-            .verify_signature(&[primary, secondary], now.as_seconds())
-            .map_err(|failure| refuse(&failure))?;
+    pub async fn service(&self, text: &str) -> Result<Principal, Refusal> {
+        let token = SasToken::parse(text).map_err(|failure| refuse(&failure))?;
+        let policy = self.policy(token.policy().ok_or(Refusal::Unauthorized)?).await?;
+        // Whatever it opens, it opens its own scope.
+        let scope: Vec<_> =
+            token.scope().trim_end_matches('/').split('/').skip(1).take(16).collect();
+        let now = self.clock.now().as_seconds();
+        let resource = Resource::Service { path: &scope };
+        verify(&token, &self.host_names, &resource, &policy.keys, now)?;
         Ok(Principal {
-            policy: policy.name,
             expires_at: expiry(&token),
-            permissions: policy.permissions,
-            token: Arc::new(token),
+            policy: Arc::new(policy),
+            token: text.into(),
             host_names: Arc::clone(&self.host_names),
         })
-    }
-
-    fn parse(&self, token: &str) -> Result<SasToken, Refusal> {
-        SasToken::parse(token).map_err(|failure| refuse(&failure))
-    }
-
-    fn verify_by_identity(&self, token: &SasToken, device: &Device) -> Result<(), Refusal> {
-        let Authentication::Sas(keys) = &device.authentication else {
-            debug!(device.id = %device.name, "a token for an identity without symmetric keys");
-            return Err(Refusal::Unauthorized);
-        };
-        let keys = [keys.primary.clone(), keys.secondary.clone()];
-        self.verify(token, &device_path(&device.name), &keys)
-    }
-
-    fn verify(&self, token: &SasToken, path: &str, keys: &[Vec<u8>; 2]) -> Result<(), Refusal> {
-        let [primary, secondary] = keys;
-        let now = self.clock.now().as_seconds();
-        token
-            .verify_signature(&[primary, secondary], now)
-            .map_err(|failure| refuse(&failure))?;
-        if token.covers(&self.host_names, path) {
-            Ok(())
-        } else {
-            Err(Refusal::Unauthorized)
-        }
     }
 
     async fn policy(&self, name: &str) -> Result<Policy, Refusal> {
@@ -213,14 +197,31 @@ impl Authenticator {
     }
 }
 
-fn device_path(name: &IdentityName) -> String {
-    match &name.module {
-        None => format!("/devices/{}", name.device),
-        Some(module) => format!("/devices/{}/modules/{module}", name.device),
+fn identity_keys(device: &Device) -> Result<[Vec<u8>; 2], Refusal> {
+    match &device.authentication {
+        Authentication::Sas(keys) => Ok([keys.primary.clone(), keys.secondary.clone()]),
+        Authentication::SelfSigned { .. } | Authentication::CertificateAuthority => {
+            debug!(device.id = %device.name, "a token for an identity without symmetric keys");
+            Err(Refusal::Unauthorized)
+        }
     }
 }
 
-fn expiry(token: &SasToken) -> Timestamp {
+fn verify(
+    token: &SasToken<'_>,
+    host_names: &[String],
+    resource: &Resource<'_>,
+    keys: &[Vec<u8>; 2],
+    now_seconds: i64,
+) -> Result<(), Refusal> {
+    let names: Vec<&str> = host_names.iter().map(String::as_str).collect();
+    let [primary, secondary] = keys;
+    token
+        .verify(&names, resource, &[primary, secondary], now_seconds)
+        .map_err(|failure| refuse(&failure))
+}
+
+fn expiry(token: &SasToken<'_>) -> Timestamp {
     Timestamp::from_millis(token.expires_at_seconds().saturating_mul(1000))
 }
 
