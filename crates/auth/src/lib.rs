@@ -19,7 +19,6 @@
 
 pub mod connection_string;
 pub mod key;
-pub mod permission;
 pub mod sas;
 pub mod sasl_plain;
 
@@ -27,7 +26,6 @@ pub use connection_string::{
     ConnectionStringError, DeviceConnectionString, DeviceCredential, PolicyConnectionString,
 };
 pub use key::{KeyError, SymmetricKey};
-pub use permission::{Operation, Permission, Permissions, default_policies};
 pub use sas::{
     AuthFailure, MAX_CLOCK_SKEW_SECONDS, MAX_TOKEN_BYTES, Resource, SasError, SasToken, sign,
 };

@@ -5,17 +5,25 @@ use std::fmt;
 /// One right of a policy (auth.md §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
-    /// Read identities and statistics.
+    /// Read identities, configurations and registry statistics.
     RegistryRead,
-    /// Create, update and delete identities.
+    /// Create, update and delete identities and configurations; includes [`Permission::RegistryRead`].
     RegistryWrite,
-    /// Twins, methods, messages, feedback.
+    /// Twins, methods, cloud-to-device messages, jobs.
     ServiceConnect,
-    /// Act as a device.
+    /// Act as any device.
     DeviceConnect,
 }
 
 impl Permission {
+    /// All rights, in the order in which they are written.
+    pub const ALL: [Self; 4] = [
+        Self::RegistryRead,
+        Self::RegistryWrite,
+        Self::ServiceConnect,
+        Self::DeviceConnect,
+    ];
+
     const fn bit(self) -> u8 {
         match self {
             Self::RegistryRead => 1,
@@ -24,35 +32,67 @@ impl Permission {
             Self::DeviceConnect => 8,
         }
     }
+
+    /// Returns the name the product's users know.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RegistryRead => "RegistryRead",
+            Self::RegistryWrite => "RegistryWrite",
+            Self::ServiceConnect => "ServiceConnect",
+            Self::DeviceConnect => "DeviceConnect",
+        }
+    }
 }
 
-/// A set of rights. Writing the registry includes reading it (registry.md §0.4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// A set of rights.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Permissions(u8);
 
 impl Permissions {
-    /// The set of the given rights.
+    /// Makes the set of the given rights; writing the registry brings reading it (registry.md §0.4).
     pub fn of(rights: &[Permission]) -> Self {
-        Self(rights.iter().fold(0, |bits, right| bits | right.bit()))
+        Self::from_bits(rights.iter().fold(0, |bits, right| bits | right.bit()))
     }
 
-    /// Reads the set from its stored number; unknown bits are dropped.
-    pub fn from_bits(bits: u8) -> Self {
-        Self(bits & 0b1111)
+    /// Reads the set from the number it is stored under; unknown bits are dropped.
+    pub const fn from_bits(bits: u8) -> Self {
+        let known = bits & 0b1111;
+        let write = Permission::RegistryWrite.bit();
+        if known & write == 0 {
+            Self(known)
+        } else {
+            Self(known | Permission::RegistryRead.bit())
+        }
     }
 
-    /// The number under which the set is stored.
-    pub fn bits(self) -> u8 {
+    /// Returns the number the set is stored under.
+    pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// Tells whether the set grants `right`.
-    pub fn grants(self, right: Permission) -> bool {
-        let implied = match right {
-            Permission::RegistryRead => right.bit() | Permission::RegistryWrite.bit(),
-            _ => right.bit(),
-        };
-        self.0 & implied != 0
+    /// Tells whether the set holds `right`.
+    pub const fn grants(self, right: Permission) -> bool {
+        self.0 & right.bit() != 0
+    }
+}
+
+impl fmt::Display for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for right in Permission::ALL
+            .into_iter()
+            .filter(|right| self.grants(*right))
+        {
+            write!(f, "{separator}{}", right.name())?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permissions({self})")
     }
 }
 
@@ -76,14 +116,11 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// The five policies of a new hub and their rights (auth.md §4).
+/// Returns the five policies of a new hub with their rights (auth.md §4).
 pub fn default_policies() -> [(&'static str, Permissions); 5] {
     use Permission::{DeviceConnect, RegistryRead, RegistryWrite, ServiceConnect};
     [
-        (
-            "iothubowner",
-            Permissions::of(&[RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect]),
-        ),
+        ("iothubowner", Permissions::of(&Permission::ALL)),
         ("service", Permissions::of(&[ServiceConnect])),
         ("device", Permissions::of(&[DeviceConnect])),
         ("registryRead", Permissions::of(&[RegistryRead])),
@@ -92,4 +129,40 @@ pub fn default_policies() -> [(&'static str, Permissions); 5] {
             Permissions::of(&[RegistryRead, RegistryWrite]),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Permission::{DeviceConnect, RegistryRead, RegistryWrite, ServiceConnect};
+    use super::{Permission, Permissions, default_policies};
+
+    #[test]
+    fn each_default_policy_grants_its_rights_and_no_other() {
+        let expected: [(&str, &[Permission]); 5] = [
+            ("iothubowner", &Permission::ALL),
+            ("service", &[ServiceConnect]),
+            ("device", &[DeviceConnect]),
+            ("registryRead", &[RegistryRead]),
+            ("registryReadWrite", &[RegistryRead, RegistryWrite]),
+        ];
+        for ((name, rights), (expected_name, expected)) in default_policies().iter().zip(expected) {
+            assert_eq!(*name, expected_name);
+            for right in Permission::ALL {
+                assert_eq!(rights.grants(right), expected.contains(&right), "{name} {right:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn writing_the_registry_brings_reading_it() {
+        assert!(Permissions::of(&[RegistryWrite]).grants(RegistryRead));
+        assert!(!Permissions::of(&[RegistryRead]).grants(RegistryWrite));
+    }
+
+    #[test]
+    fn a_stored_set_reads_back_and_unknown_bits_are_dropped() {
+        let set = Permissions::of(&[RegistryRead, ServiceConnect]);
+        assert_eq!(Permissions::from_bits(set.bits()), set);
+        assert_eq!(Permissions::from_bits(0xf0), Permissions::default());
+    }
 }
