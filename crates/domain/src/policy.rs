@@ -148,7 +148,11 @@ mod tests {
         for ((name, rights), (expected_name, expected)) in default_policies().iter().zip(expected) {
             assert_eq!(*name, expected_name);
             for right in Permission::ALL {
-                assert_eq!(rights.grants(right), expected.contains(&right), "{name} {right:?}");
+                assert_eq!(
+                    rights.grants(right),
+                    expected.contains(&right),
+                    "{name} {right:?}"
+                );
             }
         }
     }
