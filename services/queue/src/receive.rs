@@ -15,8 +15,7 @@ const MAX_LIMIT: u16 = 1_000;
 /// Longest lock a caller may ask for.
 const MAX_LOCK: Duration = Duration::from_mins(5);
 
-/// Locks the next messages of each device and answers by position, with the delivery counts that
-/// devices are shown.
+/// Locks the next messages of each device and answers by position.
 pub(crate) async fn receive(
     shared: &Shared,
     lanes: &Lanes<Receive, Vec<LockedMessage>>,
@@ -53,18 +52,13 @@ pub(crate) async fn lock(
 ) -> Vec<GroupAnswer<Vec<LockedMessage>>> {
     let (requests, sizes) = flatten(groups);
     let (rules, now) = (shared.options.rules(), shared.deps.clock.now());
-    let mut answer = shared.deps.messages.receive(requests, rules, now).await;
-    if let Ok(received) = &mut answer {
+    let answer = shared.deps.messages.receive(requests, rules, now).await;
+    if let Ok(received) = &answer {
         let mut delivered = 0;
         let mut redelivered = 0;
-        for locked in received.iter_mut().flatten() {
-            let seen = locked
-                .message
-                .standing()
-                .seen_delivery_count(rules.counting);
-            locked.message.delivery_count = seen;
+        for locked in received.iter().flatten() {
             delivered += 1;
-            redelivered += u64::from(seen > 0);
+            redelivered += u64::from(locked.message.delivery_count > 0);
         }
         shared.metrics.deliveries.first.add(delivered - redelivered);
         shared.metrics.deliveries.repeated.add(redelivered);

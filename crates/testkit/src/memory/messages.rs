@@ -176,12 +176,12 @@ impl State {
                     message.delivery_count = decision.next.seen_delivery_count(rules.counting);
                     locked.push(LockedMessage { message, lock });
                 }
-                Err(NotReceivable::Exhausted) => {
-                    if let Some(decision) = transition::due(standing, rules, now) {
-                        self.conclude(place, decision, rules.feedback_ttl, now);
-                    }
-                }
-                Err(NotReceivable::Held | NotReceivable::Expired | NotReceivable::Ended) => {}
+                Err(
+                    NotReceivable::Held
+                    | NotReceivable::Expired
+                    | NotReceivable::Exhausted
+                    | NotReceivable::Ended,
+                ) => {}
             }
         }
         locked
