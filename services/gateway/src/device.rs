@@ -5,6 +5,8 @@ mod calls;
 mod messages;
 mod session;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 
 pub use session::{Departing, DeviceSession, OpenError, Operation, OperationOutcome, SessionEvent};
 pub use telemetry::{Stamp, StampedBy, Telemetry};

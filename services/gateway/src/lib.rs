@@ -8,6 +8,8 @@ mod amqp;
 mod authenticate;
 mod connections;
 mod device;
+#[cfg(test)]
+mod fakes;
 mod https;
 mod local;
 mod mailbox;

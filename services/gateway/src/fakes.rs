@@ -1,0 +1,405 @@
+//! Peers of a gateway under test: the service ports straight on the in-memory store, without
+//! lanes, streams or sweepers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use downlink_auth::{Resource, sign};
+use downlink_domain::ErrorCode;
+use downlink_domain::device::{Authentication, Device, DeviceSpec, IfMatch};
+use downlink_domain::event::{Event, EventKind};
+use downlink_domain::id::{DeviceId, DeviceKey, GatewayId, HubName, IdentityName, LockToken};
+use downlink_domain::message::feedback::FeedbackBatch;
+use downlink_domain::message::{NewMessage, Settlement, Verdict};
+use downlink_domain::method::{MethodAnswer, MethodCall, MethodError};
+use downlink_domain::policy::{Policy, default_policies};
+use downlink_domain::twin::{Twin, TwinChange};
+use downlink_ports::{
+    Clock, ConnectionChange, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox,
+    FeedbackReceive, FeedbackStore, GatewayApi, Gateways, IdSource, LockedMessage, MessageStore,
+    MethodApi, MethodDelivery, Notify, OpenedDevice, PeerError, PolicyStore, PurgeOutcome, QueueApi, Receive, ReceiveCall, RegistryCounts, SessionStore, SettleError,
+    TwinApi, TwinStore, TwinView,
+};
+use downlink_presence_memory::MemoryPresence;
+use downlink_runtime::Lifecycle;
+use downlink_runtime::telemetry::Metrics;
+use downlink_testkit::{
+    CountingIds, ManualClock, MemoryStore, a_device_spec, queue_rules, twin_rules,
+};
+
+use crate::authenticate::Authenticator;
+use crate::connections::Connections;
+use crate::local::LocalGateway;
+use crate::metrics::GatewayMetrics;
+use crate::options::GatewayOptions;
+use crate::passages::Passages;
+use crate::peers::Peers;
+use crate::shared::Shared;
+
+/// A gateway of the hub `hub.test` with everything behind it in memory.
+pub(crate) struct TestHub {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) lifecycle: Lifecycle,
+}
+
+impl TestHub {
+    /// Makes the hub with its five policies and default options.
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// Makes the hub with options changed by `change`.
+    pub(crate) async fn with(change: impl FnOnce(&mut GatewayOptions)) -> Self {
+        let hub: HubName = "hub.test".parse().unwrap();
+        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(ManualClock::default()));
+        let policies = default_policies().map(|(name, permissions)| Policy {
+            name: name.to_owned(),
+            keys: [vec![1; 32], vec![2; 32]],
+            permissions,
+        });
+        store.ensure_hub(hub.clone(), policies.to_vec(), clock.now()).await.unwrap();
+        let connections = Arc::new(Connections::default());
+        let backend = Arc::new(Backend {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            ids: CountingIds::default(),
+            connections: Arc::clone(&connections),
+            is_down: AtomicBool::new(false),
+        });
+        let peers = Peers {
+            queue: Arc::clone(&backend) as Arc<dyn QueueApi>,
+            methods: Arc::clone(&backend) as Arc<dyn MethodApi>,
+            twins: Arc::clone(&backend) as Arc<dyn TwinApi>,
+            presence: Arc::new(MemoryPresence::new(clock.now())),
+            gateways: Arc::new(NoGateways),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            ids: Arc::new(CountingIds::default()),
+        };
+        let mut options = GatewayOptions::new("gateway-1".parse().unwrap(), hub.clone());
+        change(&mut options);
+        let lifecycle = Lifecycle::new();
+        let metrics = Metrics::new("test").unwrap();
+        let shared = Arc::new(Shared {
+            authenticator: Authenticator::new(
+                hub,
+                options.host_names.clone(),
+                options.policy_refresh,
+                &peers,
+            ),
+            metrics: GatewayMetrics::new(&metrics.meter("test")),
+            connections,
+            passages: Passages::start(peers.clone(), &lifecycle),
+            lifecycle: lifecycle.child("connections"),
+            peers,
+            options,
+        });
+        Self { shared, store, clock, backend, lifecycle }
+    }
+
+    /// Registers a device with keys.
+    pub(crate) async fn device(&self, id: &str) -> Device {
+        let name = IdentityName::from(id.parse::<DeviceId>().unwrap());
+        let hub = self.shared.options.hub.clone();
+        let made = self.store.create(hub, name, a_device_spec(), self.clock.now()).await;
+        made.unwrap().unwrap()
+    }
+
+    /// A token of the device's first key, good for an hour.
+    pub(crate) fn device_token(&self, device: &Device) -> String {
+        let Authentication::Sas(keys) = &device.authentication else { panic!("no keys") };
+        let resource = Resource::Device { device_id: device.name.device.as_str() };
+        sign(&resource.uri("hub.test"), &keys.primary, self.in_an_hour(), None)
+    }
+
+    /// A token of a policy for the whole hub, good for an hour.
+    pub(crate) fn policy_token(&self, policy: &str) -> String {
+        sign("hub.test", &[1; 32], self.in_an_hour(), Some(policy))
+    }
+
+    fn in_an_hour(&self) -> i64 {
+        self.clock.now().as_seconds() + 3600
+    }
+
+    /// Telemetry stored so far.
+    pub(crate) async fn telemetry(&self) -> Vec<Event> {
+        let events = self.store.read_after(0, 1000).await.unwrap();
+        let events = events.into_iter().map(|(_, event)| event);
+        events.filter(|event| event.kind == EventKind::Telemetry).collect()
+    }
+}
+
+/// All three services in one object.
+pub(crate) struct Backend {
+    store: Arc<MemoryStore>,
+    clock: Arc<ManualClock>,
+    ids: CountingIds,
+    connections: Arc<Connections>,
+    is_down: AtomicBool,
+}
+
+impl Backend {
+    /// From now on every call fails as unavailable, or no longer does.
+    pub(crate) fn set_down(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> Result<(), PeerError> {
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(PeerError::Unavailable { service: "test" });
+        }
+        Ok(())
+    }
+
+    async fn wake(&self, devices: Vec<DeviceKey>) {
+        let local = LocalGateway::new(Arc::clone(&self.connections));
+        local.wake(devices).await.unwrap();
+    }
+}
+
+struct NoGateways;
+
+impl Gateways for NoGateways {
+    fn find(&self, _: &GatewayId) -> Option<Arc<dyn GatewayApi>> {
+        None
+    }
+}
+
+fn no_device(name: &dyn std::fmt::Display) -> PeerError {
+    PeerError::refused(ErrorCode::DeviceNotFound, &format!("device {name} is not registered"))
+}
+
+#[async_trait]
+impl QueueApi for Backend {
+    async fn enqueue(
+        &self,
+        mut messages: Vec<NewMessage>,
+    ) -> Result<Vec<Result<Enqueued, EnqueueError>>, PeerError> {
+        self.check()?;
+        let now = self.clock.now();
+        for message in &mut messages {
+            message.expiry.get_or_insert(now + Duration::from_hours(1));
+        }
+        let rules = EnqueueRules { max_depth: 50 };
+        let enqueued = self.store.enqueue(messages, rules, now).await?;
+        self.wake(enqueued.iter().flatten().map(|accepted| accepted.device).collect()).await;
+        Ok(enqueued)
+    }
+
+    async fn receive(
+        &self,
+        calls: Vec<ReceiveCall>,
+    ) -> Result<Vec<Vec<LockedMessage>>, PeerError> {
+        self.check()?;
+        let now = self.clock.now();
+        let requests = calls.into_iter().map(|call| Receive {
+            device: call.device,
+            tokens: (0..call.limit).map(|_| self.ids.lock_token()).collect(),
+            locked_until: now + call.lock_duration.unwrap_or(Duration::from_mins(1)),
+        });
+        Ok(self.store.receive(requests.collect(), queue_rules(), now).await?)
+    }
+
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+    ) -> Result<Vec<Result<(), SettleError>>, PeerError> {
+        self.check()?;
+        let devices = settlements.iter().map(|settlement| settlement.device).collect();
+        let outcomes = self.store.settle(settlements, queue_rules(), self.clock.now()).await?;
+        self.wake(devices).await;
+        Ok(outcomes)
+    }
+
+    async fn record_events(&self, events: Vec<Event>) -> Result<(), PeerError> {
+        self.check()?;
+        Ok(self.store.append(events).await?)
+    }
+
+    async fn purge(&self, hub: HubName, device: DeviceId) -> Result<PurgeOutcome, PeerError> {
+        self.check()?;
+        let purged =
+            self.store.purge(hub, device.clone(), queue_rules(), self.clock.now()).await?;
+        purged.ok_or_else(|| no_device(&device))
+    }
+
+    async fn count(&self, devices: Vec<DeviceKey>) -> Result<Vec<u64>, PeerError> {
+        self.check()?;
+        Ok(self.store.count(devices, self.clock.now()).await?)
+    }
+
+    async fn receive_feedback(
+        &self,
+        hub: HubName,
+        _: Duration,
+    ) -> Result<Option<FeedbackBatch>, PeerError> {
+        self.check()?;
+        let now = self.clock.now();
+        let request = FeedbackReceive {
+            token: self.ids.lock_token(),
+            locked_until: now + Duration::from_mins(1),
+            flush_count: 1,
+            flush_interval: Duration::ZERO,
+            max_delivery_count: 10,
+        };
+        let batch = self.store.receive_feedback(hub, request, now).await?;
+        if batch.is_none() {
+            // A waiting receiver must let others run.
+            tokio::task::yield_now().await;
+        }
+        Ok(batch)
+    }
+
+    async fn settle_feedback(
+        &self,
+        hub: HubName,
+        token: LockToken,
+        verdict: Verdict,
+    ) -> Result<Result<(), SettleError>, PeerError> {
+        self.check()?;
+        Ok(self.store.settle_feedback(hub, token, verdict, self.clock.now()).await?)
+    }
+}
+
+#[async_trait]
+impl MethodApi for Backend {
+    async fn invoke(&self, call: MethodCall) -> Result<MethodAnswer, MethodError> {
+        self.check().map_err(|_| MethodError::Unavailable)?;
+        let handle = self.connections.find(call.device).ok_or(MethodError::NotOnline)?;
+        let delivery = MethodDelivery {
+            device: call.device,
+            epoch: handle.epoch,
+            name: call.name,
+            payload: call.payload,
+            timeout: call.timeouts.response(),
+        };
+        LocalGateway::new(Arc::clone(&self.connections)).invoke(delivery).await
+    }
+}
+
+#[async_trait]
+impl TwinApi for Backend {
+    async fn open_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+    ) -> Result<Option<OpenedDevice>, PeerError> {
+        self.check()?;
+        let Some(device) = self.find_device(hub, name).await? else { return Ok(None) };
+        let session = self.store.find_session(device.key).await?;
+        Ok(Some(OpenedDevice { device, session }))
+    }
+
+    async fn save_sessions(
+        &self,
+        sessions: Vec<(DeviceKey, Option<Bytes>)>,
+    ) -> Result<(), PeerError> {
+        self.check()?;
+        Ok(self.store.save_sessions(sessions).await?)
+    }
+
+    async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), PeerError> {
+        self.check()?;
+        Ok(self.store.record_connections(changes).await?)
+    }
+
+    async fn put_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        spec: DeviceSpec,
+        if_match: IfMatch,
+    ) -> Result<Device, PeerError> {
+        self.check()?;
+        let now = self.clock.now();
+        let written = match if_match {
+            IfMatch::Absent => self.store.create(hub, name, spec, now).await?,
+            _ => self.store.replace(hub, name, spec, if_match, now).await?,
+        };
+        written.map_err(|error| PeerError::refused(error.code(), &error))
+    }
+
+    async fn delete_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        if_match: IfMatch,
+    ) -> Result<(), PeerError> {
+        self.check()?;
+        let deleted = self.store.delete(hub, name, if_match, self.clock.now()).await?;
+        deleted.map(|_| ()).map_err(|error| PeerError::refused(error.code(), &error))
+    }
+
+    async fn find_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+    ) -> Result<Option<Device>, PeerError> {
+        self.check()?;
+        Ok(self.store.find(hub, vec![name]).await?.pop().flatten())
+    }
+
+    async fn list_devices(&self, hub: HubName, limit: u32) -> Result<Vec<Device>, PeerError> {
+        self.check()?;
+        Ok(self.store.list(hub, limit).await?)
+    }
+
+    async fn count_devices(&self, hub: HubName) -> Result<RegistryCounts, PeerError> {
+        self.check()?;
+        Ok(self.store.counts(hub).await?)
+    }
+
+    async fn get_twin(&self, hub: HubName, name: IdentityName) -> Result<TwinView, PeerError> {
+        let found = self.find_device(hub, name.clone()).await?;
+        let device = found.ok_or_else(|| no_device(&name))?;
+        let twin = self.get_own_twin(device.key).await?;
+        Ok(TwinView { device, twin })
+    }
+
+    async fn update_twin(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        change: TwinChange,
+    ) -> Result<TwinView, PeerError> {
+        let device = self.get_twin(hub, name.clone()).await?.device;
+        let changes = vec![(device.key, change)];
+        let mut written =
+            self.store.update_twins(changes, twin_rules(), self.clock.now()).await?;
+        let written = written.pop().flatten().ok_or_else(|| no_device(&name))?;
+        let written = written.map_err(|error| PeerError::refused(error.code(), &error))?;
+        if let Some(told) = written.notification {
+            let body = serde_json::to_vec(&told.body).unwrap().into();
+            let change = Notify { device: device.key, version: told.version, body };
+            let local = LocalGateway::new(Arc::clone(&self.connections));
+            local.notify(vec![change]).await?;
+        }
+        Ok(TwinView { device, twin: written.twin })
+    }
+
+    async fn get_own_twin(&self, device: DeviceKey) -> Result<Twin, PeerError> {
+        self.check()?;
+        let twin = self.store.find_twins(vec![device]).await?.pop().flatten();
+        twin.ok_or_else(|| no_device(&device))
+    }
+
+    async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
+        self.check()?;
+        let changes = vec![(device, change)];
+        let mut written =
+            self.store.update_twins(changes, twin_rules(), self.clock.now()).await?;
+        let written = written.pop().flatten().ok_or_else(|| no_device(&device))?;
+        let written = written.map_err(|error| PeerError::refused(error.code(), &error))?;
+        Ok(written.twin.reported.version)
+    }
+
+    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError> {
+        self.check()?;
+        Ok(self.store.policies(hub).await?)
+    }
+}
