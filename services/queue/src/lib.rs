@@ -21,6 +21,8 @@ mod purge;
 mod receive;
 mod service;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod wake;
 
 pub use config::{FeedbackOptions, OptionsError, QueueOptions, SweepOptions, WakeOptions};
