@@ -100,6 +100,8 @@ pub enum Action<T> {
         suback: Suback,
         /// Features that were off and are on now.
         changes: Vec<FeatureChange>,
+        /// Whether the subscriptions differ from before in anything that is stored.
+        is_changed: bool,
     },
     /// Send an UNSUBACK; subscriptions may have changed.
     Unsubscribed {
@@ -107,6 +109,8 @@ pub enum Action<T> {
         packet_id: PacketId,
         /// Features that were on and are off now.
         changes: Vec<FeatureChange>,
+        /// Whether the subscriptions differ from before in anything that is stored.
+        is_changed: bool,
     },
     /// Complete the message behind this token.
     Acknowledged(T),
@@ -285,25 +289,24 @@ impl<T> Session<T> {
     }
 
     fn on_subscribe(&mut self, subscribe: &Subscribe) -> Result<Action<T>, Violation> {
-        let (codes, changes) = self.subscriptions.add(
-            &subscribe.filters,
-            &self.identity,
-            self.options.max_subscriptions,
-        )?;
-        let suback = Suback {
-            packet_id: subscribe.packet_id,
-            codes,
-        };
-        Ok(Action::Subscribed { suback, changes })
+        let before = self.subscriptions.clone();
+        let max_subscriptions = self.options.max_subscriptions;
+        let codes =
+            self.subscriptions.add(&subscribe.filters, &self.identity, max_subscriptions)?;
+        Ok(Action::Subscribed {
+            suback: Suback { packet_id: subscribe.packet_id, codes },
+            changes: self.subscriptions.changes_since(&before),
+            is_changed: self.subscriptions != before,
+        })
     }
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Action<T> {
-        let changes = self
-            .subscriptions
-            .remove(&unsubscribe.filters, &self.identity);
+        let before = self.subscriptions.clone();
+        self.subscriptions.remove(&unsubscribe.filters, &self.identity);
         Action::Unsubscribed {
             packet_id: unsubscribe.packet_id,
-            changes,
+            changes: self.subscriptions.changes_since(&before),
+            is_changed: self.subscriptions != before,
         }
     }
 }

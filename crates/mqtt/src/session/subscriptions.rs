@@ -110,7 +110,7 @@ impl Subscriptions {
             .map(|entry| entry.1)
     }
 
-    /// Grants filters, all or none, and returns one code per filter and what was switched on.
+    /// Grants filters, all or none, and returns one code per filter.
     ///
     /// # Errors
     /// [`Violation::UnsupportedFilter`], [`Violation::TooManySubscriptions`].
@@ -119,7 +119,7 @@ impl Subscriptions {
         asked: &[SubscribeFilter],
         identity: &ClientIdentity,
         max_subscriptions: usize,
-    ) -> Result<(Vec<SubackCode>, Vec<FeatureChange>), Violation> {
+    ) -> Result<Vec<SubackCode>, Violation> {
         let mut grown = self.clone();
         let mut codes = Vec::with_capacity(asked.len());
         for entry in asked {
@@ -129,23 +129,17 @@ impl Subscriptions {
             grown.put(filter, qos, max_subscriptions)?;
             codes.push(SubackCode::Granted(qos));
         }
-        let before = std::mem::replace(self, grown);
-        Ok((codes, self.changes_since(&before)))
+        *self = grown;
+        Ok(codes)
     }
 
-    /// Takes filters away, passing over those that are not there, and returns what was switched off.
-    pub(crate) fn remove(
-        &mut self,
-        given_up: &[String],
-        identity: &ClientIdentity,
-    ) -> Vec<FeatureChange> {
-        let before = self.clone();
+    /// Takes filters away, passing over those that are not there.
+    pub(crate) fn remove(&mut self, given_up: &[String], identity: &ClientIdentity) {
         for text in given_up {
             if let Some(filter) = Filter::parse(text, identity) {
                 self.entries.retain(|(held, _)| *held != filter);
             }
         }
-        self.changes_since(&before)
     }
 
     /// Puts one subscription; the same filter again takes the new quality of service ([MQTT-3.8.4-3]).
@@ -163,7 +157,8 @@ impl Subscriptions {
         Ok(())
     }
 
-    fn changes_since(&self, before: &Self) -> Vec<FeatureChange> {
+    /// Returns what was switched between `before` and now.
+    pub(crate) fn changes_since(&self, before: &Self) -> Vec<FeatureChange> {
         let mut changes = Vec::new();
         for feature in Feature::ALL {
             match (before.has_feature(feature), self.has_feature(feature)) {

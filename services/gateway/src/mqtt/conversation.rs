@@ -1,0 +1,245 @@
+//! What a connection and the hub say to each other, apart from the stream: packets in, work, output.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use downlink_domain::Timestamp;
+use downlink_domain::id::LockToken;
+use downlink_domain::message::Verdict;
+use downlink_domain::presence::Subscriptions;
+use downlink_mqtt::filter::Feature;
+use downlink_mqtt::packet::{FrameReader, PacketId, Suback};
+use downlink_mqtt::session::{Session, Subscriptions as MqttSubscriptions, Will};
+use tokio::time::Instant;
+
+use super::admit::Admitted;
+use super::end::End;
+use super::output::Output;
+use super::telemetry;
+use crate::device::{DeviceSession, SessionEvent};
+use crate::shared::Shared;
+
+/// What a packet identifier in flight stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The message's lock.
+    pub(super) token: LockToken,
+    /// When the lock ends.
+    pub(super) until: Timestamp,
+}
+
+/// The way back from the end of a piece of work to the packet that asked for it.
+#[derive(Debug)]
+pub(super) enum Tag {
+    /// Telemetry; acknowledge it when it is on disk.
+    Telemetry(Option<PacketId>),
+    /// A SUBSCRIBE and its answer.
+    Subscribe(Suback),
+    /// An UNSUBSCRIBE.
+    Unsubscribe(PacketId),
+    /// A twin request and the id of its answer.
+    TwinGet(String),
+    /// A reported patch, the id of its answer, and the publish to acknowledge when it is on disk.
+    TwinPatch(String, Option<PacketId>),
+}
+
+/// Whether the session outlives the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    /// It does: `CleanSession` was 0.
+    Stored,
+    /// It does not.
+    Clean,
+}
+
+/// What the subscriptions of a session switch on.
+pub(super) fn to_hub_subscriptions(subscriptions: &MqttSubscriptions) -> Subscriptions {
+    Subscriptions {
+        c2d: subscriptions.has_feature(Feature::CloudToDevice),
+        methods: subscriptions.has_feature(Feature::Methods),
+        desired: subscriptions.has_feature(Feature::DesiredPatches),
+        twin_replies: subscriptions.has_feature(Feature::TwinResponses),
+    }
+}
+
+/// Whether a poll moved anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It did: look at everything again.
+    Made,
+    /// It did not: whoever can change that knows whom to wake.
+    None,
+}
+
+/// Everything of a connection but its stream.
+pub(super) struct Conversation {
+    pub(super) shared: Arc<Shared>,
+    pub(super) machine: Session<Held>,
+    pub(super) session: DeviceSession<Tag>,
+    pub(super) output: Output,
+    pub(super) persistence: Persistence,
+    /// Subscription changes whose end has not been seen.
+    pub(super) pending_subscriptions: usize,
+    frames: FrameReader,
+    /// Read and not yet looked at, because work or output were at their bounds; at most one chunk.
+    backlog: Bytes,
+    will: Option<Will>,
+    /// Pieces of work whose end has not been seen.
+    pending: usize,
+    started_at: Instant,
+    is_reading_paused: bool,
+}
+
+impl Conversation {
+    /// Begins with CONNACK in the output.
+    pub(super) fn new(shared: Arc<Shared>, admitted: Admitted) -> Self {
+        let mut output = Output::new(shared.options.mqtt.max_output_bytes);
+        output.append(|out| admitted.connack.encode(out));
+        Self {
+            shared,
+            machine: admitted.machine,
+            session: admitted.session,
+            output,
+            persistence: admitted.persistence,
+            pending_subscriptions: 0,
+            frames: admitted.frames,
+            backlog: admitted.backlog,
+            will: admitted.will,
+            pending: 0,
+            started_at: Instant::now(),
+            is_reading_paused: false,
+        }
+    }
+
+    /// Returns when the conversation is over unless the client sends something.
+    pub(super) fn keep_alive_deadline(&self) -> Instant {
+        self.started_at + self.machine.keep_alive_deadline()
+    }
+
+    /// Returns whether packets may be taken: neither work nor output is at its bound.
+    ///
+    /// While they may not, time does not count against the client.
+    pub(super) fn begin_reading(&mut self) -> bool {
+        let was_paused = self.is_reading_paused;
+        self.is_reading_paused = self.is_full();
+        if was_paused || self.is_reading_paused {
+            self.machine.defer_keep_alive(self.now());
+        }
+        !self.is_reading_paused
+    }
+
+    /// Takes what was left over, if anything.
+    pub(super) fn take_backlog(&mut self) -> Result<Progress, End> {
+        if self.backlog.is_empty() {
+            return Ok(Progress::None);
+        }
+        let mut backlog = std::mem::take(&mut self.backlog);
+        let left = self.take_packets(&backlog)?;
+        self.backlog = backlog.split_off(backlog.len() - left);
+        Ok(Progress::Made)
+    }
+
+    /// Takes a chunk of the stream; an empty one is its end.
+    pub(super) fn take_chunk(&mut self, chunk: &[u8]) -> Result<Progress, End> {
+        if chunk.is_empty() {
+            return Err(End::Lost);
+        }
+        let left = self.take_packets(chunk)?;
+        if let Some(rest) = chunk.len().checked_sub(left).and_then(|used| chunk.get(used..)) {
+            self.backlog = Bytes::copy_from_slice(rest);
+        }
+        Ok(Progress::Made)
+    }
+
+    /// Acts on whole packets until there is none left, or no room; returns how many bytes are left over.
+    fn take_packets(&mut self, chunk: &[u8]) -> Result<usize, End> {
+        let mut rest = chunk;
+        let now = self.now();
+        while !self.is_full() {
+            let Some(frame) = self.frames.next(&mut rest)? else { break };
+            let packet = frame.into_client_packet()?;
+            if let Some(action) = self.machine.on_packet(packet, now)? {
+                self.act(action)?;
+            }
+        }
+        Ok(rest.len())
+    }
+
+    /// Lets the device session work and acts on what it says, while the output has room.
+    pub(super) fn poll_session(&mut self, cx: &mut Context<'_>) -> Result<Progress, End> {
+        let mut progress = Progress::None;
+        while self.output.has_room() {
+            let Poll::Ready(event) = self.session.poll_event(cx) else { break };
+            self.note_ended(&event);
+            self.on_event(event)?;
+            progress = Progress::Made;
+        }
+        Ok(progress)
+    }
+
+    /// Queues telemetry and remembers to wait for its end.
+    pub(super) fn store(&mut self, puback: Option<PacketId>, message: telemetry::MqttTelemetry) {
+        self.pending += 1;
+        self.session.store(Tag::Telemetry(puback), telemetry::from_mqtt(message));
+    }
+
+    /// Queues an operation and remembers to wait for its end.
+    pub(super) fn operate(&mut self, tag: Tag, operation: crate::device::Operation) {
+        self.pending += 1;
+        self.session.operate(tag, operation);
+    }
+
+    /// Stops taking messages, and publishes the will unless the client said goodbye.
+    pub(super) fn begin_end(&mut self, end: &End) {
+        self.session.set_credit(0);
+        if let Some(will) = self.will.take().filter(|_| !end.is_graceful()) {
+            self.store(None, will.into_telemetry());
+        }
+    }
+
+    /// Lets promised work end; ready when all has, or the session wants nothing but to close.
+    pub(super) fn poll_last_work(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.pending > 0 {
+            let Poll::Ready(event) = self.session.poll_event(cx) else { return Poll::Pending };
+            self.note_ended(&event);
+            match event {
+                SessionEvent::Close(_) => return Poll::Ready(()),
+                SessionEvent::Messages(messages) => {
+                    for message in messages {
+                        self.session.settle(message.lock.token, Verdict::ReleaseUndelivered);
+                    }
+                }
+                SessionEvent::Settled(_)
+                | SessionEvent::Stored(_)
+                | SessionEvent::NotStored(..)
+                | SessionEvent::Ended(..)
+                | SessionEvent::Invoke { .. }
+                | SessionEvent::Desired(_) => {}
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn note_ended(&mut self, event: &SessionEvent<Tag>) {
+        let ended = match event {
+            SessionEvent::Stored(tags) | SessionEvent::NotStored(tags, _) => tags.len(),
+            SessionEvent::Ended(..) => 1,
+            SessionEvent::Messages(_)
+            | SessionEvent::Settled(_)
+            | SessionEvent::Invoke { .. }
+            | SessionEvent::Desired(_)
+            | SessionEvent::Close(_) => 0,
+        };
+        self.pending = self.pending.saturating_sub(ended);
+    }
+
+    fn is_full(&self) -> bool {
+        self.session.is_busy() || !self.output.has_room()
+    }
+
+    fn now(&self) -> Duration {
+        self.started_at.elapsed()
+    }
+}

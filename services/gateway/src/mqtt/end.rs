@@ -1,0 +1,70 @@
+//! How a connection ends.
+
+use downlink_domain::presence::DisconnectReason;
+use downlink_mqtt::{DecodeError, Violation};
+use downlink_ports::PeerError;
+
+/// Why a connection is over.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client sent DISCONNECT: no will is published.
+    Disconnected,
+    /// The stream ended or broke.
+    Lost,
+    /// The client broke the contract.
+    Violation(Violation),
+    /// No packet for longer than keep-alive allows.
+    KeepAlive,
+    /// The token's time, and the grace after it, are over.
+    TokenExpired,
+    /// The client took nothing of what was written for it.
+    WriteDeadline,
+    /// The hub wants it to end.
+    Closed(DisconnectReason),
+    /// The gateway is going away.
+    Draining,
+    /// Telemetry or a subscription could not be stored; MQTT has no other way to say so.
+    NotStored(PeerError),
+}
+
+impl End {
+    /// Returns whether the client said goodbye, which discards its will ([MQTT-3.14.4-3]).
+    pub(super) fn is_graceful(&self) -> bool {
+        matches!(self, Self::Disconnected)
+    }
+
+    /// Returns whether what is queued for the client may still reach it.
+    pub(super) fn leaves_a_reader(&self) -> bool {
+        !matches!(self, Self::Lost | Self::WriteDeadline | Self::Disconnected)
+    }
+
+    /// Returns the word of the log line.
+    pub(super) fn cause(&self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnect",
+            Self::Lost => "connection lost",
+            Self::Violation(_) => "violation",
+            Self::KeepAlive => "keep-alive timeout",
+            Self::TokenExpired => "token expired",
+            Self::WriteDeadline => "write deadline",
+            Self::Closed(DisconnectReason::Superseded) => "superseded",
+            Self::Closed(DisconnectReason::Deleted) => "identity deleted",
+            Self::Closed(DisconnectReason::Disabled) => "identity disabled",
+            Self::Closed(DisconnectReason::KeysChanged) => "keys changed",
+            Self::Closed(DisconnectReason::Draining) | Self::Draining => "draining",
+            Self::NotStored(_) => "not stored",
+        }
+    }
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<DecodeError> for End {
+    fn from(error: DecodeError) -> Self {
+        Self::Violation(error.into())
+    }
+}
