@@ -18,6 +18,9 @@ use tracing::debug;
 use crate::device::StampedBy;
 use crate::peers::Peers;
 
+#[cfg(test)]
+mod tests;
+
 /// Why a credential was not taken.
 #[derive(Clone, Debug, Error)]
 pub enum Refusal {
