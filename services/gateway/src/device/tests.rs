@@ -33,7 +33,7 @@ async fn next(session: &mut DeviceSession<u32>) -> SessionEvent<u32> {
 
 async fn send(hub: &TestHub, device: &Device, bodies: std::ops::Range<u8>) {
     let messages = bodies.map(|body| {
-        let mut message = a_message_to(device.name.device.as_str());
+        let mut message = a_message_to(device.name.device.as_str(), "");
         message.hub = hub.shared.options.hub.clone();
         message.expiry = None;
         message.body = Bytes::copy_from_slice(&[body]);
