@@ -88,11 +88,12 @@ impl Window {
     }
 
     /// Takes a held message out to settle it; `None` when it is not held (any more).
+    ///
+    /// The free place alone is no reason to ask again: the last receive told whether more wait,
+    /// and what came since was announced.
     pub(super) fn settle(&mut self, token: LockToken, verdict: Verdict) -> Option<Settlement> {
         let index = self.held.iter().position(|held| held.token == token)?;
         let held = self.held.remove(index);
-        // The place is free again: the next message may take it.
-        self.is_worth_asking = true;
         Some(self.settlement(held, verdict))
     }
 
