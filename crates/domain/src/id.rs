@@ -214,6 +214,36 @@ impl fmt::Display for LockToken {
     }
 }
 
+impl FromStr for LockToken {
+    type Err = IdError;
+
+    /// Takes the form of `Display`, hexadecimal digits of either case.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        const KIND: &str = "lock token";
+        const WIRE_ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+        if text.len() != 36 {
+            return Err(IdError::Length {
+                kind: KIND,
+                max: 36,
+                len: text.len(),
+            });
+        }
+        let mut nibbles = Vec::with_capacity(32);
+        for (index, c) in text.chars().enumerate() {
+            match (index, c.to_digit(16)) {
+                (8 | 13 | 18 | 23, None) if c == '-' => {}
+                (8 | 13 | 18 | 23, _) | (_, None) => return Err(IdError::Alphabet { kind: KIND }),
+                (_, Some(nibble)) => nibbles.push(u8::try_from(nibble).unwrap_or(0)),
+            }
+        }
+        let mut token = [0; 16];
+        for (pair, at) in nibbles.chunks_exact(2).zip(WIRE_ORDER) {
+            token[at] = pair[0] << 4 | pair[1];
+        }
+        Ok(Self(token))
+    }
+}
+
 /// One connection of one gateway, unique across gateways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -260,5 +290,25 @@ mod tests {
             LockToken(tag).to_string(),
             "1ae003e4-61fb-4bc1-9210-1e1635350796"
         );
+    }
+
+    #[test]
+    fn a_printed_lock_token_parses_back() {
+        let text = "1ae003e4-61fb-4bc1-9210-1e1635350796";
+        let token: LockToken = text.parse().unwrap();
+        assert_eq!(token.0[..4], [0xe4, 0x03, 0xe0, 0x1a]);
+        assert_eq!(token.to_string(), text);
+        assert_eq!(text.to_uppercase().parse(), Ok(token));
+        let bad = [
+            "",
+            "1ae003e461fb4bc192101e1635350796",
+            "1ae003e4-61fb-4bc1-9210-1e163535079g",
+            "1ae003e4a61fb-4bc1-9210-1e163535079",
+            "-ae003e4-61fb-4bc1-9210-1e1635350796",
+            "éae003e4-61fb-4bc1-9210-1e163535079",
+        ];
+        for text in bad {
+            assert!(text.parse::<LockToken>().is_err(), "{text}");
+        }
     }
 }
