@@ -1,1 +1,20 @@
 //! Routes direct methods to the gateway that holds the device.
+//!
+//! *Owns*: the way of a call from its caller to one connection of its device, within the two
+//! timeouts of the call; nothing durable. *Calls*: the presence directory, and `invoke` of the
+//! gateway that holds the device. *Promises*: one outcome for each call; a call is handed to a
+//! device at most once; the caller hears of a timeout before its own timer ends. Any number of
+//! nodes may run.
+//!
+//! [`MethodRouter::start`] makes the service and returns its [`downlink_ports::MethodApi`].
+
+mod config;
+mod in_flight;
+mod invoke;
+mod metrics;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use config::{MethodOptions, OptionsError};
+pub use service::{MethodDeps, MethodRouter};
