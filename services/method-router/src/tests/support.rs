@@ -167,6 +167,10 @@ pub(super) fn a_call(connect: u64, response: u64) -> MethodCall {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "tests compare it with the outcome of a call"
+)]
 pub(super) fn answer(status: i32, payload: impl Into<Bytes>) -> Result<MethodAnswer, MethodError> {
     Ok(MethodAnswer {
         status,
