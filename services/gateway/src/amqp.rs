@@ -1,16 +1,48 @@
-//! Back-ends over AMQP 1.0.
+//! Back-ends over AMQP 1.0: cloud-to-device sends, feedback, tokens over CBS and SASL PLAIN
+//! (amqp.md §3, §8; c2d.md §6, §9).
+//!
+//! One task serves one connection. [`connection`] moves bytes and waits; [`back_end`] is what the
+//! door knows and decides, without a socket; the engine of `downlink-amqp` speaks the protocol.
+//! Per link at most one batch of messages is on its way to the queue while further ones gather,
+//! so one sender's order per device is kept and batches form by themselves.
+
+mod address;
+mod back_end;
+mod command;
+mod condition;
+mod connection;
+mod feedback;
+mod grants;
+mod nodes;
+mod receivers;
+mod tokens;
+mod work;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tracing::info;
 
+use self::connection::Connection;
 use crate::shared::Shared;
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. `accepted_at` is when its socket was accepted.
 pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, accepted_at: Instant)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let _ = (shared, io, accepted_at);
+    let mut connection = Connection::new(shared, io, accepted_at);
+    connection.until_end().await;
+    let summary = Box::pin(connection.finish()).await;
+    info!(
+        duration = ?accepted_at.elapsed(),
+        cause = summary.cause,
+        policy = summary.policy,
+        messages = summary.messages,
+        "amqp connection ended"
+    );
 }

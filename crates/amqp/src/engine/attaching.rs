@@ -19,7 +19,7 @@ impl Engine {
                 "handle out of range",
             ));
         }
-        let refused_from = self.options.max_links;
+        let refused_from = self.link_limit();
         if self.effects.link_count >= refused_from.saturating_add(REFUSALS_BEYOND_LIMIT) {
             let text = "too many links on one connection";
             return Err(Violation::connection(
@@ -56,6 +56,14 @@ impl Engine {
                 .event(Event::AttachRequested(Box::new(request)));
         }
         Ok(())
+    }
+
+    fn link_limit(&self) -> usize {
+        if self.is_admitted {
+            self.options.max_links
+        } else {
+            self.options.max_links.min(self.options.max_guest_links)
+        }
     }
 
     /// Lets a new attach take over the link of the same name and role (2.6.1), as happens after a

@@ -18,6 +18,8 @@ pub struct Options {
     /// Links at a time over all sessions; beyond it attaches are refused, and well beyond it the
     /// connection closes.
     pub max_links: usize,
+    /// The same bound for a peer that is not admitted yet.
+    pub max_guest_links: usize,
     /// Transfer frames a session takes before a new flow; refilled at half of it.
     pub session_window: u32,
     /// Unsettled deliveries to the peer per session; at it nothing more is sent there.
@@ -47,6 +49,7 @@ impl Default for Options {
             max_sessions: 1_100,
             handle_max: 262_143,
             max_links: 8_192,
+            max_guest_links: 64,
             session_window: 5_000,
             max_unsettled: 5_000,
             max_reassembly_bytes: 1_048_576,

@@ -1,0 +1,113 @@
+//! From the catalogue of codes to AMQP conditions (amqp.md §8.3, §9).
+
+use downlink_amqp::performative::{AmqpError, condition};
+use downlink_amqp::types::{Symbol, Value};
+use downlink_domain::ErrorCode;
+use downlink_ports::PeerError;
+
+const ALREADY_EXISTS: Symbol = Symbol::from_static("com.microsoft:device-already-exists");
+const PRECONDITION_FAILED: Symbol = Symbol::from_static("com.microsoft:precondition-failed");
+const ERROR_CODE: Symbol = Symbol::from_static("com.microsoft:error-code");
+
+/// Returns the condition that the SDKs translate into the error of `code`.
+pub(super) fn condition_of(code: ErrorCode) -> Symbol {
+    match code {
+        ErrorCode::GenericBadRequest
+        | ErrorCode::InvalidProtocolVersion
+        | ErrorCode::ArgumentInvalid
+        | ErrorCode::ArgumentNull
+        | ErrorCode::IotHubFormatError => condition::ARGUMENT_ERROR,
+        ErrorCode::InvalidOperation
+        | ErrorCode::ConnectionForcefullyClosedOnNewConnection
+        | ErrorCode::InvalidMessageExpiryTime
+        | ErrorCode::OperationNotAvailableInCurrentTier
+        | ErrorCode::GenericMethodNotAllowed => condition::NOT_ALLOWED,
+        ErrorCode::IotHubUnauthorizedAccess
+        | ErrorCode::IotHubUnauthorized
+        | ErrorCode::DeviceDisabled => condition::UNAUTHORIZED_ACCESS,
+        ErrorCode::DeviceMaximumQueueDepthExceeded
+        | ErrorCode::DeviceMaximumInflightMethodExceeded => condition::RESOURCE_LIMIT_EXCEEDED,
+        ErrorCode::GenericNotFound
+        | ErrorCode::DeviceNotFound
+        | ErrorCode::AmqpAddressNotFound
+        | ErrorCode::ModuleNotFound
+        | ErrorCode::DeviceNotOnline
+        | ErrorCode::DeviceConnectionClosedRemotely => condition::NOT_FOUND,
+        ErrorCode::DeviceAlreadyExists => ALREADY_EXISTS,
+        ErrorCode::PreconditionFailed => PRECONDITION_FAILED,
+        ErrorCode::DeviceMessageLockLost => condition::MESSAGE_LOCK_LOST,
+        ErrorCode::MessageTooLarge => condition::MESSAGE_SIZE_EXCEEDED,
+        ErrorCode::ThrottlingException => condition::DEVICE_CONTAINER_THROTTLED,
+        ErrorCode::ServerError | ErrorCode::GenericBadGateway => condition::INTERNAL_ERROR,
+        ErrorCode::ServiceUnavailable | ErrorCode::GatewayTimeout => condition::TIMEOUT,
+    }
+}
+
+/// Returns the error a client gets for `code`; the text reaches the users of the SDKs.
+pub(super) fn error_of(code: ErrorCode, text: impl Into<String>) -> AmqpError {
+    let number = i32::try_from(code.number()).unwrap_or(i32::MAX);
+    AmqpError {
+        condition: condition_of(code),
+        description: Some(text.into()),
+        info: vec![(ERROR_CODE, Value::Int(number))],
+    }
+}
+
+/// Returns the error a client gets when a service did not give its ordinary answer.
+pub(super) fn error_of_peer(error: &PeerError) -> AmqpError {
+    error_of(error.code(), error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_condition_and_carries_its_number() {
+        for code in ErrorCode::ALL {
+            let error = error_of(*code, "text");
+            let name = error.condition.as_str();
+            assert!(
+                name.starts_with("amqp:") || name.starts_with("com.microsoft:"),
+                "{code:?}"
+            );
+            let number = i32::try_from(code.number()).unwrap();
+            assert_eq!(error.info, [(ERROR_CODE, Value::Int(number))]);
+        }
+    }
+
+    #[test]
+    fn refusals_of_a_send_have_the_conditions_of_the_contract() {
+        for (code, condition) in [
+            (ErrorCode::DeviceNotFound, "amqp:not-found"),
+            (ErrorCode::ModuleNotFound, "amqp:not-found"),
+            (
+                ErrorCode::DeviceMaximumQueueDepthExceeded,
+                "amqp:resource-limit-exceeded",
+            ),
+            (
+                ErrorCode::MessageTooLarge,
+                "amqp:link:message-size-exceeded",
+            ),
+            (ErrorCode::InvalidOperation, "amqp:not-allowed"),
+            (ErrorCode::InvalidMessageExpiryTime, "amqp:not-allowed"),
+            (ErrorCode::ArgumentInvalid, "com.microsoft:argument-error"),
+            (
+                ErrorCode::ThrottlingException,
+                "com.microsoft:device-container-throttled",
+            ),
+            (ErrorCode::ServerError, "amqp:internal-error"),
+            (ErrorCode::ServiceUnavailable, "com.microsoft:timeout"),
+            (
+                ErrorCode::IotHubUnauthorizedAccess,
+                "amqp:unauthorized-access",
+            ),
+            (
+                ErrorCode::DeviceMessageLockLost,
+                "com.microsoft:message-lock-lost",
+            ),
+        ] {
+            assert_eq!(condition_of(code).as_str(), condition, "{code:?}");
+        }
+    }
+}

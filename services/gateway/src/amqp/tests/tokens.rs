@@ -1,0 +1,200 @@
+use std::time::Duration;
+
+use downlink_amqp::frame::{FrameType, ProtocolHeader, write_frame};
+use downlink_amqp::performative::DeliveryState;
+use downlink_amqp::sasl::{SaslCode, SaslFrame};
+use downlink_amqp::types::Symbol;
+
+use super::client::{COMMANDS, Client, FEEDBACK, command, receiver, sender};
+use super::*;
+
+async fn plain(client: &mut Client, user: &str, password: &str) -> SaslFrame {
+    client.raw(&ProtocolHeader::Sasl.bytes()).await;
+    assert_eq!(client.header().await, ProtocolHeader::Sasl.bytes());
+    assert!(matches!(client.sasl().await, SaslFrame::Mechanisms(_)));
+    let init = SaslFrame::Init {
+        mechanism: Symbol::from_static("PLAIN"),
+        initial_response: Some(format!("\0{user}\0{password}").into()),
+    };
+    let mut frame = Vec::new();
+    write_frame(&mut frame, FrameType::Sasl, 0, |out| init.encode(out));
+    client.raw(&frame).await;
+    client.sasl().await
+}
+
+#[tokio::test]
+async fn token_that_does_not_hold_is_answered_with_401_and_opens_no_link() {
+    let hub = TestHub::new().await;
+    let mut client = Client::open(&hub).await;
+    let forged = hub.policy_token("service").replace("sig=", "sig=A");
+    let (status, text) = client.put_token(&forged).await;
+    assert_eq!((status, text.as_str()), (401, "the token is not valid"));
+    for token in [
+        "",
+        "Bearer a.b.c",
+        "SharedAccessSignature sr=x",
+        &hub.policy_token("nobody"),
+    ] {
+        assert_eq!(client.renew_token(token).await.0, 401, "{token}");
+    }
+    assert_eq!(
+        client.attach_refused(sender(0, COMMANDS)).await,
+        "amqp:unauthorized-access"
+    );
+    // The same connection may try again with a good one.
+    assert_eq!(
+        client.renew_token(&hub.policy_token("service")).await.0,
+        200
+    );
+    client.attach(sender(0, COMMANDS)).await;
+}
+
+#[tokio::test]
+async fn service_that_is_down_is_no_401() {
+    let hub = TestHub::new().await;
+    let mut client = Client::open(&hub).await;
+    hub.backend.set_down(true);
+    assert_eq!(client.put_token(&hub.policy_token("service")).await.0, 503);
+}
+
+#[tokio::test]
+async fn links_are_refused_without_their_right() {
+    let hub = TestHub::new().await;
+    let mut stranger = Client::open(&hub).await;
+    for attach in [
+        sender(0, COMMANDS),
+        receiver(1, FEEDBACK),
+        sender(2, "/devices/d/messages/events"),
+    ] {
+        assert_eq!(
+            stranger.attach_refused(attach).await,
+            "amqp:unauthorized-access"
+        );
+    }
+    let mut reader = Client::with_policy(&hub, "registryRead").await;
+    assert_eq!(
+        reader.attach_refused(sender(0, COMMANDS)).await,
+        "amqp:unauthorized-access"
+    );
+    assert_eq!(
+        reader.attach_refused(receiver(1, FEEDBACK)).await,
+        "amqp:unauthorized-access"
+    );
+}
+
+#[tokio::test]
+async fn unknown_addresses_and_wrong_directions_are_told_apart() {
+    let hub = TestHub::new().await;
+    let mut client = Client::with_policy(&hub, "service").await;
+    assert_eq!(
+        client.attach_refused(sender(0, "/nowhere")).await,
+        "amqp:not-found"
+    );
+    assert_eq!(
+        client.attach_refused(receiver(1, COMMANDS)).await,
+        "amqp:not-allowed"
+    );
+    assert_eq!(
+        client.attach_refused(sender(2, FEEDBACK)).await,
+        "amqp:not-allowed"
+    );
+    let mut dynamic = receiver(3, FEEDBACK);
+    dynamic.source = None;
+    assert_eq!(client.attach_refused(dynamic).await, "amqp:not-found");
+}
+
+#[tokio::test]
+async fn device_token_is_taken_and_device_links_are_refused_by_name() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev-1").await;
+    let mut client = Client::open(&hub).await;
+    assert_eq!(client.put_token(&hub.device_token(&device)).await.0, 200);
+    for attach in [
+        sender(0, "/devices/dev-1/messages/events"),
+        receiver(1, "amqps://hub.test/devices/dev-1/messages/deviceBound"),
+    ] {
+        assert_eq!(client.attach_refused(attach).await, "amqp:not-allowed");
+    }
+    assert_eq!(
+        client.attach_refused(sender(2, COMMANDS)).await,
+        "amqp:unauthorized-access"
+    );
+}
+
+#[tokio::test]
+async fn sasl_plain_needs_no_cbs() {
+    let hub = TestHub::new().await;
+    hub.device("dev-1").await;
+    let mut client = Client::connect(&hub);
+    let token = hub.policy_token("service");
+    let outcome = plain(&mut client, "service@sas.root.hub", &token).await;
+    assert_eq!(outcome, SaslFrame::outcome(SaslCode::Ok));
+    client.raw(&ProtocolHeader::Amqp.bytes()).await;
+    client.start().await;
+    client.attach(sender(0, COMMANDS)).await;
+    let state = client.send_and_wait(0, &command("dev-1", "1")).await;
+    assert_eq!(state, DeliveryState::Accepted);
+}
+
+#[tokio::test]
+async fn sasl_plain_with_a_wrong_name_or_token_fails() {
+    let hub = TestHub::new().await;
+    let token = hub.policy_token("service");
+    for (user, password) in [
+        ("iothubowner@sas.root.hub", token.as_str()),
+        ("service@sas.root.elsewhere", &token),
+        ("service", &token),
+        ("service@sas.root.hub", "SharedAccessSignature sr=hub.test"),
+        ("dev-1@sas.hub", &token),
+    ] {
+        let mut client = Client::connect(&hub);
+        let outcome = plain(&mut client, user, password).await;
+        assert_eq!(outcome, SaslFrame::outcome(SaslCode::Auth), "{user}");
+        assert!(client.try_frame().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn links_outlive_a_renewed_token_and_end_with_one_that_is_not() {
+    let hub = TestHub::new().await;
+    hub.device("dev-1").await;
+    let mut client = Client::with_policy(&hub, "service").await;
+    client.attach(sender(0, COMMANDS)).await;
+    hub.clock.advance(Duration::from_mins(50));
+    assert_eq!(
+        client.renew_token(&hub.policy_token("service")).await.0,
+        200
+    );
+    // The first token and its grace are over, the second holds.
+    hub.clock.advance(Duration::from_mins(20));
+    let state = client.send_and_wait(0, &command("dev-1", "1")).await;
+    assert_eq!(state, DeliveryState::Accepted);
+    hub.clock.advance(Duration::from_hours(1));
+    let detach = client.detach().await;
+    assert_eq!(detach.handle, 0);
+    let error = detach.error.unwrap();
+    assert_eq!(error.condition.as_str(), "amqp:unauthorized-access");
+    assert_eq!(error.description.as_deref(), Some("Token Invalid."));
+    // The connection lives, and so does the way to a new token.
+    assert_eq!(
+        client.renew_token(&hub.policy_token("service")).await.0,
+        200
+    );
+}
+
+#[tokio::test]
+async fn connection_of_sasl_plain_ends_with_its_token() {
+    let hub = TestHub::new().await;
+    let mut client = Client::connect(&hub);
+    plain(
+        &mut client,
+        "service@sas.root.hub",
+        &hub.policy_token("service"),
+    )
+    .await;
+    client.raw(&ProtocolHeader::Amqp.bytes()).await;
+    client.start().await;
+    hub.clock.advance(Duration::from_mins(66));
+    let error = client.close().await.error.unwrap();
+    assert_eq!(error.condition.as_str(), "amqp:unauthorized-access");
+}
