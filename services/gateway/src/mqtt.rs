@@ -6,8 +6,8 @@
 mod admit;
 mod connection;
 mod conversation;
-mod events;
 mod end;
+mod events;
 mod output;
 mod requests;
 mod scratch;
@@ -23,12 +23,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use self::admit::{Admitted, Refused};
+use self::admit::Refused;
 use self::connection::Connection;
-use self::end::End;
-use crate::metrics::RefusedFor;
 use crate::shared::Shared;
 
 /// How long a refused client may take to read its refusal and close.
@@ -38,57 +36,64 @@ const REFUSAL_READ_BYTES: u64 = 16 * 1024;
 
 /// Serves one connection to its end.
 ///
-/// `accepted_at` begins the time in which CONNECT must arrive and be answered.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, mut io: S, accepted_at: Instant)
+/// `accepted_at` begins the time in which CONNECT must arrive and be answered. The stream goes to memory of its
+/// own: a future that holds it in each of its stages would hold it several times over.
+pub(crate) fn serve<S>(
+    shared: Arc<Shared>,
+    io: S,
+    accepted_at: Instant,
+) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Boxed, because what it needs is not to count for the whole life of the connection.
-    match Box::pin(admit::admit(&shared, &mut io, accepted_at)).await {
-        Ok(admitted) => run(shared, io, *admitted).await,
-        Err(refused) => Box::pin(refuse(&shared, io, refused)).await,
-    }
+    serve_boxed(shared, Box::new(io), accepted_at)
 }
 
-async fn run<S>(shared: Arc<Shared>, io: S, admitted: Admitted)
+async fn serve_boxed<S>(shared: Arc<Shared>, mut io: Box<S>, accepted_at: Instant)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // What the rare stages need is not to count for the whole life of the connection, hence the boxes.
+    let admitted = match Box::pin(admit::admit(&shared, &mut io, accepted_at)).await {
+        Ok(admitted) => admitted,
+        Err(refused) => return Box::pin(refuse(&shared, io, refused)).await,
+    };
     let connected_at = Instant::now();
-    let name = admitted.session.device().name.clone();
     let expires_at = admitted.expires_at;
     shared.metrics.devices.add(1);
-    let mut connection = Connection::new(Arc::clone(&shared), io, admitted);
+    let mut connection = Box::new(Connection::new(Arc::clone(&shared), io, *admitted));
     let end = connection.until_end(expires_at).await;
+    let name = connection.device_name().clone();
     let departing = Box::pin(connection.finish(&end)).await;
     shared.metrics.devices.add(-1);
-    let duration = connected_at.elapsed();
-    let is_released = departing.is_some();
-    match end {
-        End::Violation(error) => {
-            info!(device.id = %name, ?duration, is_released, cause = "violation", %error, "mqtt connection ended");
-        }
-        end => {
-            info!(device.id = %name, ?duration, is_released, cause = end.cause(), "mqtt connection ended");
-        }
+    info!(
+        device.id = %name,
+        duration = ?connected_at.elapsed(),
+        cause = end.cause(),
+        error = end.error().map(tracing::field::display),
+        "mqtt connection ended"
+    );
+    if departing.is_none() {
+        warn!(device.id = %name, "leaving took too long, locks and presence will lapse");
     }
 }
 
 /// Writes the refusal, if there is one, and closes.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(shared: &Shared, mut io: S, refused: Refused) {
-    let Refused { answer, cause, error } = refused;
+async fn refuse<S>(shared: &Shared, mut io: Box<S>, refused: Refused)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Refused {
+        answer,
+        cause,
+        error,
+    } = refused;
     if let Some(cause) = cause {
         shared.metrics.connect_refused(cause);
-        log_refusal(cause, error);
+        let error = error.map(tracing::field::display);
+        debug!(?cause, error, "mqtt connect refused");
     }
     let _ = tokio::time::timeout(REFUSAL_DEADLINE, last_words(&mut io, &answer)).await;
-}
-
-fn log_refusal(cause: RefusedFor, error: Option<Box<dyn std::error::Error + Send + Sync>>) {
-    match error {
-        Some(error) => debug!(?cause, %error, "mqtt connect refused"),
-        None => debug!(?cause, "mqtt connect refused"),
-    }
 }
 
 /// Writes, says that nothing follows, and waits for the peer to close.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use downlink_domain::Timestamp;
 use downlink_domain::id::IdentityName;
 use downlink_domain::presence::Protocol;
-use downlink_domain::Timestamp;
 use downlink_mqtt::identity::ClientIdentity;
 use downlink_mqtt::limits::{MAX_CONNECT_PACKET_BYTES, MAX_FIELD_BYTES, MAX_PACKET_BYTES};
 use downlink_mqtt::packet::{ClientPacket, Connack, ConnectReturnCode, FrameReader};
-use downlink_mqtt::session::{AwaitingConnect, ConnectRequest, Session, SessionOptions, Will};
 use downlink_mqtt::session::Refusal as ConnectRefusal;
+use downlink_mqtt::session::{AwaitingConnect, ConnectRequest, Session, SessionOptions, Will};
 use tokio::io::AsyncRead;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
@@ -49,23 +49,37 @@ pub(super) struct Refused {
 
 impl Refused {
     fn silently(cause: Option<RefusedFor>) -> Self {
-        Self { answer: BytesMut::new(), cause, error: None }
+        Self {
+            answer: BytesMut::new(),
+            cause,
+            error: None,
+        }
     }
 
     fn with_code(code: ConnectReturnCode, cause: Option<RefusedFor>) -> Self {
         let mut answer = BytesMut::new();
         Connack::Refused(code).encode(&mut answer);
-        Self { answer, cause, error: None }
+        Self {
+            answer,
+            cause,
+            error: None,
+        }
     }
 
     /// CONNACK 5, the one answer to every kind of wrong credential (mqtt.md §3).
     fn unauthorized() -> Self {
-        Self::with_code(ConnectReturnCode::NotAuthorized, Some(RefusedFor::Unauthorized))
+        Self::with_code(
+            ConnectReturnCode::NotAuthorized,
+            Some(RefusedFor::Unauthorized),
+        )
     }
 
     /// CONNACK 3, after which every SDK tries again.
     fn unavailable() -> Self {
-        Self::with_code(ConnectReturnCode::ServerUnavailable, Some(RefusedFor::Unavailable))
+        Self::with_code(
+            ConnectReturnCode::ServerUnavailable,
+            Some(RefusedFor::Unavailable),
+        )
     }
 
     fn because(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -82,7 +96,11 @@ impl Refused {
             | ConnectRefusal::ProtocolLevel(_)
             | ConnectRefusal::Violation(_) => RefusedFor::Violation,
         };
-        Self { answer, cause: Some(cause), error: Some(Box::new(refusal)) }
+        Self {
+            answer,
+            cause: Some(cause),
+            error: Some(Box::new(refusal)),
+        }
     }
 
     fn by_authenticator(refusal: Refusal, disabled_connack: u8) -> Self {
@@ -120,14 +138,22 @@ pub(super) async fn admit<S: AsyncRead + Unpin>(
             Ok(first) => first?,
         },
     };
-    let request = AwaitingConnect.on_packet(packet).map_err(Refused::by_form)?;
+    let request = AwaitingConnect
+        .on_packet(packet)
+        .map_err(Refused::by_form)?;
     // A peer that cannot be asked in time is unavailable: the client learns that it should come again.
     let device = timeout_at(deadline, identify(shared, &request)).await;
     let device = device.map_err(|_| Refused::unavailable())??;
     if shared.lifecycle.is_draining() {
-        return Err(Refused::with_code(ConnectReturnCode::ServerUnavailable, None));
+        return Err(Refused::with_code(
+            ConnectReturnCode::ServerUnavailable,
+            None,
+        ));
     }
-    let largest = shared.options.max_telemetry_bytes.saturating_add(MAX_FIELD_BYTES + 16);
+    let largest = shared
+        .options
+        .max_telemetry_bytes
+        .saturating_add(MAX_FIELD_BYTES + 16);
     frames.set_max_packet_bytes(largest.max(MAX_PACKET_BYTES));
     enter(shared, request, device, Reading { frames, backlog }).await
 }
@@ -145,7 +171,9 @@ async fn first_packet<S: AsyncRead + Unpin>(
 ) -> Result<(ClientPacket, Bytes), Refused> {
     loop {
         let read = poll_fn(|cx| {
-            let outcome = ready!(scratch::poll_read(io, cx, |chunk| take_first(frames, chunk)));
+            let outcome = ready!(scratch::poll_read(io, cx, |chunk| take_first(
+                frames, chunk
+            )));
             Poll::Ready(outcome)
         });
         // A stream that breaks before CONNECT is nobody's fault worth counting.
@@ -181,7 +209,10 @@ async fn identify(
         return Err(Refused::unauthorized());
     }
     let name = to_name(&request.identity).ok_or_else(Refused::unauthorized)?;
-    let token = request.password.as_deref().and_then(|password| std::str::from_utf8(password).ok());
+    let token = request
+        .password
+        .as_deref()
+        .and_then(|password| std::str::from_utf8(password).ok());
     let token = token.ok_or_else(Refused::unauthorized)?;
     let disabled_connack = shared.options.mqtt.disabled_connack;
     let device = shared.authenticator.device(&name, token).await;
@@ -201,7 +232,11 @@ async fn enter(
     authenticated: AuthenticatedDevice,
     reading: Reading,
 ) -> Result<Box<Admitted>, Refused> {
-    let AuthenticatedDevice { opened, expires_at, by } = authenticated;
+    let AuthenticatedDevice {
+        opened,
+        expires_at,
+        by,
+    } = authenticated;
     let device = opened.device;
     let options = &shared.options;
     let session_options = SessionOptions {
@@ -210,12 +245,15 @@ async fn enter(
         max_message_bytes: options.max_telemetry_bytes,
         ..SessionOptions::new(request.keep_alive.at_most(options.mqtt.max_keep_alive))
     };
-    let mut machine =
-        Session::new(request.identity, session_options, std::time::Duration::ZERO);
+    let mut machine = Session::new(request.identity, session_options, std::time::Duration::ZERO);
     let mut is_restored = false;
     if let Some(stored) = &opened.session {
         if request.clean_session {
-            let removed = shared.peers.twins.save_sessions(vec![(device.key, None)]).await;
+            let removed = shared
+                .peers
+                .twins
+                .save_sessions(vec![(device.key, None)])
+                .await;
             removed.map_err(|error| Refused::unavailable().because(error))?;
         } else {
             is_restored = restore(&mut machine, stored);
@@ -224,14 +262,22 @@ async fn enter(
     let model_id = request.username.model_id.filter(|model| !model.is_empty());
     let stamp = Stamp::new(&device, by, model_id.map(String::into_boxed_str));
     let subscriptions = to_hub_subscriptions(machine.subscriptions());
-    let session =
-        DeviceSession::open(Arc::clone(shared), device, Protocol::Mqtt, subscriptions, stamp);
+    let session = DeviceSession::open(
+        Arc::clone(shared),
+        device,
+        Protocol::Mqtt,
+        subscriptions,
+        stamp,
+    );
     let session = session.await.map_err(|error| match error {
         OpenError::Unavailable(_) => Refused::unavailable().because(error),
         OpenError::Superseded => Refused::silently(None).because(error),
     })?;
-    let persistence =
-        if request.clean_session { Persistence::Clean } else { Persistence::Stored };
+    let persistence = if request.clean_session {
+        Persistence::Clean
+    } else {
+        Persistence::Stored
+    };
     Ok(Box::new(Admitted {
         frames: reading.frames,
         backlog: reading.backlog,
@@ -239,7 +285,9 @@ async fn enter(
         session,
         persistence,
         will: request.will,
-        connack: Connack::Accepted { session_present: is_restored },
+        connack: Connack::Accepted {
+            session_present: is_restored,
+        },
         expires_at,
     }))
 }
@@ -250,7 +298,10 @@ fn restore(machine: &mut Session<Held>, stored: &[u8]) -> bool {
         .map_err(|error| error.to_string())
         .and_then(|stored| machine.restore(&stored).map_err(|error| error.to_string()));
     if let Err(error) = &restored {
-        warn!(device.id = machine.identity().device_id(), error, "stored session is dropped");
+        warn!(
+            device.id = machine.identity().device_id(),
+            error, "stored session is dropped"
+        );
     }
     restored.is_ok()
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use downlink_domain::Timestamp;
+use downlink_domain::id::IdentityName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, timeout};
 
@@ -26,14 +27,22 @@ const LEAVING: Duration = Duration::from_secs(10);
 
 /// An admitted connection.
 pub(super) struct Connection<S> {
-    io: S,
+    io: Box<S>,
     conversation: Conversation,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Makes the connection; its CONNACK is queued.
-    pub(super) fn new(shared: Arc<Shared>, io: S, admitted: Admitted) -> Self {
-        Self { io, conversation: Conversation::new(shared, admitted) }
+    pub(super) fn new(shared: Arc<Shared>, io: Box<S>, admitted: Admitted) -> Self {
+        Self {
+            io,
+            conversation: Conversation::new(shared, admitted),
+        }
+    }
+
+    /// Returns who is connected.
+    pub(super) fn device_name(&self) -> &IdentityName {
+        &self.conversation.session.device().name
     }
 
     /// Serves the client until something ends the connection.
@@ -65,8 +74,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Says the last words, closes the stream, lets promised work end, and leaves the hub.
     ///
     /// Returns nothing when leaving took too long and was cut off; locks and presence then lapse.
-    pub(super) async fn finish(self, end: &End) -> Option<Departing> {
-        let Self { mut io, mut conversation } = self;
+    pub(super) async fn finish(self: Box<Self>, end: &End) -> Option<Departing> {
+        let Self {
+            mut io,
+            mut conversation,
+        } = *self;
         if end.leaves_a_reader() {
             let _ = timeout(FAREWELL, farewell(&mut io, &mut conversation)).await;
         }
@@ -86,7 +98,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let read = self.poll_input(cx)?;
             let happened = self.conversation.poll_session(cx)?;
             let written = self.poll_output(cx)?;
-            if [read, happened, written].iter().all(|progress| *progress == Progress::None) {
+            if [read, happened, written]
+                .iter()
+                .all(|progress| *progress == Progress::None)
+            {
                 return Ok(());
             }
         }
@@ -115,7 +130,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(End::Lost);
         }
         let made_room = !had_room && conversation.output.has_room();
-        Ok(if made_room { Progress::Made } else { Progress::None })
+        Ok(if made_room {
+            Progress::Made
+        } else {
+            Progress::None
+        })
     }
 
     /// Ends the connection when its time is over. The timer is moved only when it is too late or has fired, so

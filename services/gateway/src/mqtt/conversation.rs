@@ -147,7 +147,11 @@ impl Conversation {
             return Err(End::Lost);
         }
         let left = self.take_packets(chunk)?;
-        if let Some(rest) = chunk.len().checked_sub(left).and_then(|used| chunk.get(used..)) {
+        if let Some(rest) = chunk
+            .len()
+            .checked_sub(left)
+            .and_then(|used| chunk.get(used..))
+        {
             self.backlog = Bytes::copy_from_slice(rest);
         }
         Ok(Progress::Made)
@@ -158,7 +162,9 @@ impl Conversation {
         let mut rest = chunk;
         let now = self.now();
         while !self.is_full() {
-            let Some(frame) = self.frames.next(&mut rest)? else { break };
+            let Some(frame) = self.frames.next(&mut rest)? else {
+                break;
+            };
             let packet = frame.into_client_packet()?;
             if let Some(action) = self.machine.on_packet(packet, now)? {
                 self.act(action)?;
@@ -171,7 +177,9 @@ impl Conversation {
     pub(super) fn poll_session(&mut self, cx: &mut Context<'_>) -> Result<Progress, End> {
         let mut progress = Progress::None;
         while self.output.has_room() {
-            let Poll::Ready(event) = self.session.poll_event(cx) else { break };
+            let Poll::Ready(event) = self.session.poll_event(cx) else {
+                break;
+            };
             self.note_ended(&event);
             self.on_event(event)?;
             progress = Progress::Made;
@@ -182,7 +190,8 @@ impl Conversation {
     /// Queues telemetry and remembers to wait for its end.
     pub(super) fn store(&mut self, puback: Option<PacketId>, message: telemetry::MqttTelemetry) {
         self.pending += 1;
-        self.session.store(Tag::Telemetry(puback), telemetry::from_mqtt(message));
+        self.session
+            .store(Tag::Telemetry(puback), telemetry::from_mqtt(message));
     }
 
     /// Queues an operation and remembers to wait for its end.
@@ -202,13 +211,16 @@ impl Conversation {
     /// Lets promised work end; ready when all has, or the session wants nothing but to close.
     pub(super) fn poll_last_work(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.pending > 0 {
-            let Poll::Ready(event) = self.session.poll_event(cx) else { return Poll::Pending };
+            let Poll::Ready(event) = self.session.poll_event(cx) else {
+                return Poll::Pending;
+            };
             self.note_ended(&event);
             match event {
                 SessionEvent::Close(_) => return Poll::Ready(()),
                 SessionEvent::Messages(messages) => {
                     for message in messages {
-                        self.session.settle(message.lock.token, Verdict::ReleaseUndelivered);
+                        self.session
+                            .settle(message.lock.token, Verdict::ReleaseUndelivered);
                     }
                 }
                 SessionEvent::Settled(_)

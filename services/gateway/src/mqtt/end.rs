@@ -38,6 +38,22 @@ impl End {
         !matches!(self, Self::Lost | Self::WriteDeadline | Self::Disconnected)
     }
 
+    /// Returns what went wrong, the innermost that says it.
+    pub(super) fn error(&self) -> Option<&dyn std::error::Error> {
+        match self {
+            Self::Violation(Violation::Decode(error)) => Some(error),
+            Self::Violation(violation) => Some(violation),
+            Self::NotStored(error) => Some(error),
+            Self::Disconnected
+            | Self::Lost
+            | Self::KeepAlive
+            | Self::TokenExpired
+            | Self::WriteDeadline
+            | Self::Closed(_)
+            | Self::Draining => None,
+        }
+    }
+
     /// Returns the word of the log line.
     pub(super) fn cause(&self) -> &'static str {
         match self {

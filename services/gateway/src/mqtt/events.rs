@@ -30,9 +30,15 @@ impl Conversation {
                 }
             }
             SessionEvent::Settled(outcomes) => {
-                let lost = outcomes.iter().filter(|(_, outcome)| outcome.is_err()).count();
+                let lost = outcomes
+                    .iter()
+                    .filter(|(_, outcome)| outcome.is_err())
+                    .count();
                 if lost > 0 {
-                    debug!(lost, "messages were acknowledged after their locks had ended");
+                    debug!(
+                        lost,
+                        "messages were acknowledged after their locks had ended"
+                    );
                 }
             }
             SessionEvent::Stored(tags) => self.on_stored(tags),
@@ -55,7 +61,10 @@ impl Conversation {
                 return;
             }
         };
-        let held = Held { token: lock.token, until: lock.until };
+        let held = Held {
+            token: lock.token,
+            until: lock.until,
+        };
         let body = message.body.clone();
         match self.place(&message, held) {
             None => {
@@ -74,8 +83,11 @@ impl Conversation {
     /// The session counts what it holds and does not ask for more than the window has room for. A window
     /// that is full here thus holds messages whose locks have ended; the first to end makes room.
     fn place(&mut self, message: &Message, held: Held) -> Option<Placed<Held>> {
-        let redelivery =
-            if message.delivery_count > 0 { Redelivery::Yes } else { Redelivery::No };
+        let redelivery = if message.delivery_count > 0 {
+            Redelivery::Yes
+        } else {
+            Redelivery::No
+        };
         let sequence = message.sequence.0;
         match self.machine.place_delivery(sequence, held, redelivery) {
             Ok(placed) => Some(placed),
@@ -111,7 +123,9 @@ impl Conversation {
                 self.answer_subscriptions(&tag)
             }
             OperationOutcome::Twin(outcome) => {
-                let Tag::TwinGet(rid) = tag else { return Ok(()) };
+                let Tag::TwinGet(rid) = tag else {
+                    return Ok(());
+                };
                 let reply = match *outcome {
                     Ok(twin) => twin_reply::of_twin(&rid, &twin),
                     Err(error) => self.refusal(error.into(), &rid),
@@ -120,7 +134,9 @@ impl Conversation {
                 Ok(())
             }
             OperationOutcome::Reported(outcome) => {
-                let Tag::TwinPatch(rid, puback) = tag else { return Ok(()) };
+                let Tag::TwinPatch(rid, puback) = tag else {
+                    return Ok(());
+                };
                 self.acknowledge(puback);
                 let reply = match outcome {
                     Ok(version) => twin_reply::of_report(&rid, version),
@@ -143,7 +159,13 @@ impl Conversation {
             self.publish_once(&method_call(name.as_str(), &write_rid(rid)), payload);
         } else {
             let payload = Bytes::from_static(b"null");
-            self.session.answer(rid, MethodAnswer { status: NOT_IMPLEMENTED, payload });
+            self.session.answer(
+                rid,
+                MethodAnswer {
+                    status: NOT_IMPLEMENTED,
+                    payload,
+                },
+            );
         }
     }
 
@@ -156,7 +178,10 @@ impl Conversation {
 
 fn topic_of(device_id: &str, message: &Message) -> Result<String, TopicTooLong> {
     let properties = &message.properties;
-    let application = properties.application.iter().map(|(name, value)| (&**name, &**value));
+    let application = properties
+        .application
+        .iter()
+        .map(|(name, value)| (&**name, &**value));
     let system = MessageProperties {
         message_id: properties.message_id.as_deref(),
         correlation_id: properties.correlation_id.as_deref(),

@@ -149,7 +149,8 @@ impl Output {
 
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.segments.push_back(std::mem::take(&mut self.tail).freeze());
+            self.segments
+                .push_back(std::mem::take(&mut self.tail).freeze());
         }
     }
 }
@@ -170,9 +171,14 @@ mod tests {
     #[tokio::test]
     async fn packets_leave_in_order_whatever_their_size() {
         let mut output = Output::new(1024);
-        let delivery = Delivery::AtLeastOnce { packet_id: PacketId::FIRST, dup: false };
+        let delivery = Delivery::AtLeastOnce {
+            packet_id: PacketId::FIRST,
+            dup: false,
+        };
         let large = Bytes::from(vec![7; 5000]);
-        output.publish("a", Delivery::AtMostOnce, Bytes::from_static(b"small")).unwrap();
+        output
+            .publish("a", Delivery::AtMostOnce, Bytes::from_static(b"small"))
+            .unwrap();
         output.publish("b", delivery, large.clone()).unwrap();
         output.append(|tail| tail.extend_from_slice(b"end"));
         let (mut near, mut far) = tokio::io::duplex(64 * 1024);
@@ -196,7 +202,11 @@ mod tests {
         assert!(poll(&mut output, &mut near).is_pending());
         let first = output.blocked_since().unwrap();
         assert!(poll(&mut output, &mut near).is_pending());
-        assert_eq!(output.blocked_since(), Some(first), "no progress, no new time");
+        assert_eq!(
+            output.blocked_since(),
+            Some(first),
+            "no progress, no new time"
+        );
         let mut taken = [0; 40];
         far.read_exact(&mut taken).await.unwrap();
         assert!(poll(&mut output, &mut near).is_pending());
@@ -211,7 +221,11 @@ mod tests {
     fn a_packet_that_does_not_fit_leaves_nothing_behind() {
         let mut output = Output::new(10);
         let topic = "t".repeat(70_000);
-        assert!(output.publish(&topic, Delivery::AtMostOnce, Bytes::new()).is_err());
+        assert!(
+            output
+                .publish(&topic, Delivery::AtMostOnce, Bytes::new())
+                .is_err()
+        );
         assert_eq!(output.bytes, 0);
         assert!(output.has_room());
     }

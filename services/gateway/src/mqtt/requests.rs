@@ -4,9 +4,7 @@ use bytes::Bytes;
 use downlink_domain::message::Verdict;
 use downlink_domain::method::MethodAnswer;
 use downlink_mqtt::filter::Feature;
-use downlink_mqtt::packet::{
-    Delivery, PacketId, encode_pingresp, encode_puback, encode_unsuback,
-};
+use downlink_mqtt::packet::{Delivery, PacketId, encode_pingresp, encode_puback, encode_unsuback};
 use downlink_mqtt::session::Action;
 use downlink_mqtt::topic::ExpectedVersion;
 use tracing::warn;
@@ -25,7 +23,11 @@ pub(super) fn write_rid(rid: u64) -> String {
 /// Reads what [`write_rid`] has written; nothing else is one of ours.
 fn parse_rid(text: &str) -> Option<u64> {
     let is_ours = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_ours { u64::from_str_radix(text, 16).ok() } else { None }
+    if is_ours {
+        u64::from_str_radix(text, 16).ok()
+    } else {
+        None
+    }
 }
 
 impl Conversation {
@@ -33,7 +35,12 @@ impl Conversation {
     pub(super) fn act(&mut self, action: Action<Held>) -> Result<(), End> {
         match action {
             Action::Telemetry { telemetry, puback } => self.store(puback, telemetry),
-            Action::MethodResponse { rid, status, payload, puback } => {
+            Action::MethodResponse {
+                rid,
+                status,
+                payload,
+                puback,
+            } => {
                 self.acknowledge(puback);
                 if let Some(rid) = parse_rid(&rid) {
                     self.session.answer(rid, MethodAnswer { status, payload });
@@ -43,13 +50,24 @@ impl Conversation {
                 self.acknowledge(puback);
                 self.operate(Tag::TwinGet(rid), Operation::GetTwin);
             }
-            Action::TwinPatchReported { rid, version, body, puback } => {
+            Action::TwinPatchReported {
+                rid,
+                version,
+                body,
+                puback,
+            } => {
                 self.report(rid, puback, &body, version);
             }
-            Action::Subscribed { suback, is_changed, .. } => {
+            Action::Subscribed {
+                suback, is_changed, ..
+            } => {
                 self.change_subscriptions(Tag::Subscribe(suback), is_changed)?;
             }
-            Action::Unsubscribed { packet_id, is_changed, .. } => {
+            Action::Unsubscribed {
+                packet_id,
+                is_changed,
+                ..
+            } => {
                 self.change_subscriptions(Tag::Unsubscribe(packet_id), is_changed)?;
             }
             Action::Acknowledged(held) => {
@@ -102,21 +120,26 @@ impl Conversation {
 
     /// Makes changed subscriptions known and stores them before they are acknowledged. Clients subscribe again
     /// after every reconnect; what is stored already is answered at once.
-    #[expect(clippy::fn_params_excessive_bools, reason = "the machine's own claim")]
     fn change_subscriptions(&mut self, tag: Tag, is_changed: bool) -> Result<(), End> {
         if !is_changed && self.pending_subscriptions == 0 {
             return self.answer_subscriptions(&tag);
         }
         let held = self.machine.subscriptions();
         let session = match self.persistence {
-            Persistence::Stored => {
-                Some(stored_session::encode(&held.to_stored(self.machine.identity())))
-            }
+            Persistence::Stored => Some(stored_session::encode(
+                &held.to_stored(self.machine.identity()),
+            )),
             Persistence::Clean => None,
         };
         let subscriptions = to_hub_subscriptions(held);
         self.pending_subscriptions += 1;
-        self.operate(tag, Operation::Subscribe { subscriptions, session });
+        self.operate(
+            tag,
+            Operation::Subscribe {
+                subscriptions,
+                session,
+            },
+        );
         Ok(())
     }
 
@@ -148,7 +171,13 @@ mod tests {
         for rid in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
             assert_eq!(parse_rid(&write_rid(rid)), Some(rid));
         }
-        for foreign in ["", "1", "+123456789abcdef", "0123456789abcdeg", "00123456789abcdef"] {
+        for foreign in [
+            "",
+            "1",
+            "+123456789abcdef",
+            "0123456789abcdeg",
+            "00123456789abcdef",
+        ] {
             assert_eq!(parse_rid(foreign), None, "{foreign}");
         }
     }

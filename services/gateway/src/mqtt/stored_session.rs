@@ -37,18 +37,26 @@ pub(super) fn encode(subscriptions: &[StoredSubscription]) -> Option<Bytes> {
 /// # Errors
 /// [`UnreadableSession`] for everything else.
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<StoredSubscription>, UnreadableSession> {
-    let [VERSION, rest @ ..] = bytes else { return Err(UnreadableSession) };
+    let [VERSION, rest @ ..] = bytes else {
+        return Err(UnreadableSession);
+    };
     let mut rest = rest;
     let mut subscriptions = Vec::new();
     while let [level, high, low, tail @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let (filter, next) = tail.split_at_checked(length).ok_or(UnreadableSession)?;
-        let filter = std::str::from_utf8(filter).map_err(|_| UnreadableSession)?.to_owned();
+        let filter = std::str::from_utf8(filter)
+            .map_err(|_| UnreadableSession)?
+            .to_owned();
         let qos = Qos::from_level(*level).ok_or(UnreadableSession)?;
         subscriptions.push(StoredSubscription { filter, qos });
         rest = next;
     }
-    if rest.is_empty() { Ok(subscriptions) } else { Err(UnreadableSession) }
+    if rest.is_empty() {
+        Ok(subscriptions)
+    } else {
+        Err(UnreadableSession)
+    }
 }
 
 #[cfg(test)]
@@ -56,9 +64,15 @@ mod tests {
     use super::*;
 
     fn subscriptions() -> Vec<StoredSubscription> {
-        [("devices/dev-1/messages/devicebound/#", Qos::AtLeastOnce), ("$iothub/twin/res/#", Qos::AtMostOnce)]
-            .map(|(filter, qos)| StoredSubscription { filter: filter.to_owned(), qos })
-            .to_vec()
+        [
+            ("devices/dev-1/messages/devicebound/#", Qos::AtLeastOnce),
+            ("$iothub/twin/res/#", Qos::AtMostOnce),
+        ]
+        .map(|(filter, qos)| StoredSubscription {
+            filter: filter.to_owned(),
+            qos,
+        })
+        .to_vec()
     }
 
     #[test]
@@ -69,7 +83,10 @@ mod tests {
 
     #[test]
     fn the_stored_form_does_not_change() {
-        let one = [StoredSubscription { filter: "a/#".to_owned(), qos: Qos::AtLeastOnce }];
+        let one = [StoredSubscription {
+            filter: "a/#".to_owned(),
+            qos: Qos::AtLeastOnce,
+        }];
         assert_eq!(encode(&one).unwrap(), &b"\x01\x01\x00\x03a/#"[..]);
     }
 
@@ -81,8 +98,14 @@ mod tests {
     #[test]
     fn cut_or_foreign_bytes_are_refused() {
         let stored = encode(&subscriptions()).unwrap();
-        let whole: Vec<usize> = (0..=stored.len()).filter(|cut| decode(&stored[..*cut]).is_ok()).collect();
-        assert_eq!(whole, [1, 1 + 3 + 36, stored.len()], "only whole subscriptions are read");
+        let whole: Vec<usize> = (0..=stored.len())
+            .filter(|cut| decode(&stored[..*cut]).is_ok())
+            .collect();
+        assert_eq!(
+            whole,
+            [1, 1 + 3 + 36, stored.len()],
+            "only whole subscriptions are read"
+        );
         assert_eq!(decode(b"\x02"), Err(UnreadableSession));
         assert_eq!(decode(b"\x01\x03\x00\x01a"), Err(UnreadableSession));
         assert_eq!(decode(b"\x01\x01\x00\x01\xff"), Err(UnreadableSession));

@@ -31,11 +31,17 @@ pub(super) fn from_mqtt(telemetry: MqttTelemetry) -> Telemetry {
         .filter(|(key, _)| !matches!(*key, "$.cdid" | "$.cmid"))
         .map(|(key, value)| (stored_name(key).to_owned(), value.unwrap_or("").to_owned()))
         .collect();
-    Telemetry { properties, body: telemetry.payload }
+    Telemetry {
+        properties,
+        body: telemetry.payload,
+    }
 }
 
 fn stored_name(key: &str) -> &str {
-    SYSTEM.iter().find(|(short, _)| *short == key).map_or(key, |(_, name)| name)
+    SYSTEM
+        .iter()
+        .find(|(short, _)| *short == key)
+        .map_or(key, |(_, name)| name)
 }
 
 #[cfg(test)]
@@ -48,8 +54,10 @@ mod tests {
     #[test]
     fn system_properties_are_renamed_and_others_kept_in_order() {
         let properties = PropertyBag::parse("b=1&$.mid=m&%24.ct=text%2Fplain&a&$.x=2&$.cdid=d");
-        let telemetry =
-            MqttTelemetry { properties: properties.unwrap(), payload: Bytes::from_static(b"p") };
+        let telemetry = MqttTelemetry {
+            properties: properties.unwrap(),
+            payload: Bytes::from_static(b"p"),
+        };
         let stored = from_mqtt(telemetry);
         let expected = [
             ("b", "1"),
@@ -58,7 +66,10 @@ mod tests {
             ("a", ""),
             ("$.x", "2"),
         ];
-        assert_eq!(stored.properties, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        assert_eq!(
+            stored.properties,
+            expected.map(|(k, v)| (k.to_owned(), v.to_owned()))
+        );
         assert_eq!(stored.body, "p");
     }
 }

@@ -1,0 +1,9 @@
+//! The door as a device meets it: packets over a pipe, the services in memory.
+
+mod client;
+mod connect;
+mod lifetime;
+mod messages;
+mod methods;
+mod telemetry;
+mod twins;

@@ -29,7 +29,10 @@ pub(super) struct TwinRefusal {
 
 impl TwinRefusal {
     fn new(code: ErrorCode, message: &str) -> Self {
-        Self { code, message: message.to_owned() }
+        Self {
+            code,
+            message: message.to_owned(),
+        }
     }
 
     /// The answer with the catalogue's code; one SDK reads the code from the body alone (§11.3).
@@ -49,19 +52,28 @@ impl TwinRefusal {
 
 impl From<PeerError> for TwinRefusal {
     fn from(error: PeerError) -> Self {
-        Self { code: error.code(), message: error.to_string() }
+        Self {
+            code: error.code(),
+            message: error.to_string(),
+        }
     }
 }
 
 /// The answer to a successful GET.
 pub(super) fn of_twin(rid: &str, twin: &Twin) -> TwinReply {
     let body = Value::Object(twin.device_view()).to_string();
-    TwinReply { topic: twin_response(200, rid, None), body: body.into() }
+    TwinReply {
+        topic: twin_response(200, rid, None),
+        body: body.into(),
+    }
 }
 
 /// The answer to a successful PATCH.
 pub(super) fn of_report(rid: &str, version: u64) -> TwinReply {
-    TwinReply { topic: twin_response(204, rid, Some(version)), body: Bytes::new() }
+    TwinReply {
+        topic: twin_response(204, rid, Some(version)),
+        body: Bytes::new(),
+    }
 }
 
 /// Reads a reported patch.
@@ -76,7 +88,10 @@ pub(super) fn read_report(
         ExpectedVersion::Any => None,
         ExpectedVersion::Exactly(version) => Some(version),
         ExpectedVersion::Unreadable => {
-            return Err(TwinRefusal::new(ErrorCode::ArgumentInvalid, "$version is not a number"));
+            return Err(TwinRefusal::new(
+                ErrorCode::ArgumentInvalid,
+                "$version is not a number",
+            ));
         }
     };
     if body.len() > MAX_PATCH_BYTES {
@@ -84,12 +99,18 @@ pub(super) fn read_report(
         return Err(TwinRefusal::new(ErrorCode::MessageTooLarge, message));
     }
     match parse_json(body) {
-        Ok(Value::Object(patch)) => Ok(TwinChange::Report { patch, expected_version }),
+        Ok(Value::Object(patch)) => Ok(TwinChange::Report {
+            patch,
+            expected_version,
+        }),
         Ok(_) => {
             let message = "the reported properties must be a JSON object";
             Err(TwinRefusal::new(ErrorCode::ArgumentInvalid, message))
         }
-        Err(error) => Err(TwinRefusal::new(ErrorCode::ArgumentInvalid, &error.to_string())),
+        Err(error) => Err(TwinRefusal::new(
+            ErrorCode::ArgumentInvalid,
+            &error.to_string(),
+        )),
     }
 }
 
@@ -124,7 +145,10 @@ mod tests {
         assert_eq!(body["errorCode"], 400_004);
         assert_eq!(body["timestampUtc"], "2026-01-05T12:00:00.0000000Z");
         let tracking_id = body["trackingId"].as_str().unwrap();
-        assert!(tracking_id.ends_with("-G:0-TimeStamp:01/05/2026 12:00:00"), "{tracking_id}");
+        assert!(
+            tracking_id.ends_with("-G:0-TimeStamp:01/05/2026 12:00:00"),
+            "{tracking_id}"
+        );
         assert_eq!(tracking_id.find('-'), Some(32));
         assert!(body["message"].is_string());
     }
@@ -142,20 +166,36 @@ mod tests {
     #[test]
     fn a_patch_that_is_no_object_or_too_large_is_refused() {
         for body in [&b""[..], b" ", b"[]", b"1", b"{\"a\":", b"\xff"] {
-            assert_eq!(refused(body, ExpectedVersion::Any), ErrorCode::ArgumentInvalid);
+            assert_eq!(
+                refused(body, ExpectedVersion::Any),
+                ErrorCode::ArgumentInvalid
+            );
         }
         let large = vec![b' '; MAX_PATCH_BYTES + 1];
-        assert_eq!(refused(&large, ExpectedVersion::Any), ErrorCode::MessageTooLarge);
-        assert_eq!(refused(b"{}", ExpectedVersion::Unreadable), ErrorCode::ArgumentInvalid);
+        assert_eq!(
+            refused(&large, ExpectedVersion::Any),
+            ErrorCode::MessageTooLarge
+        );
+        assert_eq!(
+            refused(b"{}", ExpectedVersion::Unreadable),
+            ErrorCode::ArgumentInvalid
+        );
     }
 
     #[test]
     fn a_patch_carries_the_version_it_is_meant_for() {
         let change = read_report(br#"{"a":null}"#, ExpectedVersion::Exactly(7)).unwrap();
-        let TwinChange::Report { patch, expected_version } = change else {
+        let TwinChange::Report {
+            patch,
+            expected_version,
+        } = change
+        else {
             panic!("a report is a report");
         };
-        assert_eq!((patch["a"].clone(), expected_version), (Value::Null, Some(7)));
+        assert_eq!(
+            (patch["a"].clone(), expected_version),
+            (Value::Null, Some(7))
+        );
     }
 
     #[test]
