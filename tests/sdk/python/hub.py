@@ -70,7 +70,7 @@ class Hub:
 
     @property
     def ca_file(self):
-        return (self.data / self.facts["caFile"]).resolve()
+        return (self.data.parent / self.facts["caFile"]).resolve()
 
     def policy(self, name):
         """The connection string of a shared access policy."""

@@ -60,7 +60,7 @@ export class Hub {
       return isComplete(connect);
     }, `${this.hostName} to start`);
     this.facts = JSON.parse(fs.readFileSync(connect, 'utf8'));
-    this.caFile = path.resolve(this.data, this.facts.caFile);
+    this.caFile = path.resolve(root, this.facts.caFile);
     for (const port of [this.facts.ports.mqtts, this.facts.ports.amqps, this.facts.ports.https]) {
       await eventually(() => accepts(this.address, port), `port ${port} of ${this.hostName}`);
     }

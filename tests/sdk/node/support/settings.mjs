@@ -3,8 +3,8 @@
 /** Feedback leaves the hub after a second instead of fifteen. */
 export const QUICK_FEEDBACK = { 'queue.feedback.flush_interval': '200ms' };
 
-/** A message that is not acknowledged comes back after two seconds. */
-export const SHORT_LOCK = { 'queue.lock_duration': '2s' };
+/** A message that is not acknowledged comes back after five seconds, the least there is. */
+export const SHORT_LOCK = { 'queue.lock_duration': '5s' };
 
 /** A message is delivered at most three times. */
 export const THREE_DELIVERIES = { 'queue.max_delivery_count': '3' };
