@@ -1,1 +1,40 @@
 //! gRPC carriers of the peer ports.
+//!
+//! A service hands its `Arc<dyn …Api>` to [`Services`], which serves it at an [`Acceptor`]; a
+//! caller holds an [`Endpoint`] of the same carrier and a client such as [`GrpcQueueClient`],
+//! which implements the same port. Whether both are in one process or on two machines is the
+//! carrier's affair alone. Services and wiring may enter; nothing else speaks gRPC.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use downlink_ports::QueueApi;
+//! use downlink_rpc::{GrpcQueueClient, MuxOptions, Services, in_process};
+//! use downlink_runtime::Lifecycle;
+//!
+//! fn connect(queue: Arc<dyn QueueApi>, lifecycle: &Lifecycle) -> Arc<dyn QueueApi> {
+//!     let (endpoint, acceptor) = in_process();
+//!     Services::new(lifecycle).with_queue(queue).serve(acceptor);
+//!     Arc::new(GrpcQueueClient::new(&endpoint, MuxOptions::default(), lifecycle))
+//! }
+//! ```
+
+mod carrier;
+mod failure;
+mod gateway;
+mod gateway_pool;
+mod method;
+mod mux;
+mod queue;
+mod services;
+mod twin;
+mod wire;
+
+pub use carrier::{Acceptor, Endpoint, MAX_FRAME_BYTES, in_process};
+pub use failure::{ERROR_CODE_KEY, from_status, grpc_code, to_status};
+pub use gateway::GrpcGatewayClient;
+pub use gateway_pool::GatewayPool;
+pub use method::GrpcMethodClient;
+pub use mux::MuxOptions;
+pub use queue::GrpcQueueClient;
+pub use services::Services;
+pub use twin::GrpcTwinClient;

@@ -1,0 +1,129 @@
+//! Serves peer ports, with health and reflection, at a carrier.
+
+use std::sync::Arc;
+
+use downlink_ports::{GatewayApi, MethodApi, QueueApi, TwinApi};
+use downlink_proto::FILE_DESCRIPTOR_SET;
+use downlink_proto::v1::gateway_service_server::GatewayServiceServer;
+use downlink_proto::v1::method_service_server::MethodServiceServer;
+use downlink_proto::v1::queue_service_server::QueueServiceServer;
+use downlink_proto::v1::twin_service_server::TwinServiceServer;
+use downlink_runtime::{Lifecycle, OnError};
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::carrier::{Acceptor, MAX_FRAME_BYTES, server};
+use crate::gateway::GatewayServer;
+use crate::method::MethodServer;
+use crate::queue::QueueServer;
+use crate::twin::TwinServer;
+
+/// What is served at one carrier.
+pub struct Services {
+    routes: RoutesBuilder,
+    names: Vec<&'static str>,
+    lifecycle: Lifecycle,
+}
+
+impl Services {
+    /// Makes an empty set whose tasks belong to `lifecycle`.
+    ///
+    /// They answer until the halt, because whatever drains may still call; health says
+    /// `NOT_SERVING` from the drain on.
+    pub fn new(lifecycle: &Lifecycle) -> Self {
+        Self {
+            routes: Routes::builder(),
+            names: Vec::new(),
+            lifecycle: lifecycle.clone(),
+        }
+    }
+
+    /// Adds the queue service.
+    #[must_use]
+    pub fn with_queue(self, api: Arc<dyn QueueApi>) -> Self {
+        let service = QueueServiceServer::new(QueueServer::new(api, self.lifecycle.halt_token()))
+            .max_decoding_message_size(MAX_FRAME_BYTES);
+        self.with(service)
+    }
+
+    /// Adds the method-router service.
+    #[must_use]
+    pub fn with_methods(self, api: Arc<dyn MethodApi>) -> Self {
+        let service = MethodServiceServer::new(MethodServer::new(api, self.lifecycle.halt_token()))
+            .max_decoding_message_size(MAX_FRAME_BYTES);
+        self.with(service)
+    }
+
+    /// Adds the twin service.
+    #[must_use]
+    pub fn with_twins(self, api: Arc<dyn TwinApi>) -> Self {
+        let service = TwinServiceServer::new(TwinServer::new(api, self.lifecycle.halt_token()))
+            .max_decoding_message_size(MAX_FRAME_BYTES);
+        self.with(service)
+    }
+
+    /// Adds a gateway.
+    #[must_use]
+    pub fn with_gateway(self, api: Arc<dyn GatewayApi>) -> Self {
+        let server = GatewayServer::new(api, self.lifecycle.halt_token());
+        let service = GatewayServiceServer::new(server).max_decoding_message_size(MAX_FRAME_BYTES);
+        self.with(service)
+    }
+
+    fn with<S>(mut self, service: S) -> Self
+    where
+        S: tower::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<tonic::body::Body>,
+                Error = std::convert::Infallible,
+                Future: Send + 'static,
+            > + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.routes.add_service(service);
+        self.names.push(S::NAME);
+        self
+    }
+
+    /// Serves at `acceptor` in the background, with `grpc.health.v1` and reflection, until the
+    /// halt; in process also until the last endpoint is dropped.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn serve(mut self, acceptor: Acceptor) {
+        let (health, health_server) = tonic_health::server::health_reporter();
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .expect("the compiled schema is readable");
+        self.routes.add_service(health_server);
+        self.routes.add_service(reflection);
+        let watch = report_health(health, self.names, self.lifecycle.clone());
+        self.lifecycle
+            .spawn_background("rpc-health", OnError::Log, watch);
+        let halt = self.lifecycle.halt_token();
+        let serving = server()
+            .add_routes(self.routes.routes())
+            .serve_with_incoming_shutdown(acceptor.into_stream(), halt.cancelled_owned());
+        self.lifecycle
+            .spawn_background("rpc-server", OnError::Shutdown, serving);
+    }
+}
+
+async fn report_health(health: HealthReporter, names: Vec<&'static str>, lifecycle: Lifecycle) {
+    for name in &names {
+        let serving = ServingStatus::Serving;
+        health.set_service_status(*name, serving).await;
+    }
+    lifecycle.draining().await;
+    // The empty name stands for the server as a whole.
+    for name in names.iter().chain([&""]) {
+        let not_serving = ServingStatus::NotServing;
+        health.set_service_status(*name, not_serving).await;
+    }
+}

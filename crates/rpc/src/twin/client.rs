@@ -1,0 +1,294 @@
+//! The calling side.
+
+use std::hash::Hash;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use downlink_domain::ErrorCode;
+use downlink_domain::device::{Device, DeviceSpec, IfMatch};
+use downlink_domain::id::{DeviceKey, HubName, IdentityName};
+use downlink_domain::policy::Policy;
+use downlink_domain::twin::{Twin, TwinChange};
+use downlink_ports::{
+    ConnectionChange, OpenedDevice, PeerError, RegistryCounts, TwinApi, TwinView,
+};
+use downlink_proto::v1;
+use downlink_proto::v1::twin_call::Call;
+use downlink_proto::v1::twin_reply::Reply;
+use downlink_proto::v1::twin_service_client::TwinServiceClient;
+use downlink_runtime::Lifecycle;
+use tonic::transport::Channel;
+
+use super::TwinStream;
+use crate::carrier::{Endpoint, MAX_FRAME_BYTES};
+use crate::failure::{unary, unreadable};
+use crate::mux::{CallStream, Item, MuxClient, MuxOptions, lane_of};
+use crate::wire::twin::{change_to_wire, view};
+use crate::wire::{FromWire, ToWire, WireError, object_to_wire, present, read_all};
+
+const SERVICE: &str = TwinStream::SERVICE;
+
+/// A twin service behind a carrier. Dropping it closes its connections.
+pub struct GrpcTwinClient {
+    calls: MuxClient<TwinStream>,
+    rare: TwinServiceClient<Channel>,
+    timeout: Duration,
+}
+
+impl GrpcTwinClient {
+    /// Begins to connect; calls wait for the first attempt.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(endpoint: &Endpoint, options: MuxOptions, lifecycle: &Lifecycle) -> Self {
+        Self {
+            calls: MuxClient::new(endpoint, &options, lifecycle),
+            rare: TwinServiceClient::new(endpoint.connect_lazy())
+                .max_decoding_message_size(MAX_FRAME_BYTES),
+            timeout: options.call_timeout,
+        }
+    }
+
+    async fn call(&self, key: &(impl Hash + Sync), call: Call) -> Result<Reply, PeerError> {
+        let lane = lane_of(key, self.calls.lane_count());
+        self.calls.call(lane, call, None).await
+    }
+}
+
+impl ToWire for (DeviceKey, Option<Bytes>) {
+    type Wire = v1::Session;
+
+    fn to_wire(self) -> v1::Session {
+        v1::Session {
+            device_key: self.0.0,
+            state: self.1,
+        }
+    }
+}
+
+impl Item for (DeviceKey, Option<Bytes>) {
+    fn lane_key(&self) -> impl Hash + '_ {
+        self.0
+    }
+}
+
+impl Item for ConnectionChange {
+    fn lane_key(&self) -> impl Hash + '_ {
+        self.connection.device
+    }
+}
+
+#[async_trait]
+impl TwinApi for GrpcTwinClient {
+    async fn open_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+    ) -> Result<Option<OpenedDevice>, PeerError> {
+        let key = (hub.clone(), name.clone());
+        let call = Call::OpenDevice(v1::OpenDeviceCall {
+            hub: hub.to_string(),
+            name: Some(name.to_wire()),
+        });
+        let Reply::OpenDevice(reply) = self.call(&key, call).await? else {
+            return Err(unreadable(SERVICE));
+        };
+        let Some(device) = reply.device else {
+            return Ok(None);
+        };
+        Ok(Some(OpenedDevice {
+            device: Device::from_wire(device).map_err(broken)?,
+            // Held as long as the connection: it must not keep a whole batch in memory.
+            session: reply
+                .session
+                .map(|session| Bytes::copy_from_slice(&session)),
+        }))
+    }
+
+    async fn save_sessions(
+        &self,
+        sessions: Vec<(DeviceKey, Option<Bytes>)>,
+    ) -> Result<(), PeerError> {
+        let make = |sessions| Call::SaveSessions(v1::SaveSessionsCall { sessions });
+        let read = |reply, positions: &[usize]| match reply {
+            Reply::SaveSessions(_) => Ok(vec![(); positions.len()]),
+            _ => Err(unreadable(SERVICE)),
+        };
+        self.calls.call_with_items(sessions, make, read).await?;
+        Ok(())
+    }
+
+    async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), PeerError> {
+        let make = |changes| Call::RecordConnections(v1::RecordConnectionsCall { changes });
+        let read = |reply, positions: &[usize]| match reply {
+            Reply::RecordConnections(_) => Ok(vec![(); positions.len()]),
+            _ => Err(unreadable(SERVICE)),
+        };
+        self.calls.call_with_items(changes, make, read).await?;
+        Ok(())
+    }
+
+    async fn put_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        spec: DeviceSpec,
+        if_match: IfMatch,
+    ) -> Result<Device, PeerError> {
+        let request = v1::PutDeviceRequest {
+            hub: hub.to_string(),
+            name: Some(name.to_wire()),
+            if_match: if_match.to_wire(),
+            status: spec.status.to_wire().into(),
+            status_reason: spec.status_reason,
+            authentication: spec.authentication.to_wire(),
+            is_edge: spec.is_edge,
+        };
+        let mut client = self.rare.clone();
+        let call = async |request| client.put_device(request).await;
+        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let device = present("device", response.device).and_then(Device::from_wire);
+        device.map_err(broken)
+    }
+
+    async fn delete_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        if_match: IfMatch,
+    ) -> Result<(), PeerError> {
+        let request = v1::DeleteDeviceRequest {
+            hub: hub.to_string(),
+            name: Some(name.to_wire()),
+            if_match: if_match.to_wire(),
+        };
+        let mut client = self.rare.clone();
+        let call = async |request| client.delete_device(request).await;
+        unary(SERVICE, self.timeout, request, call).await?;
+        Ok(())
+    }
+
+    async fn find_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+    ) -> Result<Option<Device>, PeerError> {
+        let request = v1::FindDeviceRequest {
+            hub: hub.to_string(),
+            name: Some(name.to_wire()),
+        };
+        let mut client = self.rare.clone();
+        let call = async |request| client.find_device(request).await;
+        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let device = response.device.map(Device::from_wire).transpose();
+        device.map_err(broken)
+    }
+
+    async fn list_devices(&self, hub: HubName, limit: u32) -> Result<Vec<Device>, PeerError> {
+        let request = v1::ListDevicesRequest {
+            hub: hub.to_string(),
+            limit,
+        };
+        let mut client = self.rare.clone();
+        let call = async |request| client.list_devices(request).await;
+        let response = unary(SERVICE, self.timeout, request, call).await?;
+        read_all(response.devices).map_err(broken)
+    }
+
+    async fn count_devices(&self, hub: HubName) -> Result<RegistryCounts, PeerError> {
+        let request = v1::CountDevicesRequest {
+            hub: hub.to_string(),
+        };
+        let mut client = self.rare.clone();
+        let call = async |request| client.count_devices(request).await;
+        let response = unary(SERVICE, self.timeout, request, call).await?;
+        Ok(RegistryCounts {
+            total: response.total,
+            enabled: response.enabled,
+        })
+    }
+
+    async fn get_twin(&self, hub: HubName, name: IdentityName) -> Result<TwinView, PeerError> {
+        let request = v1::GetTwinRequest {
+            hub: hub.to_string(),
+            name: Some(name.to_wire()),
+        };
+        let mut client = self.rare.clone();
+        let call = async |request| client.get_twin(request).await;
+        let response = unary(SERVICE, self.timeout, request, call).await?;
+        view(response.device, response.twin).map_err(broken)
+    }
+
+    async fn update_twin(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        change: TwinChange,
+    ) -> Result<TwinView, PeerError> {
+        let Some((if_match, change)) = change_to_wire(&change) else {
+            return Err(PeerError::Refused {
+                code: ErrorCode::InvalidOperation,
+                message: "reported properties are written by the device alone".to_owned(),
+            });
+        };
+        let request = v1::UpdateTwinRequest {
+            hub: hub.to_string(),
+            name: Some(name.to_wire()),
+            if_match,
+            change: Some(change),
+        };
+        let mut client = self.rare.clone();
+        let call = async |request| client.update_twin(request).await;
+        let response = unary(SERVICE, self.timeout, request, call).await?;
+        view(response.device, response.twin).map_err(broken)
+    }
+
+    async fn get_own_twin(&self, device: DeviceKey) -> Result<Twin, PeerError> {
+        let call = Call::GetOwnTwin(v1::GetOwnTwinCall {
+            device_key: device.0,
+        });
+        match self.call(&device, call).await? {
+            Reply::GetOwnTwin(reply) => Twin::from_wire(reply.twin).map_err(broken),
+            _ => Err(unreadable(SERVICE)),
+        }
+    }
+
+    async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
+        let TwinChange::Report {
+            patch,
+            expected_version,
+        } = change
+        else {
+            return Err(PeerError::Refused {
+                code: ErrorCode::InvalidOperation,
+                message: "a device writes its reported properties alone".to_owned(),
+            });
+        };
+        let call = Call::Report(v1::ReportCall {
+            device_key: device.0,
+            patch: object_to_wire(&patch),
+            expected_version,
+        });
+        match self.call(&device, call).await? {
+            Reply::Report(reply) => Ok(reply.version),
+            _ => Err(unreadable(SERVICE)),
+        }
+    }
+
+    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError> {
+        let request = v1::ListPoliciesRequest {
+            hub: hub.to_string(),
+        };
+        let mut client = self.rare.clone();
+        let call = async |request| client.list_policies(request).await;
+        let response = unary(SERVICE, self.timeout, request, call).await?;
+        read_all(response.policies).map_err(broken)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn broken(error: WireError) -> PeerError {
+    tracing::warn!(service = SERVICE, %error, "a reply breaks the contract");
+    unreadable(SERVICE)
+}

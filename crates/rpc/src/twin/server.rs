@@ -1,0 +1,224 @@
+//! The serving side.
+
+use std::sync::Arc;
+
+use downlink_domain::device::IfMatch;
+use downlink_domain::id::{DeviceKey, HubName, IdentityName};
+use downlink_domain::twin::TwinChange;
+use downlink_ports::{ConnectionChange, PeerError, TwinApi, TwinView};
+use downlink_proto::v1;
+use downlink_proto::v1::twin_call::Call;
+use downlink_proto::v1::twin_reply::Reply;
+use downlink_proto::v1::twin_service_server::TwinService;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::TwinStream;
+use crate::failure::{refuse, to_status};
+use crate::mux::{Dispatch, MAX_CALL_ITEMS, Session};
+use crate::wire::twin::{change_from_wire, spec};
+use crate::wire::{FromWire, ToWire, WireError, object_from_wire};
+
+/// Most devices that a caller may list.
+const MAX_LISTED: u32 = 1000;
+
+/// Serves registry and twins.
+pub(crate) struct TwinServer {
+    calls: Arc<Calls>,
+    halt: CancellationToken,
+}
+
+pub(crate) struct Calls {
+    api: Arc<dyn TwinApi>,
+}
+
+impl TwinServer {
+    pub(crate) fn new(api: Arc<dyn TwinApi>, halt: CancellationToken) -> Self {
+        Self {
+            calls: Arc::new(Calls { api }),
+            halt,
+        }
+    }
+
+    fn api(&self) -> &dyn TwinApi {
+        &*self.calls.api
+    }
+}
+
+impl Dispatch<TwinStream> for Calls {
+    fn dispatch(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<Reply, PeerError>> + Send + 'static {
+        let api = Arc::clone(&self.api);
+        async move {
+            match call {
+                Call::OpenDevice(call) => open_device(&*api, call).await,
+                Call::GetOwnTwin(call) => {
+                    let twin = api.get_own_twin(DeviceKey(call.device_key)).await?;
+                    let twin = Some(twin.to_wire());
+                    Ok(Reply::GetOwnTwin(v1::GetOwnTwinReply { twin }))
+                }
+                Call::Report(call) => report(&*api, call).await,
+                Call::SaveSessions(call) => save_sessions(&*api, call).await,
+                Call::RecordConnections(call) => {
+                    let changes = Vec::<ConnectionChange>::from_wire(call)?;
+                    api.record_connections(changes).await?;
+                    Ok(Reply::RecordConnections(v1::RecordConnectionsReply {}))
+                }
+            }
+        }
+    }
+}
+
+async fn open_device(api: &dyn TwinApi, call: v1::OpenDeviceCall) -> Result<Reply, PeerError> {
+    let (hub, name) = target(&call.hub, call.name)?;
+    let reply = match api.open_device(hub, name).await? {
+        None => v1::OpenDeviceReply::default(),
+        Some(opened) => v1::OpenDeviceReply {
+            device: Some(opened.device.to_wire()),
+            session: opened.session,
+        },
+    };
+    Ok(Reply::OpenDevice(reply))
+}
+
+async fn report(api: &dyn TwinApi, call: v1::ReportCall) -> Result<Reply, PeerError> {
+    let change = TwinChange::Report {
+        patch: object_from_wire("patch", &call.patch)?,
+        expected_version: call.expected_version,
+    };
+    let version = api.report(DeviceKey(call.device_key), change).await?;
+    Ok(Reply::Report(v1::ReportReply { version }))
+}
+
+async fn save_sessions(api: &dyn TwinApi, call: v1::SaveSessionsCall) -> Result<Reply, PeerError> {
+    if call.sessions.len() > MAX_CALL_ITEMS {
+        return Err(WireError::OutOfRange("number of items").into());
+    }
+    let sessions = call
+        .sessions
+        .into_iter()
+        .map(|session| (DeviceKey(session.device_key), session.state))
+        .collect();
+    api.save_sessions(sessions).await?;
+    Ok(Reply::SaveSessions(v1::SaveSessionsReply {}))
+}
+
+fn target(hub: &str, name: Option<v1::IdentityName>) -> Result<(HubName, IdentityName), WireError> {
+    Ok((hub.parse()?, IdentityName::from_wire(name)?))
+}
+
+#[tonic::async_trait]
+impl TwinService for TwinServer {
+    type CallsStream = Session<TwinStream, Calls>;
+
+    async fn calls(
+        &self,
+        request: Request<Streaming<v1::TwinCalls>>,
+    ) -> Result<Response<Self::CallsStream>, Status> {
+        let session = Session::new(&self.calls, request.into_inner(), &self.halt);
+        Ok(Response::new(session))
+    }
+
+    async fn put_device(
+        &self,
+        request: Request<v1::PutDeviceRequest>,
+    ) -> Result<Response<v1::PutDeviceResponse>, Status> {
+        let mut request = request.into_inner();
+        let (hub, name) = target(&request.hub, request.name.take()).map_err(refuse)?;
+        let if_match = IfMatch::from_wire(request.if_match.take()).map_err(refuse)?;
+        let spec = spec(request).map_err(refuse)?;
+        let put = self.api().put_device(hub, name, spec, if_match).await;
+        let device = Some(put.map_err(to_status)?.to_wire());
+        Ok(Response::new(v1::PutDeviceResponse { device }))
+    }
+
+    async fn delete_device(
+        &self,
+        request: Request<v1::DeleteDeviceRequest>,
+    ) -> Result<Response<v1::DeleteDeviceResponse>, Status> {
+        let request = request.into_inner();
+        let (hub, name) = target(&request.hub, request.name).map_err(refuse)?;
+        let if_match = IfMatch::from_wire(request.if_match).map_err(refuse)?;
+        let deleted = self.api().delete_device(hub, name, if_match).await;
+        deleted.map_err(to_status)?;
+        Ok(Response::new(v1::DeleteDeviceResponse {}))
+    }
+
+    async fn find_device(
+        &self,
+        request: Request<v1::FindDeviceRequest>,
+    ) -> Result<Response<v1::FindDeviceResponse>, Status> {
+        let request = request.into_inner();
+        let (hub, name) = target(&request.hub, request.name).map_err(refuse)?;
+        let found = self.api().find_device(hub, name).await;
+        let device = found.map_err(to_status)?.map(ToWire::to_wire);
+        Ok(Response::new(v1::FindDeviceResponse { device }))
+    }
+
+    async fn list_devices(
+        &self,
+        request: Request<v1::ListDevicesRequest>,
+    ) -> Result<Response<v1::ListDevicesResponse>, Status> {
+        let request = request.into_inner();
+        if !(1..=MAX_LISTED).contains(&request.limit) {
+            return Err(refuse(WireError::OutOfRange("limit")));
+        }
+        let hub: HubName = request.hub.parse().map_err(refuse)?;
+        let listed = self.api().list_devices(hub, request.limit).await;
+        let listed = listed.map_err(to_status)?;
+        let devices = listed.into_iter().map(ToWire::to_wire).collect();
+        Ok(Response::new(v1::ListDevicesResponse { devices }))
+    }
+
+    async fn count_devices(
+        &self,
+        request: Request<v1::CountDevicesRequest>,
+    ) -> Result<Response<v1::CountDevicesResponse>, Status> {
+        let hub: HubName = request.into_inner().hub.parse().map_err(refuse)?;
+        let counted = self.api().count_devices(hub).await.map_err(to_status)?;
+        Ok(Response::new(v1::CountDevicesResponse {
+            total: counted.total,
+            enabled: counted.enabled,
+        }))
+    }
+
+    async fn get_twin(
+        &self,
+        request: Request<v1::GetTwinRequest>,
+    ) -> Result<Response<v1::GetTwinResponse>, Status> {
+        let request = request.into_inner();
+        let (hub, name) = target(&request.hub, request.name).map_err(refuse)?;
+        let TwinView { device, twin } = self.api().get_twin(hub, name).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetTwinResponse {
+            device: Some(device.to_wire()),
+            twin: Some(twin.to_wire()),
+        }))
+    }
+
+    async fn update_twin(
+        &self,
+        request: Request<v1::UpdateTwinRequest>,
+    ) -> Result<Response<v1::UpdateTwinResponse>, Status> {
+        let request = request.into_inner();
+        let (hub, name) = target(&request.hub, request.name).map_err(refuse)?;
+        let change = change_from_wire(request.if_match, request.change).map_err(refuse)?;
+        let updated = self.api().update_twin(hub, name, change).await;
+        let TwinView { device, twin } = updated.map_err(to_status)?;
+        Ok(Response::new(v1::UpdateTwinResponse {
+            device: Some(device.to_wire()),
+            twin: Some(twin.to_wire()),
+        }))
+    }
+
+    async fn list_policies(
+        &self,
+        request: Request<v1::ListPoliciesRequest>,
+    ) -> Result<Response<v1::ListPoliciesResponse>, Status> {
+        let hub: HubName = request.into_inner().hub.parse().map_err(refuse)?;
+        let listed = self.api().policies(hub).await.map_err(to_status)?;
+        let policies = listed.into_iter().map(ToWire::to_wire).collect();
+        Ok(Response::new(v1::ListPoliciesResponse { policies }))
+    }
+}

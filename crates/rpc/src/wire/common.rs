@@ -1,0 +1,202 @@
+//! Identities, conditions, properties, verdicts, method outcomes.
+
+use downlink_domain::device::IfMatch;
+use downlink_domain::id::IdentityName;
+use downlink_domain::message::Verdict;
+use downlink_domain::method::{MethodAnswer, MethodError};
+use downlink_domain::presence::Protocol;
+use downlink_proto::v1;
+use downlink_proto::v1::if_match::Condition;
+use downlink_proto::v1::method_outcome::Outcome;
+
+use super::{FromWire, ToWire, WireError, present};
+
+/// Longest etag, in bytes.
+const MAX_ETAG_BYTES: usize = 256;
+
+impl ToWire for IdentityName {
+    type Wire = v1::IdentityName;
+
+    fn to_wire(self) -> v1::IdentityName {
+        v1::IdentityName {
+            device_id: self.device.to_string(),
+            module_id: self.module.map(|module| module.to_string()),
+        }
+    }
+}
+
+impl FromWire<Option<v1::IdentityName>> for IdentityName {
+    fn from_wire(wire: Option<v1::IdentityName>) -> Result<Self, WireError> {
+        let wire = present("name", wire)?;
+        Ok(Self {
+            device: wire.device_id.parse()?,
+            module: wire.module_id.map(|module| module.parse()).transpose()?,
+        })
+    }
+}
+
+impl ToWire for IfMatch {
+    type Wire = Option<v1::IfMatch>;
+
+    fn to_wire(self) -> Option<v1::IfMatch> {
+        let condition = match self {
+            Self::Absent => return None,
+            Self::Any => Condition::Any(true),
+            Self::Etag(etag) => Condition::Etag(etag),
+        };
+        Some(v1::IfMatch {
+            condition: Some(condition),
+        })
+    }
+}
+
+impl FromWire<Option<v1::IfMatch>> for IfMatch {
+    fn from_wire(wire: Option<v1::IfMatch>) -> Result<Self, WireError> {
+        let Some(wire) = wire else {
+            return Ok(Self::Absent);
+        };
+        // A condition that this version does not know must not be taken for none.
+        match present("condition", wire.condition)? {
+            Condition::Any(_) => Ok(Self::Any),
+            Condition::Etag(etag) if etag.len() <= MAX_ETAG_BYTES => Ok(Self::Etag(etag)),
+            Condition::Etag(_) => Err(WireError::OutOfRange("etag")),
+        }
+    }
+}
+
+impl ToWire for Vec<(String, String)> {
+    type Wire = Vec<v1::Property>;
+
+    fn to_wire(self) -> Vec<v1::Property> {
+        self.into_iter()
+            .map(|(name, value)| v1::Property { name, value })
+            .collect()
+    }
+}
+
+/// Properties in their order; their size is what the frame allows.
+pub(crate) fn properties_from_wire(wire: Vec<v1::Property>) -> Vec<(String, String)> {
+    wire.into_iter()
+        .map(|property| (property.name, property.value))
+        .collect()
+}
+
+impl ToWire for Verdict {
+    type Wire = v1::Verdict;
+
+    fn to_wire(self) -> v1::Verdict {
+        match self {
+            Self::Complete => v1::Verdict::Complete,
+            Self::Abandon => v1::Verdict::Abandon,
+            Self::Reject => v1::Verdict::Reject,
+            Self::ReleaseDelivered => v1::Verdict::ReleaseDelivered,
+            Self::ReleaseUndelivered => v1::Verdict::ReleaseUndelivered,
+        }
+    }
+}
+
+impl FromWire<v1::Verdict> for Verdict {
+    fn from_wire(wire: v1::Verdict) -> Result<Self, WireError> {
+        match wire {
+            v1::Verdict::Unspecified => Err(WireError::Unknown("verdict")),
+            v1::Verdict::Complete => Ok(Self::Complete),
+            v1::Verdict::Abandon => Ok(Self::Abandon),
+            v1::Verdict::Reject => Ok(Self::Reject),
+            v1::Verdict::ReleaseDelivered => Ok(Self::ReleaseDelivered),
+            v1::Verdict::ReleaseUndelivered => Ok(Self::ReleaseUndelivered),
+        }
+    }
+}
+
+impl ToWire for Protocol {
+    type Wire = v1::Protocol;
+
+    fn to_wire(self) -> v1::Protocol {
+        match self {
+            Self::Mqtt => v1::Protocol::Mqtt,
+            Self::MqttWs => v1::Protocol::MqttWs,
+            Self::Amqp => v1::Protocol::Amqp,
+            Self::AmqpWs => v1::Protocol::AmqpWs,
+        }
+    }
+}
+
+impl FromWire<v1::Protocol> for Protocol {
+    fn from_wire(wire: v1::Protocol) -> Result<Self, WireError> {
+        match wire {
+            v1::Protocol::Unspecified => Err(WireError::Unknown("protocol")),
+            v1::Protocol::Mqtt => Ok(Self::Mqtt),
+            v1::Protocol::MqttWs => Ok(Self::MqttWs),
+            v1::Protocol::Amqp => Ok(Self::Amqp),
+            v1::Protocol::AmqpWs => Ok(Self::AmqpWs),
+        }
+    }
+}
+
+impl ToWire for Result<MethodAnswer, MethodError> {
+    type Wire = v1::MethodOutcome;
+
+    fn to_wire(self) -> v1::MethodOutcome {
+        let outcome = match self {
+            Ok(answer) => Outcome::Answer(v1::MethodAnswer {
+                status: answer.status,
+                payload: answer.payload,
+            }),
+            Err(error) => Outcome::Failure(error.to_wire().into()),
+        };
+        v1::MethodOutcome {
+            outcome: Some(outcome),
+        }
+    }
+}
+
+/// An outcome that this version does not know is an unavailable service.
+pub(crate) fn outcome_from_wire(wire: v1::MethodOutcome) -> Result<MethodAnswer, MethodError> {
+    match wire.outcome {
+        None => Err(MethodError::Unavailable),
+        Some(Outcome::Answer(answer)) => Ok(MethodAnswer {
+            status: answer.status,
+            payload: answer.payload,
+        }),
+        Some(Outcome::Failure(failure)) => {
+            let failure = v1::MethodFailure::try_from(failure).unwrap_or_default();
+            Err(error_of(failure))
+        }
+    }
+}
+
+impl ToWire for MethodError {
+    type Wire = v1::MethodFailure;
+
+    fn to_wire(self) -> v1::MethodFailure {
+        match self {
+            Self::InvalidName => v1::MethodFailure::InvalidName,
+            Self::InvalidTimeouts => v1::MethodFailure::InvalidTimeouts,
+            Self::PayloadTooLarge => v1::MethodFailure::PayloadTooLarge,
+            Self::DeviceNotFound => v1::MethodFailure::DeviceNotFound,
+            Self::NotOnline => v1::MethodFailure::NotOnline,
+            Self::ConnectionLost => v1::MethodFailure::ConnectionLost,
+            Self::Superseded => v1::MethodFailure::Superseded,
+            Self::TimedOut => v1::MethodFailure::TimedOut,
+            Self::BadAnswer => v1::MethodFailure::BadAnswer,
+            Self::TooManyInFlight => v1::MethodFailure::TooManyInFlight,
+            Self::Unavailable => v1::MethodFailure::Unavailable,
+        }
+    }
+}
+
+fn error_of(failure: v1::MethodFailure) -> MethodError {
+    match failure {
+        v1::MethodFailure::InvalidName => MethodError::InvalidName,
+        v1::MethodFailure::InvalidTimeouts => MethodError::InvalidTimeouts,
+        v1::MethodFailure::PayloadTooLarge => MethodError::PayloadTooLarge,
+        v1::MethodFailure::DeviceNotFound => MethodError::DeviceNotFound,
+        v1::MethodFailure::NotOnline => MethodError::NotOnline,
+        v1::MethodFailure::ConnectionLost => MethodError::ConnectionLost,
+        v1::MethodFailure::Superseded => MethodError::Superseded,
+        v1::MethodFailure::TimedOut => MethodError::TimedOut,
+        v1::MethodFailure::BadAnswer => MethodError::BadAnswer,
+        v1::MethodFailure::TooManyInFlight => MethodError::TooManyInFlight,
+        v1::MethodFailure::Unspecified | v1::MethodFailure::Unavailable => MethodError::Unavailable,
+    }
+}

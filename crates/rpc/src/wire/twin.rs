@@ -1,0 +1,330 @@
+//! Calls of the twin service: identities, twins, sessions, policies.
+
+use downlink_domain::caps;
+use downlink_domain::device::{
+    Authentication, Device, DeviceSpec, DeviceStatus, IfMatch, SymmetricKeys,
+};
+use downlink_domain::id::{DeviceKey, GenerationId, IdentityName};
+use downlink_domain::policy::{Permission, Permissions, Policy};
+use downlink_domain::presence::LeaseEpoch;
+use downlink_domain::twin::{Section, Twin, TwinChange};
+use downlink_ports::{ConnectionChange, DeviceConnection, TwinView};
+use downlink_proto::v1;
+use downlink_proto::v1::authentication::Method;
+use downlink_proto::v1::update_twin_request::Change;
+
+use super::{
+    FromWire, HubReader, ToWire, WireError, array16, instant, object_from_wire, object_to_wire,
+    present,
+};
+
+impl ToWire for DeviceStatus {
+    type Wire = v1::DeviceStatus;
+
+    fn to_wire(self) -> v1::DeviceStatus {
+        match self {
+            Self::Enabled => v1::DeviceStatus::Enabled,
+            Self::Disabled => v1::DeviceStatus::Disabled,
+        }
+    }
+}
+
+impl FromWire<v1::DeviceStatus> for DeviceStatus {
+    fn from_wire(wire: v1::DeviceStatus) -> Result<Self, WireError> {
+        match wire {
+            v1::DeviceStatus::Unspecified => Err(WireError::Unknown("status")),
+            v1::DeviceStatus::Enabled => Ok(Self::Enabled),
+            v1::DeviceStatus::Disabled => Ok(Self::Disabled),
+        }
+    }
+}
+
+impl ToWire for Authentication {
+    type Wire = Option<v1::Authentication>;
+
+    fn to_wire(self) -> Option<v1::Authentication> {
+        let method = match self {
+            Self::Sas(keys) => Method::Sas(v1::SymmetricKeys {
+                primary: keys.primary.into(),
+                secondary: keys.secondary.into(),
+            }),
+            Self::SelfSigned { primary, secondary } => {
+                Method::SelfSigned(v1::Thumbprints { primary, secondary })
+            }
+            Self::CertificateAuthority => Method::CertificateAuthority(true),
+        };
+        Some(v1::Authentication {
+            method: Some(method),
+        })
+    }
+}
+
+impl FromWire<Option<v1::Authentication>> for Authentication {
+    fn from_wire(wire: Option<v1::Authentication>) -> Result<Self, WireError> {
+        let method = wire.and_then(|wire| wire.method);
+        Ok(match present("authentication", method)? {
+            Method::Sas(keys) => Self::Sas(SymmetricKeys {
+                primary: keys.primary.into(),
+                secondary: keys.secondary.into(),
+            }),
+            Method::SelfSigned(thumbprints) => Self::SelfSigned {
+                primary: thumbprints.primary,
+                secondary: thumbprints.secondary,
+            },
+            Method::CertificateAuthority(_) => Self::CertificateAuthority,
+        })
+    }
+}
+
+impl ToWire for Device {
+    type Wire = v1::Device;
+
+    fn to_wire(self) -> v1::Device {
+        v1::Device {
+            device_key: self.key.0,
+            hub: self.hub.to_string(),
+            name: Some(self.name.to_wire()),
+            generation: self.generation.0,
+            etag: self.etag,
+            status: self.status.to_wire().into(),
+            status_reason: self.status_reason,
+            status_updated_at: self.status_updated_at.as_millis(),
+            authentication: self.authentication.to_wire(),
+            is_edge: self.is_edge,
+            connection_state_updated_at: self.connection_state_updated_at.as_millis(),
+            last_activity_at: self.last_activity_at.as_millis(),
+        }
+    }
+}
+
+impl FromWire<v1::Device> for Device {
+    fn from_wire(wire: v1::Device) -> Result<Self, WireError> {
+        Ok(Self {
+            key: DeviceKey(wire.device_key),
+            hub: wire.hub.parse()?,
+            status: DeviceStatus::from_wire(wire.status())?,
+            name: IdentityName::from_wire(wire.name)?,
+            generation: GenerationId(wire.generation),
+            etag: wire.etag,
+            status_reason: wire.status_reason,
+            status_updated_at: instant("status_updated_at", wire.status_updated_at)?,
+            authentication: Authentication::from_wire(wire.authentication)?,
+            is_edge: wire.is_edge,
+            connection_state_updated_at: instant(
+                "connection_state_updated_at",
+                wire.connection_state_updated_at,
+            )?,
+            last_activity_at: instant("last_activity_at", wire.last_activity_at)?,
+        })
+    }
+}
+
+/// The spec of a request; its rules are the registry's to check.
+pub(crate) fn spec(wire: v1::PutDeviceRequest) -> Result<DeviceSpec, WireError> {
+    Ok(DeviceSpec {
+        status: DeviceStatus::from_wire(wire.status())?,
+        status_reason: wire.status_reason,
+        authentication: Authentication::from_wire(wire.authentication)?,
+        is_edge: wire.is_edge,
+    })
+}
+
+impl ToWire for &Section {
+    type Wire = Option<v1::TwinSection>;
+
+    fn to_wire(self) -> Option<v1::TwinSection> {
+        Some(v1::TwinSection {
+            values: object_to_wire(&self.values),
+            metadata: object_to_wire(&self.metadata),
+            version: self.version,
+        })
+    }
+}
+
+impl FromWire<Option<v1::TwinSection>> for Section {
+    fn from_wire(wire: Option<v1::TwinSection>) -> Result<Self, WireError> {
+        let wire = present("section", wire)?;
+        Ok(Self {
+            values: object_from_wire("values", &wire.values)?,
+            metadata: object_from_wire("metadata", &wire.metadata)?,
+            version: wire.version,
+        })
+    }
+}
+
+impl ToWire for &Twin {
+    type Wire = v1::Twin;
+
+    fn to_wire(self) -> v1::Twin {
+        v1::Twin {
+            tags: object_to_wire(&self.tags),
+            desired: self.desired.to_wire(),
+            reported: self.reported.to_wire(),
+            etag: self.etag,
+            version: self.version,
+        }
+    }
+}
+
+impl FromWire<Option<v1::Twin>> for Twin {
+    fn from_wire(wire: Option<v1::Twin>) -> Result<Self, WireError> {
+        let wire = present("twin", wire)?;
+        Ok(Self {
+            tags: object_from_wire("tags", &wire.tags)?,
+            desired: Section::from_wire(wire.desired)?,
+            reported: Section::from_wire(wire.reported)?,
+            etag: wire.etag,
+            version: wire.version,
+        })
+    }
+}
+
+/// Device and twin of a reply.
+pub(crate) fn view(
+    device: Option<v1::Device>,
+    twin: Option<v1::Twin>,
+) -> Result<TwinView, WireError> {
+    Ok(TwinView {
+        device: Device::from_wire(present("device", device)?)?,
+        twin: Twin::from_wire(twin)?,
+    })
+}
+
+/// A service's change as condition and body; `None` for a device's own write, which has a call of
+/// its own.
+pub(crate) fn change_to_wire(change: &TwinChange) -> Option<(Option<v1::IfMatch>, Change)> {
+    match change {
+        TwinChange::Patch {
+            tags,
+            desired,
+            if_match,
+        } => {
+            let patch = v1::TwinPatch {
+                tags: tags.as_ref().map(object_to_wire),
+                desired: desired.as_ref().map(object_to_wire),
+            };
+            Some((if_match.clone().to_wire(), Change::Patch(patch)))
+        }
+        TwinChange::Replace {
+            tags,
+            desired,
+            if_match,
+        } => {
+            let replacement = v1::TwinReplacement {
+                tags: object_to_wire(tags),
+                desired: object_to_wire(desired),
+            };
+            Some((if_match.clone().to_wire(), Change::Replacement(replacement)))
+        }
+        TwinChange::Report { .. } => None,
+    }
+}
+
+/// A service's change from condition and body.
+pub(crate) fn change_from_wire(
+    if_match: Option<v1::IfMatch>,
+    change: Option<Change>,
+) -> Result<TwinChange, WireError> {
+    let if_match = IfMatch::from_wire(if_match)?;
+    let section = |field, text: Option<bytes::Bytes>| {
+        text.map(|text| object_from_wire(field, &text)).transpose()
+    };
+    match present("change", change)? {
+        Change::Patch(patch) => Ok(TwinChange::Patch {
+            tags: section("tags", patch.tags)?,
+            desired: section("desired", patch.desired)?,
+            if_match,
+        }),
+        Change::Replacement(replacement) => Ok(TwinChange::Replace {
+            tags: object_from_wire("tags", &replacement.tags)?,
+            desired: object_from_wire("desired", &replacement.desired)?,
+            if_match,
+        }),
+    }
+}
+
+impl ToWire for ConnectionChange {
+    type Wire = v1::ConnectionChange;
+
+    fn to_wire(self) -> v1::ConnectionChange {
+        let connection = self.connection;
+        v1::ConnectionChange {
+            event_id: bytes::Bytes::copy_from_slice(&self.event_id),
+            device_key: connection.device.0,
+            hub: connection.hub.to_string(),
+            name: Some(connection.name.to_wire()),
+            epoch: connection.epoch.0,
+            protocol: connection.protocol.to_wire().into(),
+            is_connected: self.is_connected,
+            at: self.at.as_millis(),
+        }
+    }
+}
+
+impl FromWire<v1::RecordConnectionsCall> for Vec<ConnectionChange> {
+    fn from_wire(wire: v1::RecordConnectionsCall) -> Result<Self, WireError> {
+        if wire.changes.len() > crate::mux::MAX_CALL_ITEMS {
+            return Err(WireError::OutOfRange("number of items"));
+        }
+        let mut hubs = HubReader::default();
+        let read = |wire: v1::ConnectionChange| {
+            Ok(ConnectionChange {
+                event_id: array16("event_id", &wire.event_id)?,
+                is_connected: wire.is_connected,
+                at: instant("at", wire.at)?,
+                connection: DeviceConnection {
+                    device: DeviceKey(wire.device_key),
+                    hub: hubs.read(&wire.hub)?,
+                    protocol: FromWire::from_wire(wire.protocol())?,
+                    name: IdentityName::from_wire(wire.name)?,
+                    epoch: LeaseEpoch(wire.epoch),
+                },
+            })
+        };
+        wire.changes.into_iter().map(read).collect()
+    }
+}
+
+impl ToWire for Policy {
+    type Wire = v1::Policy;
+
+    fn to_wire(self) -> v1::Policy {
+        let [primary, secondary] = self.keys;
+        let grants = |right| self.permissions.grants(right);
+        v1::Policy {
+            permissions: Some(v1::PolicyPermissions {
+                registry_read: grants(Permission::RegistryRead),
+                registry_write: grants(Permission::RegistryWrite),
+                service_connect: grants(Permission::ServiceConnect),
+                device_connect: grants(Permission::DeviceConnect),
+            }),
+            name: self.name,
+            primary_key: primary.into(),
+            secondary_key: secondary.into(),
+        }
+    }
+}
+
+impl FromWire<v1::Policy> for Policy {
+    fn from_wire(wire: v1::Policy) -> Result<Self, WireError> {
+        let is_sized = |key: &bytes::Bytes| caps::KEY_BYTES.contains(&key.len());
+        if !is_sized(&wire.primary_key) || !is_sized(&wire.secondary_key) {
+            return Err(WireError::OutOfRange("policy key"));
+        }
+        let named = present("permissions", wire.permissions)?;
+        let rights: Vec<Permission> = [
+            (named.registry_read, Permission::RegistryRead),
+            (named.registry_write, Permission::RegistryWrite),
+            (named.service_connect, Permission::ServiceConnect),
+            (named.device_connect, Permission::DeviceConnect),
+        ]
+        .into_iter()
+        .filter_map(|(is_granted, right)| is_granted.then_some(right))
+        .collect();
+        Ok(Self {
+            name: wire.name,
+            keys: [wire.primary_key.into(), wire.secondary_key.into()],
+            permissions: Permissions::of(&rights),
+        })
+    }
+}
