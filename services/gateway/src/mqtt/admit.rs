@@ -17,7 +17,7 @@ use tokio::io::AsyncRead;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use super::conversation::{Held, Persistence, Tag, to_hub_subscriptions};
+use super::conversation::{Held, Persistence, Work, to_hub_subscriptions};
 use super::{scratch, stored_session};
 use crate::authenticate::{AuthenticatedDevice, Refusal};
 use crate::device::{DeviceSession, OpenError, Stamp};
@@ -30,7 +30,7 @@ pub(super) struct Admitted {
     /// What the client sent after CONNECT without waiting for the answer.
     pub(super) backlog: Bytes,
     pub(super) machine: Session<Held>,
-    pub(super) session: DeviceSession<Tag>,
+    pub(super) session: DeviceSession<Work>,
     pub(super) persistence: Persistence,
     pub(super) will: Option<Will>,
     pub(super) connack: Connack,

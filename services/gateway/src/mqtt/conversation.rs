@@ -18,7 +18,7 @@ use super::admit::Admitted;
 use super::end::End;
 use super::output::Output;
 use super::telemetry;
-use crate::device::{DeviceSession, SessionEvent};
+use crate::device::{DeviceSession, Operation, SessionEvent};
 use crate::shared::Shared;
 
 /// What a packet identifier in flight stands for.
@@ -44,6 +44,22 @@ pub(super) enum Tag {
     /// A reported patch, the id of its answer, and the publish to acknowledge when it is on disk.
     TwinPatch(String, Option<PacketId>),
 }
+
+/// A piece of work on its way through the hub.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// What asked for it.
+    pub(super) tag: Tag,
+    /// About how much memory it holds meanwhile.
+    pub(super) cost_bytes: usize,
+}
+
+/// Memory that work of one connection may hold; above it nothing more is read. One packet may go over it.
+const MAX_PENDING_BYTES: usize = 1024 * 1024;
+/// What one property costs besides its text.
+const PROPERTY_COST_BYTES: usize = 96;
+/// What one byte of JSON text costs once it is parsed, at worst some numbers in an array.
+const JSON_COST_FACTOR: usize = 32;
 
 /// Whether the session outlives the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +93,7 @@ pub(super) enum Progress {
 pub(super) struct Conversation {
     pub(super) shared: Arc<Shared>,
     pub(super) machine: Session<Held>,
-    pub(super) session: DeviceSession<Tag>,
+    pub(super) session: DeviceSession<Work>,
     pub(super) output: Output,
     pub(super) persistence: Persistence,
     /// Subscription changes whose end has not been seen.
@@ -86,8 +102,9 @@ pub(super) struct Conversation {
     /// Read and not yet looked at, because work or output were at their bounds; at most one chunk.
     backlog: Bytes,
     will: Option<Will>,
-    /// Pieces of work whose end has not been seen.
+    /// Pieces of work whose end has not been seen, and what they cost.
     pending: usize,
+    pending_bytes: usize,
     started_at: Instant,
     is_reading_paused: bool,
 }
@@ -108,6 +125,7 @@ impl Conversation {
             backlog: admitted.backlog,
             will: admitted.will,
             pending: 0,
+            pending_bytes: 0,
             started_at: Instant::now(),
             is_reading_paused: false,
         }
@@ -189,15 +207,31 @@ impl Conversation {
 
     /// Queues telemetry and remembers to wait for its end.
     pub(super) fn store(&mut self, puback: Option<PacketId>, message: telemetry::MqttTelemetry) {
-        self.pending += 1;
-        self.session
-            .store(Tag::Telemetry(puback), telemetry::from_mqtt(message));
+        let texts = message.properties.content_bytes();
+        let properties = message
+            .properties
+            .iter()
+            .count()
+            .saturating_mul(PROPERTY_COST_BYTES);
+        let cost_bytes = message
+            .payload
+            .len()
+            .saturating_add(texts)
+            .saturating_add(properties);
+        let work = self.begin(Tag::Telemetry(puback), cost_bytes);
+        self.session.store(work, telemetry::from_mqtt(message));
     }
 
-    /// Queues an operation and remembers to wait for its end.
-    pub(super) fn operate(&mut self, tag: Tag, operation: crate::device::Operation) {
+    /// Queues an operation that carries `json_bytes` of JSON, and remembers to wait for its end.
+    pub(super) fn operate(&mut self, tag: Tag, operation: Operation, json_bytes: usize) {
+        let work = self.begin(tag, json_bytes.saturating_mul(JSON_COST_FACTOR));
+        self.session.operate(work, operation);
+    }
+
+    fn begin(&mut self, tag: Tag, cost_bytes: usize) -> Work {
         self.pending += 1;
-        self.session.operate(tag, operation);
+        self.pending_bytes = self.pending_bytes.saturating_add(cost_bytes);
+        Work { tag, cost_bytes }
     }
 
     /// Stops taking messages, and publishes the will unless the client said goodbye.
@@ -234,21 +268,24 @@ impl Conversation {
         Poll::Ready(())
     }
 
-    fn note_ended(&mut self, event: &SessionEvent<Tag>) {
+    fn note_ended(&mut self, event: &SessionEvent<Work>) {
         let ended = match event {
-            SessionEvent::Stored(tags) | SessionEvent::NotStored(tags, _) => tags.len(),
-            SessionEvent::Ended(..) => 1,
+            SessionEvent::Stored(works) | SessionEvent::NotStored(works, _) => works.as_slice(),
+            SessionEvent::Ended(work, _) => std::slice::from_ref(work),
             SessionEvent::Messages(_)
             | SessionEvent::Settled(_)
             | SessionEvent::Invoke { .. }
             | SessionEvent::Desired(_)
-            | SessionEvent::Close(_) => 0,
+            | SessionEvent::Close(_) => &[],
         };
-        self.pending = self.pending.saturating_sub(ended);
+        for work in ended {
+            self.pending = self.pending.saturating_sub(1);
+            self.pending_bytes = self.pending_bytes.saturating_sub(work.cost_bytes);
+        }
     }
 
     fn is_full(&self) -> bool {
-        self.session.is_busy() || !self.output.has_room()
+        self.session.is_busy() || self.pending_bytes >= MAX_PENDING_BYTES || !self.output.has_room()
     }
 
     fn now(&self) -> Duration {

@@ -11,7 +11,7 @@ use downlink_mqtt::topic::{desired_patch, method_call};
 use downlink_ports::{LockedMessage, Notify};
 use tracing::{debug, warn};
 
-use super::conversation::{Conversation, Held, Tag};
+use super::conversation::{Conversation, Held, Tag, Work};
 use super::end::End;
 use super::requests::write_rid;
 use super::twin_reply::{self, TwinRefusal, TwinReply};
@@ -22,7 +22,7 @@ const NOT_IMPLEMENTED: i32 = 501;
 
 impl Conversation {
     /// Does what the session says.
-    pub(super) fn on_event(&mut self, event: SessionEvent<Tag>) -> Result<(), End> {
+    pub(super) fn on_event(&mut self, event: SessionEvent<Work>) -> Result<(), End> {
         match event {
             SessionEvent::Messages(messages) => {
                 for message in messages {
@@ -41,9 +41,9 @@ impl Conversation {
                     );
                 }
             }
-            SessionEvent::Stored(tags) => self.on_stored(tags),
+            SessionEvent::Stored(works) => self.on_stored(works),
             SessionEvent::NotStored(_, error) => return Err(End::NotStored(error)),
-            SessionEvent::Ended(tag, outcome) => return self.on_ended(tag, outcome),
+            SessionEvent::Ended(work, outcome) => return self.on_ended(work.tag, outcome),
             SessionEvent::Invoke { rid, name, payload } => self.invoke(rid, &name, payload),
             SessionEvent::Desired(change) => self.tell_desired(change),
             SessionEvent::Close(reason) => return Err(End::Closed(reason)),
@@ -106,9 +106,9 @@ impl Conversation {
         }
     }
 
-    fn on_stored(&mut self, tags: Vec<Tag>) {
-        for tag in tags {
-            if let Tag::Telemetry(puback) = tag {
+    fn on_stored(&mut self, works: Vec<Work>) {
+        for work in works {
+            if let Tag::Telemetry(puback) = work.tag {
                 self.shared.metrics.telemetry_stored.increment();
                 self.acknowledge(puback);
             }

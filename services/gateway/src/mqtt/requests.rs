@@ -48,7 +48,7 @@ impl Conversation {
             }
             Action::TwinGet { rid, puback } => {
                 self.acknowledge(puback);
-                self.operate(Tag::TwinGet(rid), Operation::GetTwin);
+                self.operate(Tag::TwinGet(rid), Operation::GetTwin, 0);
             }
             Action::TwinPatchReported {
                 rid,
@@ -139,6 +139,7 @@ impl Conversation {
                 subscriptions,
                 session,
             },
+            0,
         );
         Ok(())
     }
@@ -151,7 +152,13 @@ impl Conversation {
         version: ExpectedVersion,
     ) {
         match twin_reply::read_report(body, version) {
-            Ok(change) => self.operate(Tag::TwinPatch(rid, puback), Operation::Report(change)),
+            Ok(change) => {
+                self.operate(
+                    Tag::TwinPatch(rid, puback),
+                    Operation::Report(change),
+                    body.len(),
+                );
+            }
             Err(refusal) => {
                 self.acknowledge(puback);
                 let peers = &self.shared.peers;

@@ -83,6 +83,21 @@ async fn many_publishes_at_once_are_all_acknowledged_in_order() {
 }
 
 #[tokio::test]
+async fn messages_of_very_many_properties_are_taken_a_few_at_a_time() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev-1").await;
+    let (mut client, _) = Client::connect(&hub, &device).await;
+    let topic = format!("{EVENTS}{}", "a&".repeat(20_000));
+    for number in 1..=20 {
+        client.publish(&topic, Some(number), "").await;
+    }
+    for number in 1..=20 {
+        assert_eq!(client.next().await, Some(ServerPacket::Puback(id(number))));
+    }
+    assert_eq!(hub.telemetry().await.len(), 20);
+}
+
+#[tokio::test]
 async fn telemetry_that_cannot_be_stored_closes_without_an_acknowledgement() {
     let hub = TestHub::new().await;
     let device = hub.device("dev-1").await;
