@@ -1,0 +1,96 @@
+//! The settings of Downlink, section by section; the doc comments are the reference manual.
+
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::doors::{Amqp, DisabledConnack, Gateway, Https, Mqtt};
+pub use self::place::{Hub, Listen, Storage, StorageKind, Tls};
+pub use self::process::{Log, LogFormat, Outbox, Shutdown};
+pub use self::queue::{Batch, DeliveryCounting, Feedback, Queue};
+pub use self::rules::{Methods, ReplacedKeys, Twin};
+use crate::layers::Configuration;
+use crate::violation::Checker;
+
+mod doors;
+mod place;
+mod process;
+mod queue;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+/// All settings. Each section is a table of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What the hub is called.
+    pub hub: Hub,
+    /// Where clients and operators connect.
+    pub listen: Listen,
+    /// Certificates and handshakes.
+    pub tls: Tls,
+    /// Where identities, twins, messages and events are kept.
+    pub storage: Storage,
+    /// Cloud-to-device messages.
+    pub queue: Queue,
+    /// Direct methods.
+    pub methods: Methods,
+    /// Device twins.
+    pub twin: Twin,
+    /// What all doors have in common.
+    pub gateway: Gateway,
+    /// The door for devices on MQTT.
+    pub mqtt: Mqtt,
+    /// The door for back-ends on AMQP.
+    pub amqp: Amqp,
+    /// The door for back-ends on HTTPS.
+    pub https: Https,
+    /// Events that wait for their consumers.
+    pub outbox: Outbox,
+    /// Log lines on stderr.
+    pub log: Log,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+}
+
+impl Configuration for Config {
+    const SECRETS: &'static [&'static str] = &[];
+
+    fn check(&self, checker: &mut Checker) {
+        checker.section("hub", |at| self.hub.check(at));
+        checker.section("listen", |at| self.listen.check(at));
+        checker.section("tls", |at| self.tls.check(at));
+        checker.section("storage", |at| self.storage.check(at));
+        checker.section("queue", |at| self.queue.check(at));
+        checker.section("methods", |at| self.methods.check(at));
+        checker.section("twin", |at| self.twin.check(at));
+        checker.section("gateway", |at| self.gateway.check(at));
+        checker.section("mqtt", |at| self.mqtt.check(at));
+        checker.section("amqp", |at| self.amqp.check(at));
+        checker.section("https", |at| self.https.check(at));
+        checker.section("outbox", |at| self.outbox.check(at));
+        checker.section("log", |at| self.log.check(at));
+        checker.section("shutdown", |at| self.shutdown.check(at));
+        checker.section("amqp", |at| {
+            at.require(
+                self.amqp.max_message_bytes >= self.queue.max_message_bytes,
+                "max_message_bytes",
+                "is less than queue.max_message_bytes: the largest messages could not be sent",
+            );
+        });
+    }
+}
+
+const fn nonzero_u16(number: u16) -> NonZeroU16 {
+    NonZeroU16::MIN.saturating_add(number - 1)
+}
+
+const fn nonzero_u32(number: u32) -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(number - 1)
+}
+
+const fn nonzero_u64(number: u64) -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add(number - 1)
+}

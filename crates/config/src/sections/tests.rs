@@ -1,0 +1,174 @@
+use crate::layers::{Configuration, Layers, LoadError, to_toml};
+use crate::sections::{Config, DeliveryCounting, DisabledConnack, LogFormat, ReplacedKeys};
+use crate::violation::Checker;
+
+/// Loads with variables and returns paths and messages of what is wrong.
+fn wrong(settings: &[(&str, &str)]) -> Vec<String> {
+    let mut layers = Layers::new();
+    for (path, value) in settings {
+        layers = layers.flag("--set", path, Some(value));
+    }
+    match layers.load::<Config>() {
+        Ok(_) => Vec::new(),
+        Err(LoadError::Invalid(violations)) => violations
+            .list
+            .into_iter()
+            .map(|one| format!("{}: {}", one.path, one.message))
+            .collect(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn defaults_break_no_rule() {
+    let mut checker = Checker::default();
+    Config::default().check(&mut checker);
+    assert_eq!(checker.into_found(), []);
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let config = Config::default();
+    let printed = to_toml(&config);
+    for line in [
+        "mqtts_port = 8883",
+        "amqps_port = 5671",
+        "https_port = 443",
+        "default_ttl = \"1h\"",
+        "max_ttl = \"2d\"",
+        "max_delivery_count = 10",
+        "delivery_count = \"deliveries\"",
+        "max_depth = 50",
+        "max_message_bytes = \"64KiB\"",
+        "flush_interval = \"15s\"",
+        "flush_count = 64",
+        "max_payload_bytes = \"128KiB\"",
+        "max_tags_bytes = \"8KiB\"",
+        "max_keep_alive = \"29m27s\"",
+        "disabled_device_connack = 5",
+        "idle_timeout = \"4m\"",
+    ] {
+        assert!(
+            printed.lines().any(|printed| printed == line),
+            "{line} not in\n{printed}"
+        );
+    }
+}
+
+#[test]
+fn printed_configuration_loads_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("downlink.toml");
+    let config: Config = Layers::new()
+        .flag("--host", "hub.extra_host_names", Some("a.test, b.test"))
+        .flag("--listen", "listen.addresses", Some("127.0.0.1,::1"))
+        .flag("--set", "tls.certificate_file", Some("server.pem"))
+        .flag("--set", "tls.key_file", Some("server.key"))
+        .flag("--set", "mqtt.disabled_device_connack", Some(3))
+        .flag("--set", "queue.delivery_count", Some("abandons"))
+        .flag("--set", "twin.desired_replace_nulls", Some("nulls"))
+        .flag("--set", "log.format", Some("json"))
+        .load()
+        .unwrap();
+    assert_eq!(
+        config.hub.host_names().collect::<Vec<_>>(),
+        ["localhost", "a.test", "b.test"]
+    );
+    assert_eq!(config.listen.addresses.as_slice().len(), 2);
+    assert_eq!(
+        config.mqtt.disabled_device_connack,
+        DisabledConnack::ServerUnavailable
+    );
+    assert_eq!(config.queue.delivery_count, DeliveryCounting::Abandons);
+    assert_eq!(config.twin.desired_replace_nulls, ReplacedKeys::Nulls);
+    assert_eq!(config.log.format, LogFormat::Json);
+    std::fs::write(&path, to_toml(&config)).unwrap();
+    assert_eq!(
+        Layers::new().file(Some(path)).load::<Config>().unwrap(),
+        config
+    );
+}
+
+#[test]
+fn every_bound_of_the_contract_is_held() {
+    for (path, inside, outside) in [
+        ("queue.default_ttl", ["1m", "2d"], ["59s", "49h"]),
+        ("queue.max_delivery_count", ["1", "100"], ["0", "101"]),
+        ("queue.in_flight_window", ["1", "1000"], ["0", "1001"]),
+        ("queue.max_depth", ["1", "100000"], ["0", "1000001"]),
+        ("queue.feedback.ttl", ["1m", "2d"], ["59s", "49h"]),
+        (
+            "queue.feedback.lock_duration",
+            ["5s", "300s"],
+            ["4s", "301s"],
+        ),
+        (
+            "queue.feedback.max_delivery_count",
+            ["1", "100"],
+            ["0", "101"],
+        ),
+        ("methods.response_slack", ["0", "2s"], ["-1s", "3s"]),
+        ("mqtt.disabled_device_connack", ["3", "5"], ["4", "0"]),
+        ("amqp.idle_timeout", ["5s", "240s"], ["4s", "241s"]),
+        ("amqp.max_frame_bytes", ["512B", "1MiB"], ["511", "2MiB"]),
+        ("listen.https_port", ["0", "65535"], ["65536", "-1"]),
+    ] {
+        for value in inside {
+            assert_eq!(
+                wrong(&[(path, value)]),
+                Vec::<String>::new(),
+                "{path} = {value}"
+            );
+        }
+        for value in outside {
+            let found = wrong(&[(path, value)]);
+            assert_eq!(found.len(), 1, "{path} = {value}: {found:?}");
+            assert!(found[0].starts_with(&format!("{path}: ")), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn rules_across_fields_are_held() {
+    for (settings, violation) in [
+        (
+            vec![("listen.amqps_port", "8883")],
+            "listen.amqps_port: 8883 is the port of mqtts_port already",
+        ),
+        (
+            vec![("tls.key_file", "server.key")],
+            "tls.certificate_file: is missing: certificate_file and key_file go together",
+        ),
+        (
+            vec![("queue.default_ttl", "2h"), ("queue.max_ttl", "1h")],
+            "queue.default_ttl: 2h is not within 1m to 1h",
+        ),
+        (
+            vec![
+                ("queue.feedback.flush_interval", "1m"),
+                ("queue.feedback.ttl", "1m"),
+            ],
+            "queue.feedback.flush_interval: is not less than ttl: reports would expire before they are sent",
+        ),
+        (
+            vec![("queue.max_message_bytes", "512KiB")],
+            "amqp.max_message_bytes: is less than queue.max_message_bytes: the largest messages could not be sent",
+        ),
+        (
+            vec![("hub.host_name", "a b")],
+            "hub.host_name: \"a b\" is not a host name or ip address",
+        ),
+        (
+            vec![("log.level", " ")],
+            "log.level: is empty: to log nothing write off",
+        ),
+    ] {
+        assert_eq!(wrong(&settings), [violation]);
+    }
+    let free = [("listen.amqps_port", "0"), ("listen.mqtts_port", "0")];
+    assert_eq!(
+        wrong(&free),
+        Vec::<String>::new(),
+        "free ports are never the same"
+    );
+}
