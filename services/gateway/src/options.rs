@@ -23,6 +23,8 @@ pub struct GatewayOptions {
     pub policy_refresh: Duration,
     /// Largest telemetry message with its properties, in bytes.
     pub max_telemetry_bytes: usize,
+    /// Largest method payload in each direction, in bytes.
+    pub max_method_bytes: usize,
     /// The MQTT door.
     pub mqtt: MqttOptions,
     /// The AMQP door.
@@ -84,6 +86,8 @@ pub struct HttpsOptions {
     pub body_deadline: Duration,
     /// Largest body of a request, in bytes.
     pub max_body_bytes: usize,
+    /// Longest time one write may take.
+    pub write_deadline: Duration,
 }
 
 impl Default for MqttOptions {
@@ -123,6 +127,7 @@ impl Default for HttpsOptions {
             header_deadline: Duration::from_secs(30),
             body_deadline: Duration::from_secs(30),
             max_body_bytes: 1024 * 1024,
+            write_deadline: Duration::from_secs(30),
         }
     }
 }
@@ -139,6 +144,7 @@ impl GatewayOptions {
             handshake_deadline: Duration::from_secs(20),
             policy_refresh: Duration::from_secs(10),
             max_telemetry_bytes: downlink_domain::caps::MAX_TELEMETRY_BYTES,
+            max_method_bytes: downlink_domain::caps::MAX_METHOD_BYTES,
             mqtt: MqttOptions::default(),
             amqp: AmqpOptions::default(),
             https: HttpsOptions::default(),

@@ -20,7 +20,13 @@ pub(crate) fn not_found(name: &IdentityName) -> PeerError {
 }
 
 pub(crate) fn of_registry(error: &RegistryError) -> PeerError {
-    PeerError::refused(error.code(), error)
+    match error {
+        // The recorded text of the contract (registry.md §2.3).
+        RegistryError::PreconditionFailed(_) => refused(error.code(), "PreconditionFailed"),
+        RegistryError::NotFound(_)
+        | RegistryError::AlreadyExists(_)
+        | RegistryError::Invalid(_) => PeerError::refused(error.code(), error),
+    }
 }
 
 /// The refusal of a write of the twin of `name`.

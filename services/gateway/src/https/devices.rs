@@ -1,0 +1,102 @@
+//! Device identities: read, create, replace, delete, list (registry.md §2).
+
+use axum::http::Uri;
+use downlink_domain::ErrorCode;
+use downlink_domain::device::IfMatch;
+use downlink_domain::id::DeviceId;
+use serde_json::Value;
+
+use super::answer::Answer;
+use super::error::ApiError;
+use super::request::{find_query, parse_object, text_member};
+use super::{facts, identity};
+use crate::shared::Shared;
+
+/// Most devices of one list, and what a number outside of 1 to 1000 stands for.
+const MAX_LISTED: u32 = 1000;
+
+pub(super) async fn get(shared: &Shared, id: DeviceId) -> Result<Answer, ApiError> {
+    let hub = shared.options.hub.clone();
+    let found = shared
+        .peers
+        .twins
+        .find_device(hub, id.clone().into())
+        .await?;
+    let device = found.ok_or_else(|| not_found(&id))?;
+    let facts = facts::ask_one(&shared.peers, &device).await?;
+    Ok(Answer::json(&identity::document(&device, facts)).with_etag(&device.etag_text()))
+}
+
+pub(super) async fn put(
+    shared: &Shared,
+    id: DeviceId,
+    if_match: IfMatch,
+    body: &[u8],
+) -> Result<Answer, ApiError> {
+    let body = parse_object(body)?;
+    let spec = identity::parse_spec(&body, &id, &*shared.peers.ids)?;
+    let hub = shared.options.hub.clone();
+    let twins = &shared.peers.twins;
+    let own_scope = if text_member(&body, "deviceScope")?.is_some() {
+        let before = twins.find_device(hub.clone(), id.clone().into()).await?;
+        before.as_ref().and_then(identity::edge_scope)
+    } else {
+        None
+    };
+    identity::check_scopes(&body, own_scope.as_deref())?;
+    let device = twins.put_device(hub, id.into(), spec, if_match).await?;
+    let facts = facts::ask_after_write(&shared.peers, &device).await;
+    Ok(Answer::json(&identity::document(&device, facts)).with_etag(&device.etag_text()))
+}
+
+pub(super) async fn delete(
+    shared: &Shared,
+    id: DeviceId,
+    if_match: IfMatch,
+) -> Result<Answer, ApiError> {
+    let hub = shared.options.hub.clone();
+    shared
+        .peers
+        .twins
+        .delete_device(hub, id.into(), if_match)
+        .await?;
+    Ok(Answer::empty())
+}
+
+pub(super) async fn list(shared: &Shared, uri: &Uri) -> Result<Answer, ApiError> {
+    let hub = shared.options.hub.clone();
+    let devices = shared
+        .peers
+        .twins
+        .list_devices(hub, parse_top(uri)?)
+        .await?;
+    let keys = devices.iter().map(|device| device.key).collect();
+    let facts = facts::ask(&shared.peers, keys).await?;
+    let documents = devices
+        .iter()
+        .zip(facts)
+        .map(|(device, facts)| identity::document(device, facts));
+    Ok(Answer::json(&Value::Array(documents.collect())))
+}
+
+fn parse_top(uri: &Uri) -> Result<u32, ApiError> {
+    let Some(top) = find_query(uri, "top").filter(|top| !top.is_empty()) else {
+        return Ok(MAX_LISTED);
+    };
+    let top: i64 = top
+        .parse()
+        .map_err(|_| ApiError::invalid(&"top must be a number"))?;
+    let top = u32::try_from(top).unwrap_or(0);
+    Ok(if (1..=MAX_LISTED).contains(&top) {
+        top
+    } else {
+        MAX_LISTED
+    })
+}
+
+pub(super) fn not_found(id: &DeviceId) -> ApiError {
+    ApiError::new(
+        ErrorCode::DeviceNotFound,
+        format!("device {id} is not registered"),
+    )
+}

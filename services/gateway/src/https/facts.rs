@@ -1,0 +1,60 @@
+//! What other services know of a device.
+
+use downlink_domain::device::Device;
+use downlink_domain::id::DeviceKey;
+
+use super::error::ApiError;
+use crate::peers::Peers;
+
+/// Presence and queue of a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) is_connected: bool,
+    pub(super) waiting_messages: u64,
+}
+
+impl Facts {
+    /// The word on the wire (registry.md §2.1).
+    pub(super) fn connection_state(self) -> &'static str {
+        if self.is_connected {
+            "Connected"
+        } else {
+            "Disconnected"
+        }
+    }
+}
+
+/// Asks presence and queue about each device, one call each. By position.
+pub(super) async fn ask(peers: &Peers, keys: Vec<DeviceKey>) -> Result<Vec<Facts>, ApiError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (routes, counts) = futures::join!(
+        peers.presence.lookup(&keys),
+        peers.queue.count(keys.clone())
+    );
+    let pairs = routes?.into_iter().zip(counts?);
+    Ok(pairs
+        .map(|(route, waiting_messages)| Facts {
+            is_connected: route.is_some(),
+            waiting_messages,
+        })
+        .collect())
+}
+
+pub(super) async fn ask_one(peers: &Peers, device: &Device) -> Result<Facts, ApiError> {
+    let facts = ask(peers, vec![device.key]).await?;
+    Ok(facts.first().copied().unwrap_or_default())
+}
+
+/// As [`ask_one`] after a write, which is done and must not be answered as failed because
+/// something beside it cannot be read.
+pub(super) async fn ask_after_write(peers: &Peers, device: &Device) -> Facts {
+    match ask_one(peers, device).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            tracing::warn!(?error, "presence or queue cannot be read after a write");
+            Facts::default()
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! From method and path to what is asked.
+//!
+//! Paths are matched by hand: fixed parts without case, ids with it and percent-decoded once,
+//! `+` as it stands, one slash at the end allowed (registry.md §0.1).
+
+use axum::http::Method;
+use downlink_domain::ErrorCode;
+use downlink_domain::id::{DeviceId, LockToken};
+use downlink_domain::policy::Permission;
+use percent_encoding::percent_decode_str;
+
+use super::error::{ApiError, Shape};
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    ListDevices,
+    GetDevice(DeviceId),
+    PutDevice(DeviceId),
+    DeleteDevice(DeviceId),
+    PurgeMessages(DeviceId),
+    CountDevices,
+    CountConnected,
+    GetTwin(DeviceId),
+    PatchTwin(DeviceId),
+    ReplaceTwin(DeviceId),
+    InvokeMethod(DeviceId),
+    ReceiveFeedback,
+    CompleteFeedback(LockToken),
+    AbandonFeedback(LockToken),
+    /// A module of any name: there are none, so none is found.
+    MissingModule(ErrorCode),
+    /// Part of the contract that this hub does not offer.
+    NotOffered(&'static str),
+}
+
+/// A path that the contract knows, with its decoded segments.
+pub(super) struct Route {
+    pub(super) segments: Vec<String>,
+    pub(super) endpoint: Endpoint,
+    pub(super) shape: Shape,
+    pub(super) door: Door,
+}
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Back-ends.
+    Service,
+    /// Devices. They are not served over HTTPS, which is no secret.
+    Device,
+}
+
+/// Why there is no route.
+pub(super) struct Unrouted {
+    pub(super) error: ApiError,
+    pub(super) shape: Shape,
+    /// What the path would take, for the `Allow` header.
+    pub(super) allowed: Vec<Method>,
+}
+
+impl Endpoint {
+    /// The right that the endpoint needs (auth.md §4), `None` where any policy will do.
+    pub(super) fn permission(&self) -> Option<Permission> {
+        match self {
+            Self::ListDevices | Self::GetDevice(_) | Self::CountDevices | Self::CountConnected => {
+                Some(Permission::RegistryRead)
+            }
+            Self::PutDevice(_) | Self::DeleteDevice(_) => Some(Permission::RegistryWrite),
+            Self::PurgeMessages(_)
+            | Self::GetTwin(_)
+            | Self::PatchTwin(_)
+            | Self::ReplaceTwin(_)
+            | Self::InvokeMethod(_)
+            | Self::ReceiveFeedback
+            | Self::CompleteFeedback(_)
+            | Self::AbandonFeedback(_) => Some(Permission::ServiceConnect),
+            Self::MissingModule(_) | Self::NotOffered(_) => None,
+        }
+    }
+}
+
+/// Finds what `method` on `path` (not decoded, without its query) asks for.
+pub(super) fn find(method: &Method, path: &str) -> Result<Route, Unrouted> {
+    let unrouted = |error| Unrouted {
+        error,
+        shape: Shape::Classic,
+        allowed: Vec::new(),
+    };
+    let segments = decode(path).map_err(unrouted)?;
+    let lower: Vec<String> = segments.iter().map(|s| s.to_ascii_lowercase()).collect();
+    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    let shape = match *lower.as_slice() {
+        ["twins", .., "methods"] if lower.len() > 2 => Shape::Nested,
+        _ => Shape::Classic,
+    };
+    let door = match *lower.as_slice() {
+        ["devices", _, "messages" | "files", ..]
+        | ["devices", _, "modules", _, "messages" | "files", ..] => Door::Device,
+        _ => Door::Service,
+    };
+    let known = known(&lower, &segments).map_err(|error| Unrouted {
+        error,
+        shape,
+        allowed: Vec::new(),
+    })?;
+    if known.is_empty() {
+        let text = "there is nothing at this path";
+        return Err(unrouted(ApiError::new(ErrorCode::GenericNotFound, text)));
+    }
+    let allowed: Vec<Method> = known.iter().map(|(method, _)| method.clone()).collect();
+    let found = known.into_iter().find(|(known, _)| known == method);
+    let (_, endpoint) = found.ok_or_else(|| Unrouted {
+        error: ApiError::new(
+            ErrorCode::GenericMethodNotAllowed,
+            "the path does not take this method",
+        ),
+        shape,
+        allowed,
+    })?;
+    Ok(Route {
+        segments,
+        endpoint,
+        shape,
+        door,
+    })
+}
+
+fn decode(path: &str) -> Result<Vec<String>, ApiError> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let decoded = path.split('/').map(|segment| {
+        let decoded = percent_decode_str(segment).decode_utf8();
+        decoded.map(std::borrow::Cow::into_owned)
+    });
+    decoded
+        .collect::<Result<_, _>>()
+        .map_err(|_| ApiError::new(ErrorCode::ArgumentInvalid, "the path is not UTF-8"))
+}
+
+type Known = Vec<(Method, Endpoint)>;
+
+/// What the path takes; empty when it is none of ours.
+fn known(lower: &[&str], segments: &[String]) -> Result<Known, ApiError> {
+    match *lower {
+        ["devices", ref rest @ ..] => devices(rest, segments),
+        ["twins", ref rest @ ..] => twins(rest, segments),
+        ["statistics", "devices"] => Ok(vec![(Method::GET, Endpoint::CountDevices)]),
+        ["statistics", "service"] => Ok(vec![(Method::GET, Endpoint::CountConnected)]),
+        ["messages", "servicebound", ref rest @ ..] => service_bound(rest, segments),
+        ["jobs", ..] => Ok(any("jobs")),
+        ["configurations", ..] => Ok(any("configurations")),
+        ["digitaltwins", ..] => Ok(any("digital twins")),
+        ["$admin", ..] => Ok(any("import and export")),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn devices(rest: &[&str], segments: &[String]) -> Result<Known, ApiError> {
+    let id = || device_id(&segments[1]);
+    Ok(match *rest {
+        [] => vec![
+            (Method::GET, Endpoint::ListDevices),
+            (Method::POST, Endpoint::NotOffered("bulk writes")),
+        ],
+        [name] => {
+            let mut known = vec![
+                (Method::GET, Endpoint::GetDevice(id()?)),
+                (Method::PUT, Endpoint::PutDevice(id()?)),
+                (Method::DELETE, Endpoint::DeleteDevice(id()?)),
+            ];
+            if name == "query" {
+                known.push((Method::POST, Endpoint::NotOffered("queries")));
+            }
+            known
+        }
+        ["keys", "regenerate"] => vec![(Method::POST, Endpoint::NotOffered("key regeneration"))],
+        [_, "commands"] => vec![(Method::DELETE, Endpoint::PurgeMessages(id()?))],
+        [_, "applyconfigurationcontent"] => {
+            vec![(Method::POST, Endpoint::NotOffered("configurations"))]
+        }
+        [_, "modules"] => vec![(Method::GET, Endpoint::NotOffered("module identities"))],
+        [_, "modules", _] => vec![
+            (
+                Method::GET,
+                Endpoint::MissingModule(ErrorCode::ModuleNotFound),
+            ),
+            (Method::PUT, Endpoint::NotOffered("module identities")),
+            (
+                Method::DELETE,
+                Endpoint::MissingModule(ErrorCode::ModuleNotFound),
+            ),
+        ],
+        [_, "messages" | "files", ..] | [_, "modules", _, "messages" | "files", ..] => {
+            any("the device's side of HTTPS")
+        }
+        _ => Vec::new(),
+    })
+}
+
+fn twins(rest: &[&str], segments: &[String]) -> Result<Known, ApiError> {
+    let id = || device_id(&segments[1]);
+    Ok(match *rest {
+        [_] => vec![
+            (Method::GET, Endpoint::GetTwin(id()?)),
+            (Method::PATCH, Endpoint::PatchTwin(id()?)),
+            (Method::PUT, Endpoint::ReplaceTwin(id()?)),
+        ],
+        [_, "methods"] => vec![(Method::POST, Endpoint::InvokeMethod(id()?))],
+        // The twin of a missing module is answered as a missing device (twins.md §6).
+        [_, "modules", _] => [Method::GET, Method::PATCH, Method::PUT]
+            .map(|method| (method, Endpoint::MissingModule(ErrorCode::DeviceNotFound)))
+            .into(),
+        [_, "modules", _, "methods"] => {
+            vec![(
+                Method::POST,
+                Endpoint::MissingModule(ErrorCode::ModuleNotFound),
+            )]
+        }
+        _ => Vec::new(),
+    })
+}
+
+fn service_bound(rest: &[&str], segments: &[String]) -> Result<Known, ApiError> {
+    let lock = || lock_token(&segments[3]);
+    Ok(match *rest {
+        ["feedback"] => vec![(Method::GET, Endpoint::ReceiveFeedback)],
+        ["feedback", _] => vec![(Method::DELETE, Endpoint::CompleteFeedback(lock()?))],
+        ["feedback", _, "abandon"] => vec![(Method::POST, Endpoint::AbandonFeedback(lock()?))],
+        ["filenotifications", ..] => any("file uploads"),
+        _ => Vec::new(),
+    })
+}
+
+fn any(what: &'static str) -> Known {
+    [
+        Method::GET,
+        Method::PUT,
+        Method::POST,
+        Method::PATCH,
+        Method::DELETE,
+    ]
+    .map(|method| (method, Endpoint::NotOffered(what)))
+    .into()
+}
+
+fn device_id(text: &str) -> Result<DeviceId, ApiError> {
+    text.parse().map_err(|error| ApiError::invalid(&error))
+}
+
+/// Takes the token with the quotes of the `ETag` header it came in, or without.
+fn lock_token(text: &str) -> Result<LockToken, ApiError> {
+    let bare = text.trim_matches('"');
+    bare.parse().map_err(|error| ApiError::invalid(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(method: &Method, path: &str) -> Option<Endpoint> {
+        find(method, path).ok().map(|route| route.endpoint)
+    }
+
+    fn device(id: &str) -> DeviceId {
+        id.parse().unwrap()
+    }
+
+    #[test]
+    fn fixed_parts_match_without_case_and_with_a_slash_at_the_end() {
+        for path in ["/devices", "/devices/", "/Devices", "/DEVICES/"] {
+            assert_eq!(
+                endpoint(&Method::GET, path),
+                Some(Endpoint::ListDevices),
+                "{path}"
+            );
+        }
+        let twin = Endpoint::GetTwin(device("Dev-1"));
+        assert_eq!(endpoint(&Method::GET, "/Twins/Dev-1/"), Some(twin));
+        for path in [
+            "/messages/serviceBound/feedback",
+            "/messages/servicebound/Feedback",
+        ] {
+            assert_eq!(
+                endpoint(&Method::GET, path),
+                Some(Endpoint::ReceiveFeedback)
+            );
+        }
+    }
+
+    #[test]
+    fn ids_are_decoded_once_and_taken_raw() {
+        for (path, id) in [
+            ("/devices/a%2Bb", "a+b"),
+            ("/devices/a+b", "a+b"),
+            ("/devices/a%2540b", "a%40b"),
+            ("/devices/it's(1),=@;$*!:", "it's(1),=@;$*!:"),
+            ("/devices/100%", "100%"),
+            ("/devices/commands", "commands"),
+        ] {
+            let expected = Endpoint::GetDevice(device(id));
+            assert_eq!(endpoint(&Method::GET, path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_bad_id_is_an_argument_error() {
+        for path in [
+            "/devices/a%20b",
+            "/devices/a%2Fb",
+            "/twins/%FF",
+            "/devices//commands",
+        ] {
+            let Err(unrouted) = find(&Method::DELETE, path).map(|_| ()) else {
+                panic!("{path}");
+            };
+            assert_eq!(unrouted.error.code, ErrorCode::ArgumentInvalid, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_path_is_not_found_and_a_wrong_method_not_allowed() {
+        let failure = |method, path| find(&method, path).map(|_| ()).unwrap_err();
+        for path in [
+            "/",
+            "",
+            "/nothing",
+            "/devices/a/b",
+            "/twins",
+            "/twins/a/b/c",
+        ] {
+            let code = failure(Method::GET, path).error.code;
+            assert_eq!(code, ErrorCode::GenericNotFound, "{path}");
+        }
+        let wrong = failure(Method::POST, "/twins/dev-1");
+        assert_eq!(wrong.error.code, ErrorCode::GenericMethodNotAllowed);
+        assert_eq!(wrong.allowed, [Method::GET, Method::PATCH, Method::PUT]);
+    }
+
+    #[test]
+    fn what_is_not_offered_says_so() {
+        for (method, path) in [
+            (Method::POST, "/devices/query"),
+            (Method::POST, "/devices"),
+            (Method::PUT, "/jobs/v2/j1"),
+            (Method::GET, "/configurations/"),
+            (Method::PUT, "/devices/d/modules/m"),
+        ] {
+            let found = endpoint(&method, path);
+            assert!(matches!(found, Some(Endpoint::NotOffered(_))), "{path}");
+        }
+        let route = find(&Method::POST, "/devices/d/messages/events")
+            .ok()
+            .unwrap();
+        assert_eq!(route.door, Door::Device);
+    }
+
+    #[test]
+    fn method_calls_have_the_nested_shape() {
+        for path in ["/twins/d/methods", "/twins/d/modules/m/methods"] {
+            let shape = find(&Method::POST, path).ok().unwrap().shape;
+            assert_eq!(shape, Shape::Nested);
+        }
+        let shape = find(&Method::GET, "/twins/methods").ok().unwrap().shape;
+        assert_eq!(shape, Shape::Classic);
+    }
+}

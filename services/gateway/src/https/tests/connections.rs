@@ -1,0 +1,115 @@
+//! Whole connections, byte for byte.
+
+use std::time::Duration;
+
+use downlink_runtime::Shutdown;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::https::serve;
+
+/// Opens a connection; its far end and the task that serves it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bare task, so that the test can await the end of the connection"
+)]
+fn open(hub: &TestHub) -> (DuplexStream, JoinHandle<()>) {
+    let (peer, io) = duplex(64 * 1024);
+    let router = router(Arc::clone(&hub.shared));
+    let served = tokio::spawn(serve(Arc::clone(&hub.shared), router, io));
+    (peer, served)
+}
+
+fn get(hub: &TestHub, path: &str) -> String {
+    let token = hub.policy_token("iothubowner");
+    format!("GET {path}?{VERSION} HTTP/1.1\r\nhost: hub.test\r\nauthorization: {token}\r\n\r\n")
+}
+
+/// Reads one answer with a `content-length`.
+async fn read_answer(peer: &mut DuplexStream) -> String {
+    let mut text = String::new();
+    loop {
+        let byte = peer.read_u8().await.unwrap();
+        text.push(char::from(byte));
+        let Some(head) = text.strip_suffix("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        peer.read_exact(&mut body).await.unwrap();
+        return text + std::str::from_utf8(&body).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn several_requests_share_a_connection() {
+    let hub = TestHub::new().await;
+    hub.device("dev-1").await;
+    let (mut peer, _served) = open(&hub);
+    for path in ["/devices/dev-1", "/twins/dev-1", "/devices/nobody"] {
+        peer.write_all(get(&hub, path).as_bytes()).await.unwrap();
+        let answer = read_answer(&mut peer).await;
+        let expected = if path.ends_with("nobody") {
+            "404"
+        } else {
+            "200"
+        };
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {expected} ")),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn draining_ends_an_idle_connection() {
+    let hub = TestHub::new().await;
+    hub.device("dev-1").await;
+    let (mut peer, served) = open(&hub);
+    peer.write_all(get(&hub, "/devices/dev-1").as_bytes())
+        .await
+        .unwrap();
+    read_answer(&mut peer).await;
+    assert_eq!(
+        hub.shared.lifecycle.shutdown(Duration::from_secs(5)).await,
+        Shutdown::Drained
+    );
+    served.await.unwrap();
+    assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_and_half_a_head_are_given_up() {
+    let hub = TestHub::new().await;
+    for sent in [
+        "",
+        "P",
+        "GET /devices/dev-1?api-version=2021-04-12 HTTP/1.1\r\nhost:",
+    ] {
+        let (mut peer, served) = open(&hub);
+        peer.write_all(sent.as_bytes()).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_mins(2), served).await;
+        assert!(ended.is_ok(), "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn garbage_and_an_endless_head_end_the_connection() {
+    let hub = TestHub::new().await;
+    let endless = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(256 * 1024));
+    for sent in [
+        "\x16\x03\x01\x02\x00 this is no request at all\r\n\r\n",
+        endless.as_str(),
+    ] {
+        let (mut peer, served) = open(&hub);
+        // The far end may close while this is still writing.
+        let _ = peer.write_all(sent.as_bytes()).await;
+        let mut rest = Vec::new();
+        let _ = peer.read_to_end(&mut rest).await;
+        served.await.unwrap();
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"));
+    }
+}

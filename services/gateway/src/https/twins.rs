@@ -1,0 +1,120 @@
+//! Twins: read, patch, replace (twins.md §1–§4).
+
+use downlink_domain::device::IfMatch;
+use downlink_domain::id::DeviceId;
+use downlink_domain::twin::{Object, TwinChange};
+use downlink_ports::TwinView;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::error::ApiError;
+use super::facts::{self, Facts};
+use super::identity;
+use super::request::{object_member, parse_object};
+use crate::shared::Shared;
+
+pub(super) async fn get(shared: &Shared, id: DeviceId) -> Result<Answer, ApiError> {
+    let hub = shared.options.hub.clone();
+    let view = shared.peers.twins.get_twin(hub, id.into()).await?;
+    let facts = facts::ask_one(&shared.peers, &view.device).await?;
+    Ok(Answer::json(&document(&view, facts)))
+}
+
+pub(super) async fn patch(
+    shared: &Shared,
+    id: DeviceId,
+    if_match: IfMatch,
+    body: &[u8],
+) -> Result<Answer, ApiError> {
+    let (tags, desired) = parse_parts(body)?;
+    let change = TwinChange::Patch {
+        tags,
+        desired,
+        if_match,
+    };
+    write(shared, id, change).await
+}
+
+pub(super) async fn replace(
+    shared: &Shared,
+    id: DeviceId,
+    if_match: IfMatch,
+    body: &[u8],
+) -> Result<Answer, ApiError> {
+    let (tags, desired) = parse_parts(body)?;
+    // A part that is left out is wiped (twins.md §4.3).
+    let change = TwinChange::Replace {
+        tags: tags.unwrap_or_default(),
+        desired: desired.unwrap_or_default(),
+        if_match,
+    };
+    write(shared, id, change).await
+}
+
+async fn write(shared: &Shared, id: DeviceId, change: TwinChange) -> Result<Answer, ApiError> {
+    let hub = shared.options.hub.clone();
+    let view = shared
+        .peers
+        .twins
+        .update_twin(hub, id.into(), change)
+        .await?;
+    let facts = facts::ask_after_write(&shared.peers, &view.device).await;
+    Ok(Answer::json(&document(&view, facts)))
+}
+
+/// Takes the two parts that have effect; everything else in the body is ignored (twins.md §4.1).
+fn parse_parts(body: &[u8]) -> Result<(Option<Object>, Option<Object>), ApiError> {
+    let body = parse_object(body)?;
+    let tags = object_member(&body, "tags")?;
+    let properties = object_member(&body, "properties")?;
+    let desired = properties
+        .map(|properties| object_member(properties, "desired"))
+        .transpose()?;
+    Ok((tags.cloned(), desired.flatten().cloned()))
+}
+
+/// The twin in the member order of the contract.
+fn document(view: &TwinView, facts: Facts) -> Value {
+    let (device, twin) = (&view.device, &view.twin);
+    let mut members = Object::new();
+    let mut put = |name: &str, value: Value| {
+        members.insert(name.to_owned(), value);
+    };
+    put("deviceId", device.name.device.as_str().into());
+    put("etag", twin.etag_text().into());
+    put("deviceEtag", device.etag_text().into());
+    put("status", device.status.as_str().into());
+    if let Some(reason) = &device.status_reason {
+        put("statusReason", reason.as_str().into());
+    }
+    put(
+        "statusUpdateTime",
+        device.status_updated_at.to_string().into(),
+    );
+    put("connectionState", facts.connection_state().into());
+    put(
+        "lastActivityTime",
+        device.last_activity_at.to_string().into(),
+    );
+    put("cloudToDeviceMessageCount", facts.waiting_messages.into());
+    put(
+        "authenticationType",
+        identity::authentication_type(&device.authentication).into(),
+    );
+    put(
+        "x509Thumbprint",
+        identity::thumbprints(&device.authentication),
+    );
+    put("modelId", "".into());
+    put("version", twin.version.into());
+    if !twin.tags.is_empty() {
+        put("tags", twin.tags.clone().into());
+    }
+    put("properties", twin.properties().into());
+    put("capabilities", json!({ "iotEdge": device.is_edge }));
+    if let Some(scope) = identity::edge_scope(device) {
+        put("deviceScope", scope.into());
+        put("parentScopes", json!([]));
+    }
+    Value::Object(members)
+}
