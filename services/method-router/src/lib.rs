@@ -6,7 +6,8 @@
 //! device at most once; the caller hears of a timeout before its own timer ends. Any number of
 //! nodes may run.
 //!
-//! [`MethodRouter::start`] makes the service and returns its [`downlink_ports::MethodApi`].
+//! [`MethodRouter::start`] makes the service, which is a [`downlink_ports::MethodApi`]; [`start`]
+//! also serves it at a carrier.
 
 mod config;
 mod in_flight;
@@ -18,3 +19,25 @@ mod tests;
 
 pub use config::{MethodOptions, OptionsError};
 pub use service::{MethodDeps, MethodRouter};
+
+use std::sync::Arc;
+
+use downlink_rpc::{Acceptor, Services};
+use downlink_runtime::Lifecycle;
+
+/// Starts the service in the scope `lifecycle` and serves it at `acceptor`.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn start(
+    options: MethodOptions,
+    deps: MethodDeps,
+    acceptor: Acceptor,
+    lifecycle: &Lifecycle,
+) -> MethodRouter {
+    let service = MethodRouter::start(options, deps, lifecycle);
+    Services::new(lifecycle)
+        .with_methods(Arc::new(service.clone()))
+        .serve(acceptor);
+    service
+}

@@ -7,7 +7,8 @@
 //! that of acceptance; what a caller is told is what was stored. Wake-ups are hints and may be
 //! lost. Any number of nodes may run on the same stores.
 //!
-//! [`QueueService::start`] makes the service and returns its [`downlink_ports::QueueApi`].
+//! [`QueueService::start`] makes the service, which is a [`downlink_ports::QueueApi`]; [`start`]
+//! also serves it at a carrier.
 
 mod batching;
 mod config;
@@ -27,3 +28,25 @@ mod wake;
 
 pub use config::{FeedbackOptions, OptionsError, QueueOptions, SweepOptions, WakeOptions};
 pub use service::{QueueDeps, QueueService};
+
+use std::sync::Arc;
+
+use downlink_rpc::{Acceptor, Services};
+use downlink_runtime::Lifecycle;
+
+/// Starts the service in the scope `lifecycle` and serves it at `acceptor`.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn start(
+    options: QueueOptions,
+    deps: QueueDeps,
+    acceptor: Acceptor,
+    lifecycle: &Lifecycle,
+) -> QueueService {
+    let service = QueueService::start(options, deps, lifecycle);
+    Services::new(lifecycle)
+        .with_queue(Arc::new(service.clone()))
+        .serve(acceptor);
+    service
+}

@@ -13,7 +13,7 @@ use crate::service::Shared;
 const MAX_LIMIT: u16 = 1_000;
 
 /// Longest lock a caller may ask for.
-const MAX_LOCK: Duration = Duration::from_mins(5);
+const MAX_LOCK: Duration = Duration::from_hours(1);
 
 /// Locks the next messages of each device and answers by position.
 pub(crate) async fn receive(
@@ -36,12 +36,13 @@ pub(crate) async fn receive(
 
 fn request(shared: &Shared, call: &ReceiveCall) -> Receive {
     let limit = call.limit.clamp(1, MAX_LIMIT);
-    let lock = call.lock_duration.unwrap_or(shared.options.lock_duration);
+    let asked = call.lock_duration.map(|asked| asked.min(MAX_LOCK));
+    let lock = asked.unwrap_or(shared.options.lock_duration);
     let tokens = (0..limit).map(|_| shared.deps.ids.lock_token());
     Receive {
         device: call.device,
         tokens: tokens.collect(),
-        locked_until: shared.deps.clock.now() + lock.min(MAX_LOCK),
+        locked_until: shared.deps.clock.now() + lock,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The service on stores in memory and a clock that moves by hand.
 
 mod bounds;
+mod carrier;
 mod feedback;
 mod lifecycle_of_a_message;
 mod support;
