@@ -165,6 +165,11 @@ impl Listener {
         });
     }
 
+    /// Takes the socket out, with the bound on open connections, for servers that accept by themselves.
+    pub fn into_socket(self) -> (TcpListener, usize) {
+        (self.socket, self.max_connections)
+    }
+
     /// Turns the listener into an acceptor, for callers with a loop of their own.
     pub fn into_acceptor(self) -> Acceptor {
         Acceptor::new(self)

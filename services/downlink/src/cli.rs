@@ -24,9 +24,9 @@ pub enum Command {
 /// Flags of `downlink dev`; each stands above the environment, which stands above the file.
 #[derive(Debug, Args)]
 pub struct DevArgs {
-    /// Folder of everything that is kept
-    #[arg(long, value_name = "DIR", default_value = "./.downlink")]
-    pub data: PathBuf,
+    /// Folder of everything that is kept [default: ./.downlink]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Host name that clients use, the first for connection strings; may be repeated
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
@@ -42,10 +42,10 @@ pub struct DevArgs {
     /// Port of HTTPS, which the SDKs expect at 443; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub https_port: Option<u16>,
-    /// Port of gRPC health and reflection; 0 takes a free one
+    /// Port of gRPC health and reflection, for operators; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub grpc_port: Option<u16>,
-    /// Port of metrics and probes; 0 takes a free one
+    /// Port of metrics and probes, for operators; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
     /// Settings in TOML

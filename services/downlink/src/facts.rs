@@ -49,23 +49,35 @@ impl Facts {
     }
 
     fn service_string(&self) -> Option<String> {
-        let owner = self.policies.iter().find(|policy| policy.name == "iothubowner")?;
+        let owner = self
+            .policies
+            .iter()
+            .find(|policy| policy.name == "iothubowner")?;
         Some(self.policy_string(owner))
     }
 
     fn device_string(&self) -> Option<String> {
         let device = self.device.as_ref()?;
-        let Authentication::Sas(keys) = &device.authentication else { return None };
+        let Authentication::Sas(keys) = &device.authentication else {
+            return None;
+        };
         let key = STANDARD.encode(&keys.primary);
         let (host, id) = (&self.host_name, &device.name.device);
-        Some(format!("HostName={host};DeviceId={id};SharedAccessKey={key}"))
+        Some(format!(
+            "HostName={host};DeviceId={id};SharedAccessKey={key}"
+        ))
     }
 
     fn to_json(&self) -> Value {
         let policies: Map<String, Value> = self
             .policies
             .iter()
-            .map(|policy| (policy.name.clone(), Value::String(self.policy_string(policy))))
+            .map(|policy| {
+                (
+                    policy.name.clone(),
+                    Value::String(self.policy_string(policy)),
+                )
+            })
             .collect();
         let device = self.device.as_ref().map(|device| {
             json!({
@@ -73,7 +85,13 @@ impl Facts {
                 "connectionString": self.device_string(),
             })
         });
-        let Ports { mqtts, amqps, https, grpc, metrics } = self.ports;
+        let Ports {
+            mqtts,
+            amqps,
+            https,
+            grpc,
+            metrics,
+        } = self.ports;
         json!({
             "hostName": self.host_name,
             "caFile": self.ca_file,
@@ -103,17 +121,32 @@ impl Facts {
 
     /// The last lines of the start.
     pub fn to_text(&self) -> String {
-        let Ports { mqtts, amqps, https, grpc, metrics } = self.ports;
+        let Ports {
+            mqtts,
+            amqps,
+            https,
+            grpc,
+            metrics,
+        } = self.ports;
         let mut text = String::new();
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "  {name:<8} {value}");
         };
-        line("service", self.service_string().as_deref().unwrap_or("(no iothubowner policy)"));
-        line("device", self.device_string().as_deref().unwrap_or("(no device with keys)"));
-        line("ca", &self.ca_file);
-        let doors = format!(
-            "mqtts {mqtts}, amqps {amqps}, https {https}, grpc {grpc}, metrics {metrics}"
+        line(
+            "service",
+            self.service_string()
+                .as_deref()
+                .unwrap_or("(no iothubowner policy)"),
         );
+        line(
+            "device",
+            self.device_string()
+                .as_deref()
+                .unwrap_or("(no device with keys)"),
+        );
+        line("ca", &self.ca_file);
+        let doors =
+            format!("mqtts {mqtts}, amqps {amqps}, https {https}, grpc {grpc}, metrics {metrics}");
         line("ports", &doors);
         let ca = &self.ca_file;
         let _ = write!(
@@ -131,7 +164,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -1,9 +1,7 @@
 //! What a new data folder gets: the hub, its five policies and a device to try.
 
 use downlink_domain::Timestamp;
-use downlink_domain::device::{
-    Authentication, Device, DeviceSpec, DeviceStatus, SymmetricKeys,
-};
+use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, SymmetricKeys};
 use downlink_domain::id::{DeviceId, HubName, IdentityName};
 use downlink_domain::policy::{Policy, default_policies};
 use downlink_ports::{DeviceRegistry, IdSource, PolicyStore, RegistryError, StoreError};
@@ -29,7 +27,9 @@ pub async fn ensure_hub(
         keys: [new_key(ids), new_key(ids)],
         permissions,
     });
-    store.ensure_hub(wanted.clone(), policies.to_vec(), now).await?;
+    store
+        .ensure_hub(wanted.clone(), policies.to_vec(), now)
+        .await?;
     Ok(wanted.clone())
 }
 
@@ -59,12 +59,18 @@ pub async fn demo_device(
         }),
         is_edge: false,
     };
-    match registry.create(hub.clone(), name.clone(), spec, now).await? {
+    match registry
+        .create(hub.clone(), name.clone(), spec, now)
+        .await?
+    {
         Ok(device) => Ok(Some(device)),
         // A start that was cut off between the hub and the device.
-        Err(RegistryError::AlreadyExists(_)) => {
-            Ok(registry.find(hub.clone(), vec![name]).await?.into_iter().next().flatten())
-        }
+        Err(RegistryError::AlreadyExists(_)) => Ok(registry
+            .find(hub.clone(), vec![name])
+            .await?
+            .into_iter()
+            .next()
+            .flatten()),
         Err(error) => Err(StoreError::Unavailable(error.to_string())),
     }
 }

@@ -266,7 +266,7 @@ impl<T: Send + 'static> DeviceSession<T> {
     pub fn answer(&mut self, rid: u64, answer: MethodAnswer) {
         let is_json = answer.payload.is_empty()
             || serde_json::from_slice::<serde::de::IgnoredAny>(&answer.payload).is_ok();
-        let is_sized = answer.payload.len() <= downlink_domain::caps::MAX_METHOD_BYTES;
+        let is_sized = answer.payload.len() <= self.shared.options.max_method_bytes;
         let outcome = if is_json && is_sized {
             Ok(answer)
         } else {
