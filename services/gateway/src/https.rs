@@ -71,6 +71,7 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
             }
         }
     };
+    shared.metrics.request_answered(response.status().as_u16());
     let id = shared.peers.ids.lock_token().to_string();
     if let Ok(id) = HeaderValue::try_from(id) {
         response

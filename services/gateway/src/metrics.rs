@@ -69,6 +69,7 @@ pub struct GatewayMetrics {
     accepted: [HotCounter; 3],
     handshakes_failed: [HotCounter; 3],
     refused: [HotCounter; 5],
+    requests: [HotCounter; 3],
     /// Devices connected now.
     pub devices: HotGauge,
     /// Messages handed to devices.
@@ -84,23 +85,10 @@ pub struct GatewayMetrics {
 impl GatewayMetrics {
     /// Declares the instruments.
     pub fn new(meter: &Meter) -> Self {
-        let by_door = || Door::ALL.map(|door| vec![KeyValue::new("door", door.as_str())]);
-        let [delivered] = hot_counters(
-            meter,
-            spec(
-                "downlink.gateway.messages.delivered",
-                "messages handed to devices",
-            ),
-            [vec![]],
-        );
-        let [stored] = hot_counters(
-            meter,
-            spec(
-                "downlink.gateway.telemetry.stored",
-                "telemetry messages stored",
-            ),
-            [vec![]],
-        );
+        let counter = |name, description| {
+            let [counter] = hot_counters(meter, spec(name, description), [vec![]]);
+            counter
+        };
         let [accepted, refused] = hot_counters(
             meter,
             spec(
@@ -109,40 +97,48 @@ impl GatewayMetrics {
             ),
             ["accepted", "refused"].map(|outcome| vec![KeyValue::new("outcome", outcome)]),
         );
+        let connects_refused = spec(
+            "downlink.gateway.connects.refused",
+            "devices not let in, by cause",
+        );
+        let requests = spec(
+            "downlink.gateway.requests",
+            "HTTPS requests answered, by class of status",
+        );
+        let connected = spec(
+            "downlink.gateway.devices.connected",
+            "devices connected now",
+        );
         Self {
-            accepted: hot_counters(
+            accepted: by_door(
                 meter,
-                spec(
-                    "downlink.gateway.connections.accepted",
-                    "TCP connections accepted",
-                ),
-                by_door(),
+                "downlink.gateway.connections.accepted",
+                "TCP connections accepted",
             ),
-            handshakes_failed: hot_counters(
+            handshakes_failed: by_door(
                 meter,
-                spec(
-                    "downlink.gateway.handshakes.failed",
-                    "TLS handshakes that failed",
-                ),
-                by_door(),
+                "downlink.gateway.handshakes.failed",
+                "TLS handshakes that failed",
             ),
             refused: hot_counters(
                 meter,
-                spec(
-                    "downlink.gateway.connects.refused",
-                    "devices not let in, by cause",
-                ),
+                connects_refused,
                 RefusedFor::ALL.map(|cause| vec![KeyValue::new("cause", cause.as_str())]),
             ),
-            devices: hot_gauge(
+            requests: hot_counters(
                 meter,
-                spec(
-                    "downlink.gateway.devices.connected",
-                    "devices connected now",
-                ),
+                requests,
+                ["2xx", "4xx", "5xx"].map(|class| vec![KeyValue::new("status", class)]),
             ),
-            messages_delivered: delivered,
-            telemetry_stored: stored,
+            devices: hot_gauge(meter, connected),
+            messages_delivered: counter(
+                "downlink.gateway.messages.delivered",
+                "messages handed to devices",
+            ),
+            telemetry_stored: counter(
+                "downlink.gateway.telemetry.stored",
+                "telemetry messages stored",
+            ),
             messages_accepted: accepted,
             messages_refused: refused,
         }
@@ -162,6 +158,25 @@ impl GatewayMetrics {
     pub fn connect_refused(&self, cause: RefusedFor) {
         self.refused[cause as usize].increment();
     }
+
+    /// Counts an HTTPS request by the status it was answered with.
+    pub fn request_answered(&self, status: u16) {
+        let class = match status {
+            0..400 => 0,
+            400..500 => 1,
+            _ => 2,
+        };
+        self.requests[class].increment();
+    }
+}
+
+fn by_door(
+    meter: &Meter,
+    name: &'static str,
+    description: &'static str,
+) -> [HotCounter; Door::ALL.len()] {
+    let labels = Door::ALL.map(|door| vec![KeyValue::new("door", door.as_str())]);
+    hot_counters(meter, spec(name, description), labels)
 }
 
 const fn spec(name: &'static str, description: &'static str) -> InstrumentSpec {
