@@ -1,6 +1,187 @@
-//! The conformance suite: what every adapter of a store port must pass.
+//! The conformance suite: what every adapter of the store ports must pass.
 //!
-//! An adapter instantiates it with a function that makes a fresh [`Subject`]; see
-//! [`conformance_tests`](crate::conformance_tests).
+//! An adapter instantiates it with a function that makes a fresh [`Subject`]:
+//!
+//! ```ignore
+//! async fn subject() -> Subject {
+//!     Subject::of(Arc::new(MemoryStore::new()), ())
+//! }
+//! downlink_ports::conformance_tests!(subject);
+//! ```
+//!
+//! The crate that does so needs `tokio` with its macros. Tests move `now` by hand; nothing sleeps.
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a panic is how a test says no"
+)]
 
+mod expect;
+pub mod feedback;
 pub mod given;
+pub mod messages;
+pub mod outbox;
+pub mod policies;
+pub mod purge;
+pub mod registry;
+pub mod sessions;
+pub mod settle;
+mod subject;
+pub mod sweep;
+pub mod twins;
+
+pub use subject::Subject;
+
+/// Makes one test of each promise, for subjects made by the given async function.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($make:ident) => {
+        $crate::conformance_tests! { @module $make messages
+            accepted_messages_come_back_whole_and_in_order
+            sequence_numbers_rise_and_are_not_used_again_after_the_queue_was_emptied
+            a_message_to_an_unknown_or_disabled_device_is_refused_alone
+            a_disabled_device_keeps_its_messages
+            a_message_without_an_expiry_in_the_future_is_refused
+            a_full_queue_refuses_what_goes_beyond_its_depth
+            held_messages_fill_a_queue_and_expired_ones_do_not
+            a_settled_message_makes_room
+            messages_for_many_devices_keep_the_order_of_each
+            as_many_messages_are_handed_out_as_there_are_tokens
+            held_messages_are_passed_over
+            requests_are_answered_by_position
+            two_requests_for_one_device_share_its_messages
+            an_expired_message_is_never_handed_out
+            a_lapsed_lock_returns_the_message_to_its_place
+            waiting_messages_are_counted_held_or_not
+            hubs_do_not_share_devices
+            large_batches_are_taken_whole
+        }
+        $crate::conformance_tests! { @module $make settle
+            completed_messages_are_gone
+            each_ack_mode_hears_of_the_outcomes_it_asked_for
+            a_settlement_needs_the_current_token
+            a_settlement_at_the_end_of_the_lock_is_lost
+            a_settlement_at_the_expiry_is_lost
+            the_second_settlement_of_a_batch_is_lost
+            settlements_are_answered_by_position_and_in_any_order
+            an_abandoned_message_returns_to_its_place
+            an_abandoned_message_is_dead_lettered_after_its_last_delivery
+            a_message_whose_lock_lapses_is_dead_lettered_after_its_last_delivery
+            a_receive_passes_exhausted_messages_and_hands_out_those_behind
+            a_released_delivered_message_counts_as_a_delivery
+            a_released_undelivered_message_counts_as_not_received
+            when_abandons_count_a_lapse_does_not
+            when_abandons_count_the_one_beyond_the_maximum_ends_the_message
+            a_rejected_message_is_dead_lettered
+        }
+        $crate::conformance_tests! { @module $make sweep
+            an_expired_message_ends_with_feedback_held_or_not
+            a_swept_message_cannot_be_settled
+            lapsed_locks_are_reported_once_for_each_device
+            a_lapsed_last_delivery_is_dead_lettered
+            a_sweep_stops_at_its_limit_and_says_so
+            a_sweep_without_anything_due_changes_nothing
+        }
+        $crate::conformance_tests! { @module $make purge
+            a_purge_removes_everything_that_waits_and_tells_the_senders
+            a_purge_of_an_unknown_device_answers_none
+            a_purge_leaves_expired_messages_to_the_sweep
+            a_purged_queue_takes_messages_again
+        }
+        $crate::conformance_tests! { @module $make feedback
+            a_batch_is_ready_when_it_is_full
+            a_smaller_batch_is_ready_when_its_oldest_record_has_waited
+            a_batch_holds_the_oldest_records_first
+            a_held_batch_goes_to_one_receiver
+            a_lapsed_batch_comes_back_with_a_higher_count
+            settled_batches_are_gone
+            an_abandoned_batch_comes_back_with_a_higher_count
+            an_undelivered_batch_comes_back_as_if_not_received
+            a_settlement_needs_the_current_token_and_a_running_hold
+            records_are_dropped_after_their_last_delivery
+            records_are_dropped_at_the_end_of_their_life
+            hubs_have_queues_of_their_own
+            feedback_outlives_its_device
+            every_record_is_an_event_too
+        }
+        $crate::conformance_tests! { @module $make registry
+            a_created_identity_reads_back_with_its_twin_and_event
+            every_way_to_prove_oneself_reads_back
+            a_name_can_be_created_once
+            a_spec_outside_its_rules_is_refused
+            a_created_again_identity_shares_nothing_with_the_earlier_one
+            a_replacement_needs_the_current_etag
+            a_replacement_keeps_what_the_writer_does_not_say
+            a_deletion_needs_the_current_etag
+            a_deleted_identity_takes_all_its_own_with_it
+            modules_are_identities_under_their_device
+            devices_are_listed_in_order_and_counted
+            identities_are_found_by_position
+            connects_and_disconnects_move_times_forward_and_make_events
+            hubs_do_not_share_identities
+        }
+        $crate::conformance_tests! { @module $make twins
+            changes_are_applied_in_order_and_answered_by_position
+            numbers_come_back_as_they_were_written
+            a_refused_change_leaves_the_twin_as_it_was
+            each_change_makes_an_event
+            a_twin_whose_identity_is_gone_is_not_found
+        }
+        $crate::conformance_tests! { @module $make sessions
+            a_saved_session_reads_back_until_it_is_removed
+            a_session_of_nobody_is_dropped
+        }
+        $crate::conformance_tests! { @module $make policies
+            a_hub_is_created_once_with_its_policies
+            hubs_are_named_oldest_first
+        }
+        $crate::conformance_tests! { @module $make outbox
+            events_are_read_in_the_order_of_their_append
+            an_event_that_is_there_already_is_skipped
+            events_read_back_whole
+            events_beyond_the_age_are_shed
+            events_beyond_the_number_are_shed_oldest_first
+            positions_rise_also_after_everything_was_shed
+        }
+    };
+    (@module $make:ident $module:ident $($name:ident)*) => {
+        mod $module {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    $crate::testsuite::$module::$name(super::$make().await).await;
+                }
+            )*
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_promise_is_in_the_list() {
+        let list = include_str!("testsuite.rs");
+        let modules = [
+            include_str!("testsuite/feedback.rs"),
+            include_str!("testsuite/messages.rs"),
+            include_str!("testsuite/outbox.rs"),
+            include_str!("testsuite/policies.rs"),
+            include_str!("testsuite/purge.rs"),
+            include_str!("testsuite/registry.rs"),
+            include_str!("testsuite/sessions.rs"),
+            include_str!("testsuite/settle.rs"),
+            include_str!("testsuite/sweep.rs"),
+            include_str!("testsuite/twins.rs"),
+        ];
+        let promises = modules
+            .iter()
+            .flat_map(|text| text.split("\npub async fn ").skip(1))
+            .map(|rest| rest.split('(').next().unwrap());
+        let mut count = 0;
+        for promise in promises {
+            assert!(list.contains(&format!(" {promise}\n")), "{promise}");
+            count += 1;
+        }
+        assert!(count > 80);
+    }
+}

@@ -1,0 +1,1 @@
+DELETE FROM sessions WHERE device_key IN (VALUES /*rows*/ (?))

@@ -1,0 +1,2 @@
+INSERT INTO policies (hub, position, name, primary_key, secondary_key, permissions)
+VALUES (?, ?, ?, ?, ?, ?)

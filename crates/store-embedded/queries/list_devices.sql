@@ -1,0 +1,1 @@
+SELECT * FROM identities WHERE hub = ? AND module_id = '' ORDER BY device_id LIMIT ?

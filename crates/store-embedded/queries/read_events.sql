@@ -1,0 +1,1 @@
+SELECT * FROM outbox WHERE position > ? ORDER BY position LIMIT ?

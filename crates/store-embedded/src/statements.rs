@@ -1,0 +1,36 @@
+//! The statements that work on rows of parameters, by file under `queries/`.
+
+use crate::rows::RowsStatement;
+
+macro_rules! statements {
+    ($($name:ident = $file:literal;)*) => {
+        $(
+            pub(crate) static $name: RowsStatement =
+                RowsStatement::new(include_str!(concat!("../queries/", $file, ".sql")));
+        )*
+
+        #[cfg(test)]
+        pub(crate) fn all() -> Vec<(&'static str, &'static RowsStatement)> {
+            vec![$(($file, &$name)),*]
+        }
+    };
+}
+
+statements! {
+    COUNT_MESSAGES = "count_messages";
+    DELETE_MESSAGES = "delete_messages";
+    DELETE_SESSIONS = "delete_sessions";
+    FIND_IDENTITIES = "find_identities";
+    FIND_RECEIVABLE = "find_receivable";
+    FIND_STANDINGS = "find_standings";
+    FIND_TARGETS = "find_targets";
+    FIND_TWINS = "find_twins";
+    FIND_TWINS_WITH_IDENTITIES = "find_twins_with_identities";
+    INSERT_EVENTS = "insert_events";
+    INSERT_FEEDBACK = "insert_feedback";
+    INSERT_MESSAGES = "insert_messages";
+    RECORD_CONNECTIONS = "record_connections";
+    UPDATE_STANDINGS = "update_standings";
+    WRITE_SESSIONS = "write_sessions";
+    WRITE_TWINS = "write_twins";
+}

@@ -1,0 +1,114 @@
+//! The store as its users hold it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use downlink_ports::StoreError;
+use downlink_runtime::{Lifecycle, OnError};
+use sqlx::pool::PoolConnection;
+use sqlx::{Sqlite, SqlitePool};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{OpenError, store_error};
+use crate::open::{self, Opened};
+use crate::writer::{Queue, Writer};
+
+/// How a [`Store`] uses memory and groups its writes.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Most write calls in one transaction.
+    pub max_group_jobs: usize,
+    /// Most items (messages, settlements, events …) in one transaction; a call with more has one
+    /// to itself.
+    pub max_group_items: usize,
+    /// Write calls that may wait; more are refused with [`StoreError::Overloaded`].
+    pub max_queued_jobs: usize,
+    /// Bytes that waiting write calls may hold; more are refused with [`StoreError::Overloaded`].
+    pub max_queued_bytes: usize,
+    /// Connections for reads, made when they are needed.
+    pub max_readers: u32,
+}
+
+impl Default for StoreOptions {
+    /// Groups of at most 1,024 calls or 4,096 items; 8,192 calls or 64 MiB waiting; 2 readers.
+    fn default() -> Self {
+        Self {
+            max_group_jobs: 1_024,
+            max_group_items: 4_096,
+            max_queued_jobs: 8_192,
+            max_queued_bytes: 64 * 1024 * 1024,
+            max_readers: 2,
+        }
+    }
+}
+
+/// All store ports on one file.
+///
+/// Answers of writes are given after their commit reached the disk. A call whose future is dropped
+/// is made all the same.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) queue: Queue,
+    readers: SqlitePool,
+    closing: CancellationToken,
+    closed: CancellationToken,
+}
+
+impl Store {
+    /// Opens the file, makes it when it is not there, and brings its schema up to date.
+    ///
+    /// The writer runs in `scope` and ends when the scope drains, after everything that waits is
+    /// written; give the store a scope made before those of its users.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the file is in use by another process, or cannot be read or written.
+    pub async fn open(
+        path: &Path,
+        options: StoreOptions,
+        scope: &Lifecycle,
+    ) -> Result<Arc<Self>, OpenError> {
+        let Opened {
+            lock,
+            connection,
+            readers,
+            last_number,
+        } = open::open(path, &options).await?;
+        let closing = CancellationToken::new();
+        let closed = CancellationToken::new();
+        let (queue, waiting) = Queue::new(&options);
+        let writer = Writer::new(connection, last_number, waiting, &options);
+        let (ends, end_of_scope) = (closing.clone(), scope.drain_token());
+        let (pool, done) = (readers.clone(), closed.clone().drop_guard());
+        scope.spawn("store-writer", OnError::Shutdown, async move {
+            let stop = async {
+                tokio::select! {
+                    () = ends.cancelled() => {}
+                    () = end_of_scope.cancelled() => {}
+                }
+            };
+            let connection = writer.run(stop).await;
+            pool.close().await;
+            open::close(connection).await;
+            // The next opener may come only now.
+            drop(lock);
+            drop(done);
+        });
+        Ok(Arc::new(Self {
+            queue,
+            readers,
+            closing,
+            closed,
+        }))
+    }
+
+    /// Writes what waits, takes no more, and lets go of the file; returns when that is done.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.closed.cancelled().await;
+    }
+
+    /// A connection that reads.
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.readers.acquire().await.map_err(store_error)
+    }
+}
