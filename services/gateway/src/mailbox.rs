@@ -101,11 +101,12 @@ impl Mailbox {
         is_full
     }
 
-    /// Takes the next thing, an order to close before anything else.
+    /// Takes the next thing, an order to close before anything else. The order comes once; what
+    /// waits behind it still comes after it.
     pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Inbox> {
         self.waker.register(cx.waker());
         let mut waiting = self.waiting.lock();
-        if let Some(reason) = waiting.close {
+        if let Some(reason) = waiting.close.take() {
             return Poll::Ready(Inbox::Close(reason));
         }
         if let Some(call) = waiting.calls.pop_front() {

@@ -224,3 +224,16 @@ async fn operations_end_in_the_order_they_were_asked() {
         }
     }
 }
+
+#[tokio::test]
+async fn telemetry_taken_before_an_order_to_close_is_still_stored() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev").await;
+    let mut old = session(&hub, &device, Subscriptions::default()).await;
+    old.store(7, Telemetry { properties: vec![], body: Bytes::from_static(b"last") });
+    let _new = session(&hub, &device, Subscriptions::default()).await;
+    let event = next(&mut old).await;
+    assert!(matches!(event, SessionEvent::Close(DisconnectReason::Superseded)), "{event:?}");
+    let event = next(&mut old).await;
+    assert!(matches!(&event, SessionEvent::Stored(tags) if tags == &[7]), "{event:?}");
+}
