@@ -134,7 +134,7 @@ impl Default for FeedbackOptions {
             flush_count: caps::FEEDBACK_FLUSH_COUNT,
             flush_interval: caps::FEEDBACK_FLUSH_INTERVAL,
             poll_interval: Duration::from_secs(1),
-            max_waiting: 1_000,
+            max_waiting: 100,
         }
     }
 }

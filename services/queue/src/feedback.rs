@@ -9,12 +9,17 @@ use downlink_domain::message::Verdict;
 use downlink_domain::message::feedback::FeedbackBatch;
 use downlink_ports::{FeedbackReceive, PeerError, SettleError};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, sleep_until};
 
 use crate::error::SERVICE;
 use crate::service::Shared;
 
 /// Longest wait of one receive; a receiver that wants to wait on calls again.
 const MAX_WAIT: Duration = Duration::from_mins(5);
+
+/// Shortest time between two looks of one receiver: outcomes come by the thousand, and each look
+/// asks the store.
+const LOOK_SPACING: Duration = Duration::from_millis(50);
 
 /// Receivers that wait for a batch.
 pub(crate) struct FeedbackWaiters {
@@ -64,6 +69,7 @@ pub(crate) async fn receive(
         tokio::pin!(arrived);
         arrived.as_mut().enable();
         let now = clock.now();
+        let next_look = Instant::now() + LOOK_SPACING;
         if let Some(batch) = look(shared, &hub, now).await? {
             return Ok(Some(batch));
         }
@@ -73,7 +79,7 @@ pub(crate) async fn receive(
         let next = deadline.min(now + shared.options.feedback.poll_interval);
         tokio::select! {
             () = shared.drain.cancelled() => return Ok(None),
-            () = arrived => {}
+            () = arrived => sleep_until(next_look).await,
             () = clock.sleep_until(next) => {}
         }
     }
