@@ -26,6 +26,8 @@ mod method;
 mod mux;
 mod queue;
 mod services;
+#[cfg(test)]
+mod testing;
 mod twin;
 mod wire;
 

@@ -117,6 +117,9 @@ impl<S: CallStream, D: Dispatch<S>> Session<S, D> {
             let timeout = Duration::from_millis(millis.into());
             let (abort, registration) = AbortHandle::new_pair();
             let answer = answer::<S>(self.dispatch.dispatch(call), timeout);
+            // Under the task's poll budget the calls of a large batch would find channels "not
+            // ready" at their first poll and begin again in another order.
+            let answer = tokio::task::unconstrained(answer);
             let abortable = Abortable::new(answer, registration);
             self.aborts.insert(call_id, abort);
             self.running.push(Box::pin(async move {

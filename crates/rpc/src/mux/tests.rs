@@ -1,1 +1,3 @@
-
+mod lane;
+mod serving;
+mod stream;

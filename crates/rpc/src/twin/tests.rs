@@ -1,1 +1,421 @@
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use downlink_domain::ErrorCode;
+use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, IfMatch};
+use downlink_domain::id::{DeviceKey, HubName, IdentityName};
+use downlink_domain::policy::{Permission, Permissions, Policy};
+use downlink_domain::presence::{LeaseEpoch, Protocol};
+use downlink_domain::twin::{Twin, TwinChange};
+use downlink_ports::{
+    ConnectionChange, DeviceConnection, OpenedDevice, PeerError, RegistryCounts, TwinApi, TwinView,
+};
+use downlink_runtime::Lifecycle;
+use parking_lot::Mutex;
+
+use crate::testing::{at, device, hub, keys, module_name, object, twin};
+use crate::{GrpcTwinClient, MuxOptions, Services, in_process};
+
+#[derive(Clone, Debug, PartialEq)]
+enum Asked {
+    Open(HubName, IdentityName),
+    SaveSessions(Vec<(DeviceKey, Option<Bytes>)>),
+    RecordConnections(Vec<ConnectionChange>),
+    Put(HubName, IdentityName, DeviceSpec, IfMatch),
+    Delete(HubName, IdentityName, IfMatch),
+    Find(HubName, IdentityName),
+    List(HubName, u32),
+    CountDevices(HubName),
+    GetTwin(HubName, IdentityName),
+    Update(HubName, IdentityName, TwinChange),
+    GetOwn(DeviceKey),
+    Report(DeviceKey, TwinChange),
+    Policies(HubName),
+}
+
+/// Keeps what it was asked; knows the one identity of [`module_name`].
+#[derive(Default)]
+struct Recorder {
+    asked: Mutex<Vec<Asked>>,
+}
+
+impl Recorder {
+    fn note(&self, asked: Asked) {
+        self.asked.lock().push(asked);
+    }
+
+    #[track_caller]
+    fn take(&self) -> Asked {
+        let mut asked = self.asked.lock();
+        assert_eq!(asked.len(), 1);
+        asked.remove(0)
+    }
+}
+
+fn sas() -> Device {
+    device(Authentication::Sas(keys()))
+}
+
+fn self_signed() -> Authentication {
+    Authentication::SelfSigned {
+        primary: Some("AB".repeat(20)),
+        secondary: None,
+    }
+}
+
+fn view() -> TwinView {
+    TwinView {
+        device: sas(),
+        twin: twin(),
+    }
+}
+
+fn not_found() -> PeerError {
+    PeerError::refused(ErrorCode::DeviceNotFound, &"no such device")
+}
+
+fn policies() -> Vec<Policy> {
+    let policy = |name: &str, rights: &[Permission]| Policy {
+        name: name.to_owned(),
+        keys: [vec![1; 16], vec![2; 64]],
+        permissions: Permissions::of(rights),
+    };
+    vec![
+        policy("owner", &Permission::ALL),
+        policy("read", &[Permission::RegistryRead]),
+        policy("service", &[Permission::ServiceConnect]),
+        policy("device", &[Permission::DeviceConnect]),
+        policy("none", &[]),
+    ]
+}
+
+#[async_trait]
+impl TwinApi for Recorder {
+    async fn open_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+    ) -> Result<Option<OpenedDevice>, PeerError> {
+        let is_known = name == module_name();
+        self.note(Asked::Open(hub, name));
+        Ok(is_known.then(|| OpenedDevice {
+            device: sas(),
+            session: Some(Bytes::from_static(b"session")),
+        }))
+    }
+
+    async fn save_sessions(
+        &self,
+        sessions: Vec<(DeviceKey, Option<Bytes>)>,
+    ) -> Result<(), PeerError> {
+        self.note(Asked::SaveSessions(sessions));
+        Ok(())
+    }
+
+    async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), PeerError> {
+        self.note(Asked::RecordConnections(changes));
+        Ok(())
+    }
+
+    async fn put_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        spec: DeviceSpec,
+        if_match: IfMatch,
+    ) -> Result<Device, PeerError> {
+        let answer = device(spec.authentication.clone());
+        self.note(Asked::Put(hub, name, spec, if_match));
+        Ok(answer)
+    }
+
+    async fn delete_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        if_match: IfMatch,
+    ) -> Result<(), PeerError> {
+        self.note(Asked::Delete(hub, name, if_match.clone()));
+        match if_match {
+            IfMatch::Absent => Err(PeerError::refused(
+                ErrorCode::PreconditionFailed,
+                &"an etag is needed",
+            )),
+            IfMatch::Any | IfMatch::Etag(_) => Ok(()),
+        }
+    }
+
+    async fn find_device(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+    ) -> Result<Option<Device>, PeerError> {
+        let is_known = name == module_name();
+        self.note(Asked::Find(hub, name));
+        Ok(is_known.then(|| device(Authentication::CertificateAuthority)))
+    }
+
+    async fn list_devices(&self, hub: HubName, limit: u32) -> Result<Vec<Device>, PeerError> {
+        self.note(Asked::List(hub, limit));
+        Ok(vec![sas(), device(self_signed())])
+    }
+
+    async fn count_devices(&self, hub: HubName) -> Result<RegistryCounts, PeerError> {
+        self.note(Asked::CountDevices(hub));
+        Ok(RegistryCounts {
+            total: 10_000_000,
+            enabled: 9_999_999,
+        })
+    }
+
+    async fn get_twin(&self, hub: HubName, name: IdentityName) -> Result<TwinView, PeerError> {
+        let is_known = name == module_name();
+        self.note(Asked::GetTwin(hub, name));
+        is_known.then(view).ok_or_else(not_found)
+    }
+
+    async fn update_twin(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        change: TwinChange,
+    ) -> Result<TwinView, PeerError> {
+        self.note(Asked::Update(hub, name, change));
+        Ok(view())
+    }
+
+    async fn get_own_twin(&self, device: DeviceKey) -> Result<Twin, PeerError> {
+        self.note(Asked::GetOwn(device));
+        (device.0 == 7).then(twin).ok_or_else(not_found)
+    }
+
+    async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
+        self.note(Asked::Report(device, change));
+        Ok(12)
+    }
+
+    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError> {
+        self.note(Asked::Policies(hub));
+        Ok(policies())
+    }
+}
+
+fn connected() -> (Arc<Recorder>, GrpcTwinClient) {
+    let recorder = Arc::new(Recorder::default());
+    let lifecycle = Lifecycle::new();
+    let (endpoint, acceptor) = in_process();
+    Services::new(&lifecycle)
+        .with_twins(recorder.clone())
+        .serve(acceptor);
+    let client = GrpcTwinClient::new(&endpoint, MuxOptions::default(), &lifecycle);
+    (recorder, client)
+}
+
+fn unknown() -> IdentityName {
+    IdentityName::from("nobody".parse::<downlink_domain::id::DeviceId>().unwrap())
+}
+
+#[tokio::test]
+async fn opening_a_device_brings_its_keys_and_session() {
+    let (recorder, twins) = connected();
+    let opened = twins
+        .open_device(hub(), module_name())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(opened.device, sas());
+    assert_eq!(opened.session, Some(Bytes::from_static(b"session")));
+    assert_eq!(recorder.take(), Asked::Open(hub(), module_name()));
+    assert_eq!(twins.open_device(hub(), unknown()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn sessions_are_saved_and_removed() {
+    let (recorder, twins) = connected();
+    let sessions = vec![
+        (DeviceKey(1), Some(Bytes::from(vec![5; 64 * 1024]))),
+        (DeviceKey(2), None),
+        (DeviceKey(3), Some(Bytes::new())),
+    ];
+    assert_eq!(twins.save_sessions(sessions.clone()).await, Ok(()));
+    assert_eq!(recorder.take(), Asked::SaveSessions(sessions));
+}
+
+#[tokio::test]
+async fn connection_changes_arrive_with_every_protocol() {
+    let (recorder, twins) = connected();
+    let protocols = [
+        Protocol::Mqtt,
+        Protocol::MqttWs,
+        Protocol::Amqp,
+        Protocol::AmqpWs,
+    ];
+    let changes: Vec<_> = (0_u8..)
+        .zip(protocols)
+        .map(|(n, protocol)| ConnectionChange {
+            event_id: [n; 16],
+            connection: DeviceConnection {
+                device: DeviceKey(n.into()),
+                hub: hub(),
+                name: module_name(),
+                epoch: LeaseEpoch(u64::MAX - u64::from(n)),
+                protocol,
+            },
+            is_connected: n % 2 == 0,
+            at: at(n.into()),
+        })
+        .collect();
+    assert_eq!(twins.record_connections(changes.clone()).await, Ok(()));
+    assert_eq!(recorder.take(), Asked::RecordConnections(changes));
+}
+
+#[tokio::test]
+async fn an_identity_is_written_with_every_way_to_prove_itself_and_every_condition() {
+    let (recorder, twins) = connected();
+    let ways = [
+        (Authentication::Sas(keys()), IfMatch::Absent),
+        (self_signed(), IfMatch::Any),
+        (
+            Authentication::CertificateAuthority,
+            IfMatch::Etag("MQ==".to_owned()),
+        ),
+    ];
+    for (authentication, if_match) in ways {
+        let spec = DeviceSpec {
+            status: DeviceStatus::Enabled,
+            status_reason: None,
+            authentication: authentication.clone(),
+            is_edge: false,
+        };
+        let put = twins
+            .put_device(hub(), module_name(), spec.clone(), if_match.clone())
+            .await;
+        assert_eq!(put, Ok(device(authentication)));
+        assert_eq!(
+            recorder.take(),
+            Asked::Put(hub(), module_name(), spec, if_match)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_without_a_condition_is_refused_by_the_service_alone() {
+    let (recorder, twins) = connected();
+    let refused = twins
+        .delete_device(hub(), module_name(), IfMatch::Absent)
+        .await;
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::PreconditionFailed);
+    assert_eq!(
+        recorder.take(),
+        Asked::Delete(hub(), module_name(), IfMatch::Absent)
+    );
+    let etag = IfMatch::Etag("MQ==".to_owned());
+    let deleted = twins.delete_device(hub(), module_name(), etag).await;
+    assert_eq!(deleted, Ok(()));
+}
+
+#[tokio::test]
+async fn identities_are_found_listed_and_counted() {
+    let (recorder, twins) = connected();
+    let found = twins.find_device(hub(), module_name()).await.unwrap();
+    assert_eq!(found, Some(device(Authentication::CertificateAuthority)));
+    assert_eq!(recorder.take(), Asked::Find(hub(), module_name()));
+    assert_eq!(twins.find_device(hub(), unknown()).await, Ok(None));
+    recorder.take();
+
+    let listed = twins.list_devices(hub(), 1000).await.unwrap();
+    assert_eq!(listed, [sas(), device(self_signed())]);
+    assert_eq!(recorder.take(), Asked::List(hub(), 1000));
+    for limit in [0, 1001] {
+        let refused = twins.list_devices(hub(), limit).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::ArgumentInvalid);
+    }
+
+    let counts = twins.count_devices(hub()).await.unwrap();
+    assert_eq!((counts.total, counts.enabled), (10_000_000, 9_999_999));
+    assert_eq!(recorder.take(), Asked::CountDevices(hub()));
+}
+
+#[tokio::test]
+async fn a_twin_comes_back_with_the_order_and_spelling_of_its_members() {
+    let (recorder, twins) = connected();
+    let got = twins.get_twin(hub(), module_name()).await.unwrap();
+    assert_eq!(got, view());
+    let text = |twin: &Twin| serde_json::to_string(&twin.desired.values).unwrap();
+    assert_eq!(
+        text(&got.twin),
+        r#"{"t":1.50,"b":4503599627370495,"a":-0.0}"#
+    );
+    assert_eq!(recorder.take(), Asked::GetTwin(hub(), module_name()));
+    assert_eq!(twins.get_twin(hub(), unknown()).await, Err(not_found()));
+    recorder.take();
+
+    assert_eq!(twins.get_own_twin(DeviceKey(7)).await, Ok(twin()));
+    assert_eq!(recorder.take(), Asked::GetOwn(DeviceKey(7)));
+    assert_eq!(twins.get_own_twin(DeviceKey(8)).await, Err(not_found()));
+}
+
+#[tokio::test]
+async fn every_change_of_a_twin_arrives_as_it_was_made() {
+    let (recorder, twins) = connected();
+    let changes = [
+        TwinChange::Patch {
+            tags: None,
+            desired: Some(object(r#"{"a":null,"b":{}}"#)),
+            if_match: IfMatch::Any,
+        },
+        TwinChange::Patch {
+            tags: Some(object("{}")),
+            desired: None,
+            if_match: IfMatch::Absent,
+        },
+        TwinChange::Replace {
+            tags: object(r#"{"x":[1]}"#),
+            desired: object("{}"),
+            if_match: IfMatch::Etag("AAAAAAAAAAE=".to_owned()),
+        },
+    ];
+    for change in changes {
+        let updated = twins
+            .update_twin(hub(), module_name(), change.clone())
+            .await;
+        assert_eq!(updated, Ok(view()));
+        assert_eq!(recorder.take(), Asked::Update(hub(), module_name(), change));
+    }
+    for expected_version in [None, Some(0), Some(4)] {
+        let change = TwinChange::Report {
+            patch: object(r#"{"t":21.50}"#),
+            expected_version,
+        };
+        assert_eq!(twins.report(DeviceKey(7), change.clone()).await, Ok(12));
+        assert_eq!(recorder.take(), Asked::Report(DeviceKey(7), change));
+    }
+}
+
+#[tokio::test]
+async fn the_two_kinds_of_writes_do_not_take_each_others_way() {
+    let (recorder, twins) = connected();
+    let report = TwinChange::Report {
+        patch: object("{}"),
+        expected_version: None,
+    };
+    let patch = TwinChange::Patch {
+        tags: None,
+        desired: None,
+        if_match: IfMatch::Any,
+    };
+    let refused = twins.update_twin(hub(), module_name(), report).await;
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidOperation);
+    let refused = twins.report(DeviceKey(7), patch).await;
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidOperation);
+    assert_eq!(*recorder.asked.lock(), []);
+}
+
+#[tokio::test]
+async fn policies_come_back_with_keys_and_rights() {
+    let (recorder, twins) = connected();
+    let got = twins.policies(hub()).await.unwrap();
+    assert!(got == policies(), "names, keys and rights");
+    assert_eq!(recorder.take(), Asked::Policies(hub()));
+}
