@@ -17,8 +17,10 @@ use downlink_domain::message::{
 };
 use downlink_ports::{
     DeviceRegistry, EnqueueError, EnqueueRules, EventOutbox, FeedbackReceive, FeedbackStore,
-    MessageStore, Receive, SettleError,
+    MessageStore, PolicyStore, Receive, SettleError,
 };
+use downlink_runtime::Lifecycle;
+use downlink_store_embedded::{Store, StoreOptions};
 use downlink_testkit::{MemoryStore, a_device_spec, a_hub, an_identity, noon};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
@@ -273,5 +275,37 @@ proptest! {
     fn the_store_in_memory_follows_the_model_when_abandons_count(commands in commands(100)) {
         let store = MemoryStore::new();
         runtime().block_on(check(&store, DeliveryCounting::Abandons, &commands))?;
+    }
+}
+
+/// Drives an embedded store on a file of its own.
+async fn check_embedded(
+    counting: DeliveryCounting,
+    commands: &[Command],
+) -> Result<(), TestCaseError> {
+    let folder = tempfile::tempdir().unwrap();
+    let lifecycle = Lifecycle::new();
+    let path = folder.path().join("hub.db");
+    let opened = Store::open(&path, StoreOptions::default(), &lifecycle).await;
+    let store = opened.unwrap();
+    let hub = store.ensure_hub(a_hub(), Vec::new(), noon()).await;
+    hub.unwrap();
+    let checked = check(&*store, counting, commands).await;
+    store.close().await;
+    checked
+}
+
+proptest! {
+    // Fewer: each command of these waits for a disk.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_embedded_store_follows_the_model_when_deliveries_count(commands in commands(100)) {
+        runtime().block_on(check_embedded(DeliveryCounting::Deliveries, &commands))?;
+    }
+
+    #[test]
+    fn the_embedded_store_follows_the_model_when_abandons_count(commands in commands(100)) {
+        runtime().block_on(check_embedded(DeliveryCounting::Abandons, &commands))?;
     }
 }
