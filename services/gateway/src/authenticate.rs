@@ -65,12 +65,20 @@ impl Principal {
     /// Tells whether the policy grants `permission` and the token's scope covers `path`, given by
     /// its decoded segments (auth.md §3.3 step 4): `["devices", "dev1"]`.
     pub fn allows(&self, permission: Permission, path: &[&str]) -> bool {
-        let Ok(token) = SasToken::parse(&self.token) else { return false };
+        let Ok(token) = SasToken::parse(&self.token) else {
+            return false;
+        };
         // Its age was checked when it was presented; how long it lasts is the door's matter.
         let then = token.expires_at_seconds();
         self.policy.permissions.grants(permission)
-            && verify(&token, &self.host_names, &Resource::Service { path }, &self.policy.keys, then)
-                .is_ok()
+            && verify(
+                &token,
+                &self.host_names,
+                &Resource::Service { path },
+                &self.policy.keys,
+                then,
+            )
+            .is_ok()
     }
 }
 
@@ -125,12 +133,17 @@ impl Authenticator {
     ) -> Result<AuthenticatedDevice, Refusal> {
         let token = SasToken::parse(token).map_err(|failure| refuse(&failure))?;
         let opened = self.twins.open_device(self.hub.clone(), name.clone()).await;
-        let opened = opened.map_err(Refusal::Unavailable)?.ok_or(Refusal::Unauthorized)?;
+        let opened = opened
+            .map_err(Refusal::Unavailable)?
+            .ok_or(Refusal::Unauthorized)?;
         let resource = match &name.module {
-            None => Resource::Device { device_id: name.device.as_str() },
-            Some(module) => {
-                Resource::Module { device_id: name.device.as_str(), module_id: module.as_str() }
-            }
+            None => Resource::Device {
+                device_id: name.device.as_str(),
+            },
+            Some(module) => Resource::Module {
+                device_id: name.device.as_str(),
+                module_id: module.as_str(),
+            },
         };
         let now = self.clock.now().as_seconds();
         let by = match token.policy() {
@@ -151,7 +164,11 @@ impl Authenticator {
         if opened.device.status == DeviceStatus::Disabled {
             return Err(Refusal::Disabled);
         }
-        Ok(AuthenticatedDevice { opened, expires_at: expiry(&token), by })
+        Ok(AuthenticatedDevice {
+            opened,
+            expires_at: expiry(&token),
+            by,
+        })
     }
 
     /// Checks the token of a back-end: signature, hub and age. What it may do is asked of the
@@ -161,10 +178,17 @@ impl Authenticator {
     /// [`Refusal::Unauthorized`] or [`Refusal::Unavailable`].
     pub async fn service(&self, text: &str) -> Result<Principal, Refusal> {
         let token = SasToken::parse(text).map_err(|failure| refuse(&failure))?;
-        let policy = self.policy(token.policy().ok_or(Refusal::Unauthorized)?).await?;
+        let policy = self
+            .policy(token.policy().ok_or(Refusal::Unauthorized)?)
+            .await?;
         // Whatever it opens, it opens its own scope.
-        let scope: Vec<_> =
-            token.scope().trim_end_matches('/').split('/').skip(1).take(16).collect();
+        let scope: Vec<_> = token
+            .scope()
+            .trim_end_matches('/')
+            .split('/')
+            .skip(1)
+            .take(16)
+            .collect();
         let now = self.clock.now().as_seconds();
         let resource = Resource::Service { path: &scope };
         verify(&token, &self.host_names, &resource, &policy.keys, now)?;

@@ -3,10 +3,14 @@
 
 mod calls;
 mod messages;
+mod running;
 mod session;
+mod stay;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod work;
 
-pub use session::{Departing, DeviceSession, OpenError, Operation, OperationOutcome, SessionEvent};
+pub use session::{DeviceSession, Operation, OperationOutcome, SessionEvent, StoredSession};
+pub use stay::{Departing, OpenError};
 pub use telemetry::{Stamp, StampedBy, Telemetry};

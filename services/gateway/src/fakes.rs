@@ -20,8 +20,9 @@ use downlink_domain::twin::{Twin, TwinChange};
 use downlink_ports::{
     Clock, ConnectionChange, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox,
     FeedbackReceive, FeedbackStore, GatewayApi, Gateways, IdSource, LockedMessage, MessageStore,
-    MethodApi, MethodDelivery, Notify, OpenedDevice, PeerError, PolicyStore, PurgeOutcome, QueueApi, Receive, ReceiveCall, RegistryCounts, SessionStore, SettleError,
-    TwinApi, TwinStore, TwinView,
+    MethodApi, MethodDelivery, Notify, OpenedDevice, PeerError, PolicyStore, PurgeOutcome,
+    QueueApi, Receive, ReceiveCall, RegistryCounts, SessionStore, SettleError, TwinApi, TwinStore,
+    TwinView,
 };
 use downlink_presence_memory::MemoryPresence;
 use downlink_runtime::Lifecycle;
@@ -45,7 +46,8 @@ pub(crate) struct TestHub {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) backend: Arc<Backend>,
-    pub(crate) lifecycle: Lifecycle,
+    // Keeps the gateway's tasks.
+    _lifecycle: Lifecycle,
 }
 
 impl TestHub {
@@ -57,13 +59,19 @@ impl TestHub {
     /// Makes the hub with options changed by `change`.
     pub(crate) async fn with(change: impl FnOnce(&mut GatewayOptions)) -> Self {
         let hub: HubName = "hub.test".parse().unwrap();
-        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(ManualClock::default()));
+        let (store, clock) = (
+            Arc::new(MemoryStore::new()),
+            Arc::new(ManualClock::default()),
+        );
         let policies = default_policies().map(|(name, permissions)| Policy {
             name: name.to_owned(),
             keys: [vec![1; 32], vec![2; 32]],
             permissions,
         });
-        store.ensure_hub(hub.clone(), policies.to_vec(), clock.now()).await.unwrap();
+        store
+            .ensure_hub(hub.clone(), policies.to_vec(), clock.now())
+            .await
+            .unwrap();
         let connections = Arc::new(Connections::default());
         let backend = Arc::new(Backend {
             store: Arc::clone(&store),
@@ -99,22 +107,40 @@ impl TestHub {
             peers,
             options,
         });
-        Self { shared, store, clock, backend, lifecycle }
+        Self {
+            shared,
+            store,
+            clock,
+            backend,
+            _lifecycle: lifecycle,
+        }
     }
 
     /// Registers a device with keys.
     pub(crate) async fn device(&self, id: &str) -> Device {
         let name = IdentityName::from(id.parse::<DeviceId>().unwrap());
         let hub = self.shared.options.hub.clone();
-        let made = self.store.create(hub, name, a_device_spec(), self.clock.now()).await;
+        let made = self
+            .store
+            .create(hub, name, a_device_spec(), self.clock.now())
+            .await;
         made.unwrap().unwrap()
     }
 
     /// A token of the device's first key, good for an hour.
     pub(crate) fn device_token(&self, device: &Device) -> String {
-        let Authentication::Sas(keys) = &device.authentication else { panic!("no keys") };
-        let resource = Resource::Device { device_id: device.name.device.as_str() };
-        sign(&resource.uri("hub.test"), &keys.primary, self.in_an_hour(), None)
+        let Authentication::Sas(keys) = &device.authentication else {
+            panic!("no keys")
+        };
+        let resource = Resource::Device {
+            device_id: device.name.device.as_str(),
+        };
+        sign(
+            &resource.uri("hub.test"),
+            &keys.primary,
+            self.in_an_hour(),
+            None,
+        )
     }
 
     /// A token of a policy for the whole hub, good for an hour.
@@ -130,7 +156,9 @@ impl TestHub {
     pub(crate) async fn telemetry(&self) -> Vec<Event> {
         let events = self.store.read_after(0, 1000).await.unwrap();
         let events = events.into_iter().map(|(_, event)| event);
-        events.filter(|event| event.kind == EventKind::Telemetry).collect()
+        events
+            .filter(|event| event.kind == EventKind::Telemetry)
+            .collect()
     }
 }
 
@@ -171,7 +199,10 @@ impl Gateways for NoGateways {
 }
 
 fn no_device(name: &dyn std::fmt::Display) -> PeerError {
-    PeerError::refused(ErrorCode::DeviceNotFound, &format!("device {name} is not registered"))
+    PeerError::refused(
+        ErrorCode::DeviceNotFound,
+        &format!("device {name} is not registered"),
+    )
 }
 
 #[async_trait]
@@ -187,14 +218,18 @@ impl QueueApi for Backend {
         }
         let rules = EnqueueRules { max_depth: 50 };
         let enqueued = self.store.enqueue(messages, rules, now).await?;
-        self.wake(enqueued.iter().flatten().map(|accepted| accepted.device).collect()).await;
+        self.wake(
+            enqueued
+                .iter()
+                .flatten()
+                .map(|accepted| accepted.device)
+                .collect(),
+        )
+        .await;
         Ok(enqueued)
     }
 
-    async fn receive(
-        &self,
-        calls: Vec<ReceiveCall>,
-    ) -> Result<Vec<Vec<LockedMessage>>, PeerError> {
+    async fn receive(&self, calls: Vec<ReceiveCall>) -> Result<Vec<Vec<LockedMessage>>, PeerError> {
         self.check()?;
         let now = self.clock.now();
         let requests = calls.into_iter().map(|call| Receive {
@@ -202,7 +237,10 @@ impl QueueApi for Backend {
             tokens: (0..call.limit).map(|_| self.ids.lock_token()).collect(),
             locked_until: now + call.lock_duration.unwrap_or(Duration::from_mins(1)),
         });
-        Ok(self.store.receive(requests.collect(), queue_rules(), now).await?)
+        Ok(self
+            .store
+            .receive(requests.collect(), queue_rules(), now)
+            .await?)
     }
 
     async fn settle(
@@ -210,8 +248,14 @@ impl QueueApi for Backend {
         settlements: Vec<Settlement>,
     ) -> Result<Vec<Result<(), SettleError>>, PeerError> {
         self.check()?;
-        let devices = settlements.iter().map(|settlement| settlement.device).collect();
-        let outcomes = self.store.settle(settlements, queue_rules(), self.clock.now()).await?;
+        let devices = settlements
+            .iter()
+            .map(|settlement| settlement.device)
+            .collect();
+        let outcomes = self
+            .store
+            .settle(settlements, queue_rules(), self.clock.now())
+            .await?;
         self.wake(devices).await;
         Ok(outcomes)
     }
@@ -223,8 +267,10 @@ impl QueueApi for Backend {
 
     async fn purge(&self, hub: HubName, device: DeviceId) -> Result<PurgeOutcome, PeerError> {
         self.check()?;
-        let purged =
-            self.store.purge(hub, device.clone(), queue_rules(), self.clock.now()).await?;
+        let purged = self
+            .store
+            .purge(hub, device.clone(), queue_rules(), self.clock.now())
+            .await?;
         purged.ok_or_else(|| no_device(&device))
     }
 
@@ -262,7 +308,10 @@ impl QueueApi for Backend {
         verdict: Verdict,
     ) -> Result<Result<(), SettleError>, PeerError> {
         self.check()?;
-        Ok(self.store.settle_feedback(hub, token, verdict, self.clock.now()).await?)
+        Ok(self
+            .store
+            .settle_feedback(hub, token, verdict, self.clock.now())
+            .await?)
     }
 }
 
@@ -270,7 +319,10 @@ impl QueueApi for Backend {
 impl MethodApi for Backend {
     async fn invoke(&self, call: MethodCall) -> Result<MethodAnswer, MethodError> {
         self.check().map_err(|_| MethodError::Unavailable)?;
-        let handle = self.connections.find(call.device).ok_or(MethodError::NotOnline)?;
+        let handle = self
+            .connections
+            .find(call.device)
+            .ok_or(MethodError::NotOnline)?;
         let delivery = MethodDelivery {
             device: call.device,
             epoch: handle.epoch,
@@ -278,7 +330,9 @@ impl MethodApi for Backend {
             payload: call.payload,
             timeout: call.timeouts.response(),
         };
-        LocalGateway::new(Arc::clone(&self.connections)).invoke(delivery).await
+        LocalGateway::new(Arc::clone(&self.connections))
+            .invoke(delivery)
+            .await
     }
 }
 
@@ -290,7 +344,9 @@ impl TwinApi for Backend {
         name: IdentityName,
     ) -> Result<Option<OpenedDevice>, PeerError> {
         self.check()?;
-        let Some(device) = self.find_device(hub, name).await? else { return Ok(None) };
+        let Some(device) = self.find_device(hub, name).await? else {
+            return Ok(None);
+        };
         let session = self.store.find_session(device.key).await?;
         Ok(Some(OpenedDevice { device, session }))
     }
@@ -331,8 +387,13 @@ impl TwinApi for Backend {
         if_match: IfMatch,
     ) -> Result<(), PeerError> {
         self.check()?;
-        let deleted = self.store.delete(hub, name, if_match, self.clock.now()).await?;
-        deleted.map(|_| ()).map_err(|error| PeerError::refused(error.code(), &error))
+        let deleted = self
+            .store
+            .delete(hub, name, if_match, self.clock.now())
+            .await?;
+        deleted
+            .map(|_| ())
+            .map_err(|error| PeerError::refused(error.code(), &error))
     }
 
     async fn find_device(
@@ -369,17 +430,26 @@ impl TwinApi for Backend {
     ) -> Result<TwinView, PeerError> {
         let device = self.get_twin(hub, name.clone()).await?.device;
         let changes = vec![(device.key, change)];
-        let mut written =
-            self.store.update_twins(changes, twin_rules(), self.clock.now()).await?;
+        let mut written = self
+            .store
+            .update_twins(changes, twin_rules(), self.clock.now())
+            .await?;
         let written = written.pop().flatten().ok_or_else(|| no_device(&name))?;
         let written = written.map_err(|error| PeerError::refused(error.code(), &error))?;
         if let Some(told) = written.notification {
             let body = serde_json::to_vec(&told.body).unwrap().into();
-            let change = Notify { device: device.key, version: told.version, body };
+            let change = Notify {
+                device: device.key,
+                version: told.version,
+                body,
+            };
             let local = LocalGateway::new(Arc::clone(&self.connections));
             local.notify(vec![change]).await?;
         }
-        Ok(TwinView { device, twin: written.twin })
+        Ok(TwinView {
+            device,
+            twin: written.twin,
+        })
     }
 
     async fn get_own_twin(&self, device: DeviceKey) -> Result<Twin, PeerError> {
@@ -391,8 +461,10 @@ impl TwinApi for Backend {
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
         self.check()?;
         let changes = vec![(device, change)];
-        let mut written =
-            self.store.update_twins(changes, twin_rules(), self.clock.now()).await?;
+        let mut written = self
+            .store
+            .update_twins(changes, twin_rules(), self.clock.now())
+            .await?;
         let written = written.pop().flatten().ok_or_else(|| no_device(&device))?;
         let written = written.map_err(|error| PeerError::refused(error.code(), &error))?;
         Ok(written.twin.reported.version)

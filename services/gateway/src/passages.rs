@@ -40,6 +40,11 @@ impl Passages {
         Self(sender)
     }
 
+    /// Hands one over unless too many are waiting; tells whether it was taken.
+    pub fn try_note(&self, passage: Passage) -> bool {
+        self.0.try_send(passage).is_ok()
+    }
+
     /// Hands one over; waits while too many are waiting.
     pub async fn note(&self, passage: Passage) {
         // Fails only after the task ended, that is after a halt.
@@ -95,7 +100,6 @@ async fn settle_batch(peers: &Peers, batch: Vec<Passage>) {
     futures::join!(presence, queue, twins);
 }
 
-#[expect(clippy::fn_params_excessive_bools, reason = "one claim, private")]
 fn change(
     peers: &Peers,
     connection: DeviceConnection,

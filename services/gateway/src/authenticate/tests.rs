@@ -20,9 +20,18 @@ async fn a_device_opens_with_its_own_key_and_with_a_policy_that_may_connect_devi
     let hub = TestHub::new().await;
     let device = hub.device("dev-1").await;
     let authenticator = &hub.shared.authenticator;
-    let own = authenticator.device(&device.name, &hub.device_token(&device)).await.unwrap();
-    assert_eq!((own.opened.device.key, own.by), (device.key, StampedBy::Identity));
-    let policy = authenticator.device(&device.name, &hub.policy_token("device")).await.unwrap();
+    let own = authenticator
+        .device(&device.name, &hub.device_token(&device))
+        .await
+        .unwrap();
+    assert_eq!(
+        (own.opened.device.key, own.by),
+        (device.key, StampedBy::Identity)
+    );
+    let policy = authenticator
+        .device(&device.name, &hub.policy_token("device"))
+        .await
+        .unwrap();
     assert_eq!(policy.by, StampedBy::Policy);
 }
 
@@ -34,8 +43,14 @@ async fn other_keys_other_devices_and_other_policies_are_refused_alike() {
     let later = hub.clock.now().as_seconds() + 60;
     let authenticator = &hub.shared.authenticator;
     for (name, token) in [
-        ("dev-1", sign("hub.test/devices/dev-1", &[9; 32], later, None)),
-        ("dev-1", sign("other.test/devices/dev-1", &[1; 32], later, Some("device"))),
+        (
+            "dev-1",
+            sign("hub.test/devices/dev-1", &[9; 32], later, None),
+        ),
+        (
+            "dev-1",
+            sign("other.test/devices/dev-1", &[1; 32], later, Some("device")),
+        ),
         ("dev-10", hub.device_token(&device)),
         ("dev-1", hub.device_token(&longer)),
         ("nobody", hub.policy_token("device")),
@@ -44,8 +59,14 @@ async fn other_keys_other_devices_and_other_policies_are_refused_alike() {
         ("dev-1", String::new()),
         ("dev-1", "SharedAccessSignature sr=x".to_owned()),
     ] {
-        let refusal = authenticator.device(&named(name), &token).await.unwrap_err();
-        assert!(matches!(refusal, Refusal::Unauthorized), "{name} {token}: {refusal:?}");
+        let refusal = authenticator
+            .device(&named(name), &token)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(refusal, Refusal::Unauthorized),
+            "{name} {token}: {refusal:?}"
+        );
     }
 }
 
@@ -55,9 +76,21 @@ async fn a_token_opens_until_the_skew_after_its_expiry() {
     let device = hub.device("dev-1").await;
     let token = hub.device_token(&device);
     hub.clock.advance(Duration::from_secs(3600 + 299));
-    assert!(hub.shared.authenticator.device(&device.name, &token).await.is_ok());
+    assert!(
+        hub.shared
+            .authenticator
+            .device(&device.name, &token)
+            .await
+            .is_ok()
+    );
     hub.clock.advance(Duration::from_secs(2));
-    assert!(hub.shared.authenticator.device(&device.name, &token).await.is_err());
+    assert!(
+        hub.shared
+            .authenticator
+            .device(&device.name, &token)
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
@@ -70,9 +103,15 @@ async fn only_who_holds_a_key_learns_that_a_device_is_disabled() {
         ..a_device_spec()
     };
     let (hub_name, name) = (device.hub.clone(), device.name.clone());
-    hub.backend.put_device(hub_name, name.clone(), spec, IfMatch::Any).await.unwrap();
+    hub.backend
+        .put_device(hub_name, name.clone(), spec, IfMatch::Any)
+        .await
+        .unwrap();
     let authenticator = &hub.shared.authenticator;
-    let holder = authenticator.device(&name, &hub.device_token(&device)).await.unwrap_err();
+    let holder = authenticator
+        .device(&name, &hub.device_token(&device))
+        .await
+        .unwrap_err();
     assert!(matches!(holder, Refusal::Disabled), "{holder:?}");
     let later = hub.clock.now().as_seconds() + 60;
     let forged = sign("hub.test/devices/dev-1", &[9; 32], later, None);
@@ -86,7 +125,12 @@ async fn trouble_of_the_registry_is_not_taken_for_a_bad_credential() {
     let device = hub.device("dev-1").await;
     let token = hub.device_token(&device);
     hub.backend.set_down(true);
-    let refusal = hub.shared.authenticator.device(&device.name, &token).await.unwrap_err();
+    let refusal = hub
+        .shared
+        .authenticator
+        .device(&device.name, &token)
+        .await
+        .unwrap_err();
     assert!(matches!(refusal, Refusal::Unavailable(_)), "{refusal:?}");
 }
 
@@ -94,7 +138,10 @@ async fn trouble_of_the_registry_is_not_taken_for_a_bad_credential() {
 async fn a_principal_may_do_what_its_policy_grants_within_its_tokens_scope() {
     let hub = TestHub::new().await;
     let authenticator = &hub.shared.authenticator;
-    let service = authenticator.service(&hub.policy_token("service")).await.unwrap();
+    let service = authenticator
+        .service(&hub.policy_token("service"))
+        .await
+        .unwrap();
     assert_eq!(service.policy(), "service");
     assert!(service.allows(Permission::ServiceConnect, &["twins", "dev-1"]));
     assert!(!service.allows(Permission::RegistryRead, &["devices", "dev-1"]));
@@ -111,5 +158,11 @@ async fn a_principal_may_do_what_its_policy_grants_within_its_tokens_scope() {
 async fn a_devices_own_token_is_no_back_ends() {
     let hub = TestHub::new().await;
     let device = hub.device("dev-1").await;
-    assert!(hub.shared.authenticator.service(&hub.device_token(&device)).await.is_err());
+    assert!(
+        hub.shared
+            .authenticator
+            .service(&hub.device_token(&device))
+            .await
+            .is_err()
+    );
 }

@@ -61,11 +61,11 @@ impl OpenCalls {
 mod tests {
     use super::*;
 
-    fn answer(status: i32) -> Result<MethodAnswer, MethodError> {
-        Ok(MethodAnswer {
+    fn answer(status: i32) -> MethodAnswer {
+        MethodAnswer {
             status,
             payload: bytes::Bytes::new(),
-        })
+        }
     }
 
     #[test]
@@ -75,12 +75,12 @@ mod tests {
         let (second, mut second_outcome) = oneshot::channel();
         let first = calls.open(first).unwrap();
         let second = calls.open(second).unwrap();
-        calls.end(second, answer(2));
-        calls.end(second, answer(3));
-        assert_eq!(second_outcome.try_recv().unwrap(), answer(2));
+        calls.end(second, Ok(answer(2)));
+        calls.end(second, Ok(answer(3)));
+        assert_eq!(second_outcome.try_recv().unwrap(), Ok(answer(2)));
         assert!(first_outcome.try_recv().is_err());
-        calls.end(first, answer(1));
-        assert_eq!(first_outcome.try_recv().unwrap(), answer(1));
+        calls.end(first, Ok(answer(1)));
+        assert_eq!(first_outcome.try_recv().unwrap(), Ok(answer(1)));
     }
 
     #[test]

@@ -12,23 +12,33 @@ use downlink_ports::{LockedMessage, MethodApi, QueueApi};
 use downlink_testkit::a_message_to;
 
 use super::{
-    DeviceSession, Operation, OperationOutcome, SessionEvent, Stamp, StampedBy, Telemetry,
+    DeviceSession, Operation, OperationOutcome, SessionEvent, Stamp, StampedBy, StoredSession,
+    Telemetry,
 };
 use crate::fakes::TestHub;
 
-const ALL: Subscriptions =
-    Subscriptions { c2d: true, methods: true, desired: true, twin_replies: true };
+const ALL: Subscriptions = Subscriptions {
+    c2d: true,
+    methods: true,
+    desired: true,
+    twin_replies: true,
+};
 
 async fn session(hub: &TestHub, device: &Device, wanted: Subscriptions) -> DeviceSession<u32> {
     let stamp = Stamp::new(device, StampedBy::Identity, None);
     let shared = Arc::clone(&hub.shared);
-    DeviceSession::open(shared, device.clone(), Protocol::Mqtt, wanted, stamp).await.unwrap()
+    DeviceSession::open(shared, device.clone(), Protocol::Mqtt, wanted, stamp)
+        .await
+        .unwrap()
 }
 
 async fn next(session: &mut DeviceSession<u32>) -> SessionEvent<u32> {
-    tokio::time::timeout(Duration::from_secs(10), poll_fn(|cx| session.poll_event(cx)))
-        .await
-        .expect("an event within ten seconds")
+    tokio::time::timeout(
+        Duration::from_secs(10),
+        poll_fn(|cx| session.poll_event(cx)),
+    )
+    .await
+    .expect("an event within ten seconds")
 }
 
 async fn send(hub: &TestHub, device: &Device, bodies: std::ops::Range<u8>) {
@@ -54,7 +64,10 @@ async fn messages(session: &mut DeviceSession<u32>) -> Vec<LockedMessage> {
 }
 
 fn bodies(messages: &[LockedMessage]) -> Vec<u8> {
-    messages.iter().map(|locked| locked.message.body[0]).collect()
+    messages
+        .iter()
+        .map(|locked| locked.message.body[0])
+        .collect()
 }
 
 #[tokio::test]
@@ -79,8 +92,17 @@ async fn nothing_is_locked_without_a_subscription() {
     let mut session = session(&hub, &device, Subscriptions::default()).await;
     session.operate(1, Operation::GetTwin);
     let event = next(&mut session).await;
-    assert!(matches!(event, SessionEvent::Ended(1, OperationOutcome::Twin(_))), "{event:?}");
-    session.operate(2, Operation::Subscribe { subscriptions: ALL, session: None });
+    assert!(
+        matches!(event, SessionEvent::Ended(1, OperationOutcome::Twin(_))),
+        "{event:?}"
+    );
+    session.operate(
+        2,
+        Operation::Subscribe {
+            subscriptions: ALL,
+            session: StoredSession::Kept,
+        },
+    );
     let event = next(&mut session).await;
     let is_messages = |event: &SessionEvent<u32>| matches!(event, SessionEvent::Messages(_));
     let is_first = is_messages(&event);
@@ -100,7 +122,10 @@ async fn a_message_whose_lock_lapsed_comes_again_under_another_token() {
     assert_eq!(again[0].message.sequence, first[0].message.sequence);
     assert_ne!(again[0].lock.token, first[0].lock.token);
     assert_eq!(again[0].message.delivery_count, 1);
-    assert!(!session.settle(first[0].lock.token, Verdict::Complete), "a late acknowledgement");
+    assert!(
+        !session.settle(first[0].lock.token, Verdict::Complete),
+        "a late acknowledgement"
+    );
 }
 
 #[tokio::test]
@@ -164,7 +189,13 @@ async fn an_answer_that_is_not_json_is_a_bad_answer() {
                 panic!("no call");
             };
             let payload = Bytes::from_static(payload.as_bytes());
-            session.answer(rid, MethodAnswer { status: 200, payload });
+            session.answer(
+                rid,
+                MethodAnswer {
+                    status: 200,
+                    payload,
+                },
+            );
         };
         let (outcome, ()) = futures::join!(hub.backend.invoke(call), drive);
         assert_eq!(outcome.is_ok(), expected, "{payload:?} {outcome:?}");
@@ -176,11 +207,20 @@ async fn telemetry_is_acknowledged_when_it_is_stored_and_stamped_with_its_sender
     let hub = TestHub::new().await;
     let device = hub.device("dev").await;
     let mut session = session(&hub, &device, Subscriptions::default()).await;
-    let claim = ("iothub-connection-device-id".to_owned(), "another".to_owned());
-    let telemetry = Telemetry { properties: vec![claim], body: Bytes::from_static(b"21.5") };
+    let claim = (
+        "iothub-connection-device-id".to_owned(),
+        "another".to_owned(),
+    );
+    let telemetry = Telemetry {
+        properties: vec![claim],
+        body: Bytes::from_static(b"21.5"),
+    };
     session.store(7, telemetry);
     let event = next(&mut session).await;
-    assert!(matches!(&event, SessionEvent::Stored(tags) if tags == &[7]), "{event:?}");
+    assert!(
+        matches!(&event, SessionEvent::Stored(tags) if tags == &[7]),
+        "{event:?}"
+    );
     let stored = hub.telemetry().await;
     let senders: Vec<_> = stored[0]
         .properties
@@ -197,9 +237,18 @@ async fn telemetry_that_cannot_be_stored_is_not_acknowledged() {
     let device = hub.device("dev").await;
     let mut session = session(&hub, &device, Subscriptions::default()).await;
     hub.backend.set_down(true);
-    session.store(7, Telemetry { properties: vec![], body: Bytes::new() });
+    session.store(
+        7,
+        Telemetry {
+            properties: vec![],
+            body: Bytes::new(),
+        },
+    );
     let event = next(&mut session).await;
-    assert!(matches!(&event, SessionEvent::NotStored(tags, _) if tags == &[7]), "{event:?}");
+    assert!(
+        matches!(&event, SessionEvent::NotStored(tags, _) if tags == &[7]),
+        "{event:?}"
+    );
 }
 
 #[tokio::test]
@@ -210,7 +259,10 @@ async fn operations_end_in_the_order_they_were_asked() {
     let report = |value: u32| {
         let mut patch = Object::new();
         patch.insert("n".into(), value.into());
-        Operation::Report(TwinChange::Report { patch, expected_version: None })
+        Operation::Report(TwinChange::Report {
+            patch,
+            expected_version: None,
+        })
     };
     for tag in 0..5 {
         session.operate(tag, report(tag));
@@ -230,10 +282,22 @@ async fn telemetry_taken_before_an_order_to_close_is_still_stored() {
     let hub = TestHub::new().await;
     let device = hub.device("dev").await;
     let mut old = session(&hub, &device, Subscriptions::default()).await;
-    old.store(7, Telemetry { properties: vec![], body: Bytes::from_static(b"last") });
+    old.store(
+        7,
+        Telemetry {
+            properties: vec![],
+            body: Bytes::from_static(b"last"),
+        },
+    );
     let _new = session(&hub, &device, Subscriptions::default()).await;
     let event = next(&mut old).await;
-    assert!(matches!(event, SessionEvent::Close(DisconnectReason::Superseded)), "{event:?}");
+    assert!(
+        matches!(event, SessionEvent::Close(DisconnectReason::Superseded)),
+        "{event:?}"
+    );
     let event = next(&mut old).await;
-    assert!(matches!(&event, SessionEvent::Stored(tags) if tags == &[7]), "{event:?}");
+    assert!(
+        matches!(&event, SessionEvent::Stored(tags) if tags == &[7]),
+        "{event:?}"
+    );
 }

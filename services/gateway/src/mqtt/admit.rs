@@ -269,10 +269,7 @@ async fn enter(
         subscriptions,
         stamp,
     );
-    let session = session.await.map_err(|error| match error {
-        OpenError::Unavailable(_) => Refused::unavailable().because(error),
-        OpenError::Superseded => Refused::silently(None).because(error),
-    })?;
+    let session = session.await.map_err(refuse_entry)?;
     let persistence = if request.clean_session {
         Persistence::Clean
     } else {
@@ -290,6 +287,14 @@ async fn enter(
         },
         expires_at,
     }))
+}
+
+fn refuse_entry(error: OpenError) -> Refused {
+    match error {
+        OpenError::Unavailable(_) => Refused::unavailable().because(error),
+        OpenError::Superseded => Refused::silently(None).because(error),
+        OpenError::Revoked => Refused::unauthorized().because(error),
+    }
 }
 
 /// Makes the stored subscriptions active; a session that cannot be read counts as none.

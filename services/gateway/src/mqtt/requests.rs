@@ -13,7 +13,7 @@ use super::conversation::{Conversation, Held, Persistence, Tag, to_hub_subscript
 use super::end::End;
 use super::stored_session;
 use super::twin_reply::{self, TwinReply};
-use crate::device::Operation;
+use crate::device::{Operation, StoredSession};
 
 /// Writes the request id of a method call: sixteen hexadecimal digits, which every SDK returns as they are.
 pub(super) fn write_rid(rid: u64) -> String {
@@ -126,10 +126,12 @@ impl Conversation {
         }
         let held = self.machine.subscriptions();
         let session = match self.persistence {
-            Persistence::Stored => Some(stored_session::encode(
-                &held.to_stored(self.machine.identity()),
-            )),
-            Persistence::Clean => None,
+            Persistence::Stored => {
+                let stored = held.to_stored(self.machine.identity());
+                stored_session::encode(&stored)
+                    .map_or(StoredSession::Removed, StoredSession::Written)
+            }
+            Persistence::Clean => StoredSession::Kept,
         };
         let subscriptions = to_hub_subscriptions(held);
         self.pending_subscriptions += 1;

@@ -1,0 +1,137 @@
+//! Starting the calls of a session: what waits becomes one call of its kind.
+
+use std::sync::Arc;
+
+use downlink_domain::id::DeviceKey;
+use downlink_domain::presence::LeaseEpoch;
+use downlink_ports::{PeerError, ReceiveCall};
+
+use super::running::{Done, Kind};
+use super::session::{DeviceSession, Operation, OperationOutcome, StoredSession};
+use crate::shared::Shared;
+
+impl<T: Send + 'static> DeviceSession<T> {
+    /// Starts every call that has something to do and is not on its way.
+    pub(super) fn start_work(&mut self) {
+        self.start_settling();
+        self.start_storing();
+        self.start_operation();
+        self.start_receiving();
+        self.start_lapse_timer();
+    }
+
+    fn start_settling(&mut self) {
+        if self.running.has(Kind::Settling) || self.settlements.is_empty() {
+            return;
+        }
+        let settlements = std::mem::take(&mut self.settlements);
+        let queue = Arc::clone(&self.shared.peers.queue);
+        self.running.begin(Kind::Settling, async move {
+            let tokens = settlements
+                .iter()
+                .map(|settlement| settlement.token)
+                .collect();
+            Done::Settled(tokens, queue.settle(settlements).await)
+        });
+    }
+
+    fn start_storing(&mut self) {
+        if self.running.has(Kind::Storing) || self.events.is_empty() {
+            return;
+        }
+        self.event_bytes = 0;
+        let (tags, events) = std::mem::take(&mut self.events).into_iter().unzip();
+        let queue = Arc::clone(&self.shared.peers.queue);
+        self.running.begin(Kind::Storing, async move {
+            Done::Stored(tags, queue.record_events(events).await)
+        });
+    }
+
+    fn start_operation(&mut self) {
+        if self.running.has(Kind::Operating) {
+            return;
+        }
+        let Some((tag, operation)) = self.operations.pop_front() else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let (key, epoch) = (self.connection.device, self.connection.epoch);
+        if let Operation::Subscribe { subscriptions, .. } = &operation {
+            self.handle.set_subscriptions(*subscriptions);
+            self.window.hint();
+        }
+        self.running.begin(Kind::Operating, async move {
+            Done::Ended(tag, perform(&shared, key, epoch, operation).await)
+        });
+    }
+
+    fn start_receiving(&mut self) {
+        if !self.handle.subscriptions().c2d {
+            return;
+        }
+        let Some(limit) = self.window.begin_receive() else {
+            return;
+        };
+        let queue = Arc::clone(&self.shared.peers.queue);
+        let call = ReceiveCall {
+            device: self.connection.device,
+            limit,
+            lock_duration: None,
+        };
+        self.running.push(async move {
+            let received = queue.receive(vec![call]).await;
+            Done::Received(
+                limit,
+                received.map(|mut lists| lists.pop().unwrap_or_default()),
+            )
+        });
+    }
+
+    /// Wakes the session when the first lock ends, so that the message is asked for again.
+    fn start_lapse_timer(&mut self) {
+        if self.running.has(Kind::LapseTimer) {
+            return;
+        }
+        let Some(due) = self.window.next_lapse() else {
+            return;
+        };
+        let clock = Arc::clone(&self.shared.peers.clock);
+        self.running.begin(Kind::LapseTimer, async move {
+            clock.sleep_until(due).await;
+            Done::Lapse
+        });
+    }
+}
+
+async fn perform(
+    shared: &Shared,
+    device: DeviceKey,
+    epoch: LeaseEpoch,
+    operation: Operation,
+) -> OperationOutcome {
+    let twins = &shared.peers.twins;
+    match operation {
+        Operation::GetTwin => OperationOutcome::Twin(Box::new(twins.get_own_twin(device).await)),
+        Operation::Report(change) => OperationOutcome::Reported(twins.report(device, change).await),
+        Operation::Subscribe {
+            subscriptions,
+            session,
+        } => {
+            let entered = shared
+                .peers
+                .presence
+                .subscribe(device, epoch, subscriptions);
+            let stored = async {
+                match session {
+                    StoredSession::Kept => Ok(()),
+                    StoredSession::Removed => twins.save_sessions(vec![(device, None)]).await,
+                    StoredSession::Written(session) => {
+                        twins.save_sessions(vec![(device, Some(session))]).await
+                    }
+                }
+            };
+            let (entered, stored) = futures::join!(entered, stored);
+            OperationOutcome::Subscribed(stored.and(entered.map_err(PeerError::from)))
+        }
+    }
+}
