@@ -1,4 +1,4 @@
--- The first `most` messages of each device that may be handed out, in sequence order: the guard of
+-- The first `most` messages of each device that may be handed out, in any order: the guard of
 -- `transition::receive`. One whose lock lapsed with its deliveries used up is left to the sweep.
 WITH
     bounds (most) AS (VALUES (?)),
@@ -35,4 +35,3 @@ CROSS JOIN messages
         ORDER BY visible.sequence
         LIMIT (SELECT most FROM bounds)
     )
-ORDER BY wanted.position, messages.sequence

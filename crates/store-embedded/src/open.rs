@@ -24,6 +24,8 @@ pub(crate) struct Opened {
     /// Held as long as the file is.
     pub(crate) lock: File,
     pub(crate) connection: SqliteConnection,
+    /// How to make another one.
+    pub(crate) reconnect: SqliteConnectOptions,
     pub(crate) readers: SqlitePool,
     /// The highest number that may have been given away.
     pub(crate) last_number: u64,
@@ -35,7 +37,8 @@ pub(crate) async fn open(path: &Path, options: &StoreOptions) -> Result<Opened, 
         path: path.to_owned(),
         source,
     };
-    let mut connection = writing(path).connect().await.map_err(database)?;
+    let reconnect = writing(path);
+    let mut connection = reconnect.connect().await.map_err(database)?;
     sqlx::migrate!("../../migrations/embedded")
         .run(&mut connection)
         .await
@@ -56,13 +59,17 @@ pub(crate) async fn open(path: &Path, options: &StoreOptions) -> Result<Opened, 
     Ok(Opened {
         lock,
         connection,
+        reconnect,
         readers,
         last_number: u64::try_from(reserved).unwrap_or(0),
     })
 }
 
 /// Closes the last connection, which moves the log into the file.
-pub(crate) async fn close(connection: SqliteConnection) {
+pub(crate) async fn close(connection: Option<SqliteConnection>) {
+    let Some(connection) = connection else {
+        return;
+    };
     if let Err(error) = connection.close().await {
         warn!(%error, "the store was not closed in order; its log is read at the next start");
     }

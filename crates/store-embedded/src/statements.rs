@@ -34,3 +34,6 @@ statements! {
     WRITE_SESSIONS = "write_sessions";
     WRITE_TWINS = "write_twins";
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,13 +70,14 @@ impl Store {
         let Opened {
             lock,
             connection,
+            reconnect,
             readers,
             last_number,
         } = open::open(path, &options).await?;
         let closing = CancellationToken::new();
         let closed = CancellationToken::new();
         let (queue, waiting) = Queue::new(&options);
-        let writer = Writer::new(connection, last_number, waiting, &options);
+        let writer = Writer::new((connection, reconnect), last_number, waiting, &options);
         let (ends, end_of_scope) = (closing.clone(), scope.drain_token());
         let (pool, done) = (readers.clone(), closed.clone().drop_guard());
         scope.spawn("store-writer", OnError::Shutdown, async move {

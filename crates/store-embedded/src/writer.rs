@@ -4,7 +4,8 @@ use std::future::Future;
 use std::pin::pin;
 
 use downlink_ports::StoreError;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::mpsc;
 use tracing::error;
 
@@ -29,7 +30,10 @@ pub(crate) struct Scope<'a> {
 
 /// Owner of the connection that writes.
 pub(crate) struct Writer {
-    connection: SqliteConnection,
+    /// `None` after a transaction that failed: what state it left the connection in is not known
+    /// (a full disk ends a transaction unasked), so the next one gets a new connection.
+    connection: Option<SqliteConnection>,
+    reconnect: SqliteConnectOptions,
     memory: Memory,
     waiting: mpsc::Receiver<Queued>,
     max_jobs: usize,
@@ -38,13 +42,14 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(
-        connection: SqliteConnection,
+        (connection, reconnect): (SqliteConnection, SqliteConnectOptions),
         last_number: u64,
         waiting: mpsc::Receiver<Queued>,
         options: &StoreOptions,
     ) -> Self {
         Self {
-            connection,
+            connection: Some(connection),
+            reconnect,
             memory: Memory::new(last_number),
             waiting,
             max_jobs: options.max_group_jobs.max(1),
@@ -53,7 +58,7 @@ impl Writer {
     }
 
     /// Writes until `stop` is there or every handle of the store is gone, and then what waits.
-    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> SqliteConnection {
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> Option<SqliteConnection> {
         let mut stop = pin!(stop);
         let mut is_stopping = false;
         let mut jobs = Vec::new();
@@ -75,34 +80,34 @@ impl Writer {
             let mut left = jobs.drain(..).peekable();
             while left.peek().is_some() {
                 let group = Group::take(&mut left, self.max_items);
-                Self::write(&mut self.connection, &mut self.memory, group).await;
+                self.write(group).await;
             }
         }
     }
 
     /// Runs a group as one transaction and answers it.
-    async fn write(connection: &mut SqliteConnection, memory: &mut Memory, mut group: Group) {
-        let outcome = Self::commit(connection, memory, &mut group).await;
+    async fn write(&mut self, mut group: Group) {
+        let outcome = self.commit(&mut group).await;
         if let Err(error) = &outcome {
-            memory.forget();
             error!(%error, "a group of writes failed");
+            self.memory.forget();
+            self.connection = None;
         }
         group.answer(&outcome);
     }
 
-    async fn commit(
-        connection: &mut SqliteConnection,
-        memory: &mut Memory,
-        group: &mut Group,
-    ) -> Result<(), StoreError> {
-        // Dropped without a commit, the transaction is rolled back before the next begins.
+    async fn commit(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.reconnect.connect().await.map_err(store_error)?),
+        };
         let mut transaction = connection
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(store_error)?;
         let mut scope = Scope {
             connection: &mut transaction,
-            memory,
+            memory: &mut self.memory,
         };
         group.run(&mut scope).await?;
         transaction.commit().await.map_err(store_error)

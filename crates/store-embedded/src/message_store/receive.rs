@@ -55,9 +55,8 @@ async fn receive_round(
 ) -> Result<(), StoreError> {
     let mut conclusions = Conclusions::default();
     for (most, positions) in by_limit(items, round) {
-        for row in find(scope, items, most, positions).await? {
-            let row = Fields::new(&row, "messages", "sequence");
-            let position: usize = row.number("position")?;
+        let rows = find(scope, items, most, positions).await?;
+        for (position, row) in in_order(&rows)? {
             let Ok(answer) = &mut answers[position] else {
                 continue;
             };
@@ -111,6 +110,20 @@ async fn find(
         )
         .await
         .map_err(store_error)
+}
+
+/// The rows with the positions of their requests, each request's in sequence order. Sorted here
+/// because SQLite would carry the payloads through its sorter.
+fn in_order(rows: &[SqliteRow]) -> Result<Vec<(usize, Fields<'_>)>, StoreError> {
+    let mut ordered = Vec::with_capacity(rows.len());
+    for row in rows {
+        let row = Fields::new(row, "messages", "sequence");
+        let (_, sequence) = place(&row)?;
+        ordered.push((row.number("position")?, sequence, row));
+    }
+    ordered.sort_unstable_by_key(|(position, sequence, _)| (*position, *sequence));
+    let ordered = ordered.into_iter();
+    Ok(ordered.map(|(position, _, row)| (position, row)).collect())
 }
 
 /// The delivery count at which a message whose lock lapsed is not handed out again.
