@@ -23,6 +23,8 @@ pub enum Command {
 
 /// Flags of `downlink dev`; each stands above the environment, which stands above the file.
 #[derive(Debug, Args)]
+// The last of a flag given twice counts, as with most tools.
+#[command(args_override_self = true)]
 pub struct DevArgs {
     /// Folder of everything that is kept [default: ./.downlink]
     #[arg(long, value_name = "DIR")]

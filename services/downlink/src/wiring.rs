@@ -6,12 +6,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{Gateway, Peers};
-use downlink_method_router::{MethodDeps, MethodOptions, MethodRouter};
-use downlink_ports::{
-    Clock, GatewayApi, Gateways, IdSource, MethodApi, PresenceDirectory, QueueApi, TwinApi,
-};
+use downlink_method_router::{MethodDeps, MethodOptions};
+use downlink_ports::{Clock, Gateways, IdSource, PresenceDirectory};
 use downlink_presence_memory::MemoryPresence;
-use downlink_queue::{QueueDeps, QueueOptions, QueueService};
+use downlink_queue::{QueueDeps, QueueOptions};
 use downlink_rpc::{
     GatewayPool, GrpcGatewayClient, GrpcMethodClient, GrpcQueueClient, GrpcTwinClient, MuxOptions,
     Services, in_process,
@@ -70,99 +68,77 @@ pub fn start_services(
     gateway: (&GatewayId, &Gateway),
     lifecycle: &Lifecycle,
 ) -> Peers {
-    let presence: Arc<dyn PresenceDirectory> = Arc::new(MemoryPresence::new(ground.clock.now()));
-    let pool = GatewayPool::new();
     let carriers = lifecycle.child("carriers");
-    pool.register(gateway.0.clone(), carry_gateway(gateway.1.api(), &carriers));
-    let gateways: Arc<dyn Gateways> = Arc::new(pool);
-
-    let twins = downlink_twin::start(
-        &options.twins,
-        TwinDeps {
-            registry: Arc::clone(&ground.store) as _,
-            twins: Arc::clone(&ground.store) as _,
-            sessions: Arc::clone(&ground.store) as _,
-            policies: Arc::clone(&ground.store) as _,
-            presence: Arc::clone(&presence),
-            gateways: Arc::clone(&gateways),
-            clock: Arc::clone(&ground.clock),
-            ids: Arc::clone(&ground.ids),
-            meter: ground.metrics.meter("downlink.twin"),
-        },
-        &lifecycle.child("twin"),
-    );
-    let queue = QueueService::start(
-        options.queue,
-        QueueDeps {
-            messages: Arc::clone(&ground.store) as _,
-            feedback: Arc::clone(&ground.store) as _,
-            outbox: Arc::clone(&ground.store) as _,
-            presence: Arc::clone(&presence),
-            gateways: Arc::clone(&gateways),
-            clock: Arc::clone(&ground.clock),
-            ids: Arc::clone(&ground.ids),
-            meter: ground.metrics.meter("downlink.queue"),
-        },
-        &lifecycle.child("queue"),
-    );
-    let methods = MethodRouter::start(
-        options.methods,
-        MethodDeps {
-            presence: Arc::clone(&presence),
-            gateways: Arc::clone(&gateways),
-            meter: ground.metrics.meter("downlink.method-router"),
-        },
-        &lifecycle.child("method-router"),
-    );
-    Peers {
-        queue: carry_queue(Arc::new(queue), &carriers),
-        methods: carry_methods(Arc::new(methods), &carriers),
-        twins: carry_twins(twins, &carriers),
+    let clients = MuxOptions::default();
+    let presence: Arc<dyn PresenceDirectory> = Arc::new(MemoryPresence::new(ground.clock.now()));
+    let (gateway_end, acceptor) = in_process();
+    Services::new(&carriers)
+        .with_gateway(gateway.1.api())
+        .serve(acceptor);
+    let pool = GatewayPool::new();
+    let client = GrpcGatewayClient::new(&gateway_end, clients, &carriers);
+    pool.register(gateway.0.clone(), Arc::new(client));
+    let reach = Reach {
         presence,
-        gateways,
+        gateways: Arc::new(pool),
+    };
+
+    let (twin_end, acceptor) = in_process();
+    let deps = twin_deps(ground, &reach);
+    downlink_twin::start(&options.twins, deps, acceptor, &lifecycle.child("twin"));
+    let (queue_end, acceptor) = in_process();
+    let deps = queue_deps(ground, &reach);
+    downlink_queue::start(options.queue, deps, acceptor, &lifecycle.child("queue"));
+    let (method_end, acceptor) = in_process();
+    let deps = MethodDeps {
+        presence: Arc::clone(&reach.presence),
+        gateways: Arc::clone(&reach.gateways),
+        meter: ground.metrics.meter("downlink.method-router"),
+    };
+    let scope = lifecycle.child("method-router");
+    downlink_method_router::start(options.methods, deps, acceptor, &scope);
+    Peers {
+        queue: Arc::new(GrpcQueueClient::new(&queue_end, clients, &carriers)),
+        methods: Arc::new(GrpcMethodClient::new(&method_end, clients, &carriers)),
+        twins: Arc::new(GrpcTwinClient::new(&twin_end, clients, &carriers)),
+        presence: reach.presence,
+        gateways: reach.gateways,
         clock: Arc::clone(&ground.clock),
         ids: Arc::clone(&ground.ids),
     }
 }
 
-fn carry_queue(api: Arc<dyn QueueApi>, lifecycle: &Lifecycle) -> Arc<dyn QueueApi> {
-    let (endpoint, acceptor) = in_process();
-    Services::new(lifecycle).with_queue(api).serve(acceptor);
-    Arc::new(GrpcQueueClient::new(
-        &endpoint,
-        MuxOptions::default(),
-        lifecycle,
-    ))
+/// How services reach devices.
+struct Reach {
+    presence: Arc<dyn PresenceDirectory>,
+    gateways: Arc<dyn Gateways>,
 }
 
-fn carry_methods(api: Arc<dyn MethodApi>, lifecycle: &Lifecycle) -> Arc<dyn MethodApi> {
-    let (endpoint, acceptor) = in_process();
-    Services::new(lifecycle).with_methods(api).serve(acceptor);
-    Arc::new(GrpcMethodClient::new(
-        &endpoint,
-        MuxOptions::default(),
-        lifecycle,
-    ))
+fn twin_deps(ground: &Ground, reach: &Reach) -> TwinDeps {
+    TwinDeps {
+        registry: Arc::clone(&ground.store) as _,
+        twins: Arc::clone(&ground.store) as _,
+        sessions: Arc::clone(&ground.store) as _,
+        policies: Arc::clone(&ground.store) as _,
+        presence: Arc::clone(&reach.presence),
+        gateways: Arc::clone(&reach.gateways),
+        clock: Arc::clone(&ground.clock),
+        ids: Arc::clone(&ground.ids),
+        meter: ground.metrics.meter("downlink.twin"),
+    }
 }
 
-fn carry_twins(api: Arc<dyn TwinApi>, lifecycle: &Lifecycle) -> Arc<dyn TwinApi> {
-    let (endpoint, acceptor) = in_process();
-    Services::new(lifecycle).with_twins(api).serve(acceptor);
-    Arc::new(GrpcTwinClient::new(
-        &endpoint,
-        MuxOptions::default(),
-        lifecycle,
-    ))
-}
-
-fn carry_gateway(api: Arc<dyn GatewayApi>, lifecycle: &Lifecycle) -> Arc<dyn GatewayApi> {
-    let (endpoint, acceptor) = in_process();
-    Services::new(lifecycle).with_gateway(api).serve(acceptor);
-    Arc::new(GrpcGatewayClient::new(
-        &endpoint,
-        MuxOptions::default(),
-        lifecycle,
-    ))
+fn queue_deps(ground: &Ground, reach: &Reach) -> QueueDeps {
+    QueueDeps {
+        messages: Arc::clone(&ground.store) as _,
+        feedback: Arc::clone(&ground.store) as _,
+        outbox: Arc::clone(&ground.store) as _,
+        presence: Arc::clone(&reach.presence),
+        gateways: Arc::clone(&reach.gateways),
+        clock: Arc::clone(&ground.clock),
+        ids: Arc::clone(&ground.ids),
+        meter: ground.metrics.meter("downlink.queue"),
+    }
 }
 
 /// The hub's names: the canonical one first unless the user gave others.

@@ -29,15 +29,9 @@ use downlink_runtime::Lifecycle;
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn start(
-    options: MethodOptions,
-    deps: MethodDeps,
-    acceptor: Acceptor,
-    lifecycle: &Lifecycle,
-) -> MethodRouter {
+pub fn start(options: MethodOptions, deps: MethodDeps, acceptor: Acceptor, lifecycle: &Lifecycle) {
     let service = MethodRouter::start(options, deps, lifecycle);
     Services::new(lifecycle)
-        .with_methods(Arc::new(service.clone()))
+        .with_methods(Arc::new(service))
         .serve(acceptor);
-    service
 }

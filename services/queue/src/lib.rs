@@ -38,15 +38,9 @@ use downlink_runtime::Lifecycle;
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn start(
-    options: QueueOptions,
-    deps: QueueDeps,
-    acceptor: Acceptor,
-    lifecycle: &Lifecycle,
-) -> QueueService {
+pub fn start(options: QueueOptions, deps: QueueDeps, acceptor: Acceptor, lifecycle: &Lifecycle) {
     let service = QueueService::start(options, deps, lifecycle);
     Services::new(lifecycle)
-        .with_queue(Arc::new(service.clone()))
+        .with_queue(Arc::new(service))
         .serve(acceptor);
-    service
 }

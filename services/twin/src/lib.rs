@@ -6,9 +6,12 @@
 //! disconnected.
 //!
 //! ```no_run
-//! # fn with(deps: downlink_twin::TwinDeps, lifecycle: &downlink_runtime::Lifecycle) {
-//! let twins = downlink_twin::start(&downlink_twin::TwinOptions::default(), deps, lifecycle);
-//! # let _ = twins;
+//! # fn with(
+//! #     deps: downlink_twin::TwinDeps,
+//! #     acceptor: downlink_rpc::Acceptor,
+//! #     lifecycle: &downlink_runtime::Lifecycle,
+//! # ) {
+//! downlink_twin::start(&downlink_twin::TwinOptions::default(), deps, acceptor, lifecycle);
 //! # }
 //! ```
 
@@ -31,15 +34,18 @@ mod write;
 
 use std::sync::Arc;
 
-use downlink_ports::TwinApi;
+use downlink_rpc::{Acceptor, Services};
 use downlink_runtime::Lifecycle;
 
 pub use options::{TwinDeps, TwinOptions};
 
-/// Starts the service in `lifecycle` and returns its door.
+/// Starts the service in the scope `lifecycle` and serves it at `acceptor`.
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn start(options: &TwinOptions, deps: TwinDeps, lifecycle: &Lifecycle) -> Arc<dyn TwinApi> {
-    Arc::new(service::TwinService::start(options, deps, lifecycle))
+pub fn start(options: &TwinOptions, deps: TwinDeps, acceptor: Acceptor, lifecycle: &Lifecycle) {
+    let service = service::TwinService::start(options, deps, lifecycle);
+    Services::new(lifecycle)
+        .with_twins(Arc::new(service))
+        .serve(acceptor);
 }

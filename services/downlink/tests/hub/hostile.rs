@@ -17,22 +17,27 @@ fn connect_of_a_stranger() -> Vec<u8> {
     );
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0b1100_0000, 0, 60];
     for text in [client, user, password] {
-        body.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+        body.extend(
+            u16::try_from(text.len())
+                .expect("a short text")
+                .to_be_bytes(),
+        );
         body.extend(text.as_bytes());
     }
-    let mut packet = vec![0x10, u8::try_from(body.len()).unwrap()];
+    let mut packet = vec![0x10, u8::try_from(body.len()).expect("a short body")];
     packet.extend(body);
     packet
 }
 
 async fn still_answers(hub: &Hub) {
     let mut stream = hub.tls("mqtts").await;
-    stream.write_all(&connect_of_a_stranger()).await.unwrap();
-    let mut connack = [0; 4];
-    timeout(PATIENCE, stream.read_exact(&mut connack))
+    stream
+        .write_all(&connect_of_a_stranger())
         .await
-        .unwrap()
-        .unwrap();
+        .expect("the hub reads");
+    let mut connack = [0; 4];
+    let read = timeout(PATIENCE, stream.read_exact(&mut connack)).await;
+    read.expect("an answer in time").expect("an answer");
     assert_eq!(connack, [0x20, 2, 0, 5]);
 }
 
@@ -122,7 +127,7 @@ async fn random_bytes_on_every_door_do_no_harm() {
     let hub = Hub::start(data.path(), &[]);
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for round in 0_usize..60 {
-        let noise: Vec<u8> = (0..round * 7 + 1)
+        let noise: Vec<u8> = (0..=round * 7)
             .map(|_| {
                 state ^= state << 13;
                 state ^= state >> 7;
