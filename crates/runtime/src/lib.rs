@@ -27,6 +27,6 @@ pub mod tls;
 
 pub use batcher::{BatchItem, Batcher, BatcherOptions, Reply, SubmitError, TryEnqueueError};
 pub use clock::{RandomIds, SystemClock};
-pub use lifecycle::{Lifecycle, OnError, RunError, Shutdown, TaskFailure};
+pub use lifecycle::{Lifecycle, OnError, RunError, Shutdown, Signals, TaskFailure};
 pub use listener::{BindError, Listener, ListenerOptions};
 pub use tls::{HandshakeError, HandshakeLimit, TlsAcceptor, TlsIdentity, TlsStream};

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use self::registry::{Entry, Registry, Wait};
-use self::signals::Signals;
+pub use self::signals::Signals;
 use self::supervised::Supervised;
 pub use self::supervised::{TaskError, TaskOutcome};
 
@@ -244,7 +244,20 @@ impl Lifecycle {
     /// [`RunError::Task`] with the first failure that stopped the process; everything was shut down all the same.
     /// [`RunError::Signals`] if the operating system refuses the signal handlers; nothing was shut down.
     pub async fn run_until_stopped(&self, grace: Duration) -> Result<Shutdown, RunError> {
-        let mut signals = Signals::install().map_err(RunError::Signals)?;
+        let signals = Signals::install().map_err(RunError::Signals)?;
+        self.run_until_signal(signals, grace).await
+    }
+
+    /// Does what [`Self::run_until_stopped`] does, for a process that says it is ready before it gets here: a signal
+    /// between the two must already count.
+    ///
+    /// # Errors
+    /// [`RunError::Task`], as there.
+    pub async fn run_until_signal(
+        &self,
+        mut signals: Signals,
+        grace: Duration,
+    ) -> Result<Shutdown, RunError> {
         tokio::select! {
             name = signals.next() => info!(signal = name, "stopping on signal"),
             () = self.scope.process.stop.cancelled() => info!("stopping"),

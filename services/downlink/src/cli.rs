@@ -32,7 +32,7 @@ pub struct DevArgs {
     /// Host name that clients use, the first for connection strings; may be repeated
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
-    /// Address to listen on; may be repeated [default: 127.0.0.1 and, where there is one, ::1]
+    /// Address to listen on; may be repeated [default: 127.0.0.1 and, where there is one, `::1`]
     #[arg(long = "listen", value_name = "ADDRESS")]
     pub listen: Vec<IpAddr>,
     /// Port of MQTT over TLS, which the SDKs expect at 8883; 0 takes a free one
@@ -53,7 +53,7 @@ pub struct DevArgs {
     /// Settings in TOML
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// One setting, as in the file: queue.max_depth=100; may be repeated
+    /// One setting, as in the file, such as `queue.max_depth=100`; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
     /// Print the merged settings, secrets hidden, and exit

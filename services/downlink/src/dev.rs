@@ -12,7 +12,7 @@ use downlink_rpc::{Acceptor, Services};
 use downlink_runtime::clock::{RandomIds, SystemClock};
 use downlink_runtime::dev_certificate;
 use downlink_runtime::telemetry::{Metrics, init_logging, serve_operations};
-use downlink_runtime::{Lifecycle, Shutdown, TlsAcceptor, TlsIdentity};
+use downlink_runtime::{Lifecycle, Shutdown, Signals, TlsAcceptor, TlsIdentity};
 
 use crate::cli::DevArgs;
 use crate::facts::Facts;
@@ -41,6 +41,8 @@ pub fn run(args: &DevArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
+    // Before anything is said to be ready: whoever reads that may stop it at once.
+    let signals = Signals::install().context("cannot listen for stop signals")?;
     let lifecycle = Lifecycle::new();
     let grace = settings.grace();
     let started = start(&settings, &lifecycle).await;
@@ -53,7 +55,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     lifecycle.set_ready(true);
     writeln!(std::io::stdout(), "{}", facts.to_text())?;
-    match lifecycle.run_until_stopped(grace).await? {
+    match lifecycle.run_until_signal(signals, grace).await? {
         Shutdown::Drained => Ok(()),
         Shutdown::Halted { unfinished } => {
             anyhow::bail!("stopped with unfinished tasks: {unfinished:?}")

@@ -2,9 +2,9 @@
 
 use std::io;
 
-/// Listens for SIGINT and SIGTERM (Ctrl-C elsewhere).
+/// Listens for SIGINT and SIGTERM (Ctrl-C elsewhere), from the moment it was installed.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -13,7 +13,14 @@ pub(super) struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    pub(super) fn install() -> io::Result<Self> {
+    /// Installs the handlers: from now on the signals no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// What the operating system answers.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn install() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -32,8 +39,12 @@ impl Signals {
 
 #[cfg(not(unix))]
 impl Signals {
+    /// Installs nothing: Ctrl-C is listened for when it is awaited.
+    ///
+    /// # Errors
+    /// None.
     #[expect(clippy::unnecessary_wraps, reason = "the same shape as on unix")]
-    pub(super) fn install() -> io::Result<Self> {
+    pub fn install() -> io::Result<Self> {
         Ok(Self {})
     }
 
