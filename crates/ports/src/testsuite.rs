@@ -2,7 +2,7 @@
 //!
 //! An adapter instantiates it with a function that makes a fresh [`Subject`]:
 //!
-//! ```ignore
+//! ```text
 //! async fn subject() -> Subject {
 //!     Subject::of(Arc::new(MemoryStore::new()), ())
 //! }

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use downlink_domain::message::{NewMessage, Properties};
@@ -127,6 +128,42 @@ async fn groups_keep_to_their_size() {
         .collect();
     assert!(sequences.is_sorted(), "in the order of arrival");
     assert_eq!(subject.count(device.key, noon()).await, 16);
+}
+
+#[tokio::test]
+async fn a_deep_queue_has_room_for_as_many_as_expired() {
+    let (store, subject, folder) = open(StoreOptions::default()).await;
+    let device = subject.register("dev-1").await;
+    let later = noon() + Duration::from_secs(1);
+    let brief = NewMessage {
+        expiry: Some(later),
+        ..a_message()
+    };
+    let messages = [vec![brief; 300], vec![a_message(); 1_300]].concat();
+    let fits = async |store: &Store, count: usize, now| {
+        let rules = EnqueueRules { max_depth: 1_500 };
+        let accepted = store.enqueue(vec![a_message(); count], rules, now).await;
+        accepted.unwrap().iter().filter(|a| a.is_ok()).count()
+    };
+    let rules = EnqueueRules { max_depth: 1_500 };
+    let accepted = store.enqueue(messages, rules, noon()).await.unwrap();
+    assert_eq!(accepted.iter().filter(|a| a.is_ok()).count(), 1_500);
+    assert_eq!(fits(&store, 10, noon()).await, 0);
+    assert_eq!(fits(&store, 200, later).await, 200);
+    store.close().await;
+    drop(subject);
+
+    // Another life of the process remembers nothing.
+    let path = folder.path().join("hub.db");
+    let lifecycle = Lifecycle::new();
+    let store = Store::open(&path, StoreOptions::default(), &lifecycle).await;
+    let store = store.unwrap();
+    assert_eq!(fits(&store, 200, later).await, 100);
+    let swept = store.sweep(1_000, queue_rules(), later).await.unwrap();
+    assert_eq!(swept.expired, 300);
+    assert_eq!(fits(&store, 10, later).await, 0);
+    let waiting = store.count(vec![device.key], later).await;
+    assert_eq!(waiting.unwrap(), [1_500]);
 }
 
 #[tokio::test]

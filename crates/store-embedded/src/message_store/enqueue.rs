@@ -124,16 +124,17 @@ async fn find_rooms(
         demand.now = demand.now.min(item.now);
     }
     let mut rooms = HashMap::with_capacity(demands.len());
-    let mut unknown = Vec::new();
+    let mut unsure = Vec::new();
     for (name, demand) in demands {
-        match scope.memory.target(&name) {
-            Some((target, waiting)) if waiting + demand.count <= demand.max_depth => {
+        let (target, stored) = scope.memory.target(&name).unzip();
+        match (target, stored) {
+            (Some(target), Some(waiting)) if waiting + demand.count <= demand.max_depth => {
                 rooms.insert(name, Room { target, waiting });
             }
-            Some(_) | None => unknown.push((name, demand.now)),
+            _ => unsure.push((name, demand.now, stored)),
         }
     }
-    read_rooms(scope, unknown, &mut rooms).await?;
+    read_rooms(scope, unsure, &mut rooms).await?;
     Ok(rooms)
 }
 
@@ -144,26 +145,26 @@ struct Demand {
     now: Timestamp,
 }
 
+/// Reads queues; each with the earliest instant of its messages and how many are stored, if that
+/// is remembered.
 async fn read_rooms(
     scope: &mut Scope<'_>,
-    names: Vec<(Name, Timestamp)>,
+    names: Vec<(Name, Timestamp, Option<u64>)>,
     rooms: &mut HashMap<Name, Room>,
 ) -> Result<(), StoreError> {
-    let wanted: Vec<_> = (0_i64..)
-        .zip(&names)
-        .map(|(position, (name, now))| (position, name.clone(), *now))
-        .collect();
+    let wanted: Vec<_> = (0_i64..).zip(names.iter().cloned()).collect();
     let found = FIND_TARGETS
         .fetch(
             scope.connection,
             None,
             wanted,
-            |query, (position, name, now)| {
+            |query, (position, (name, now, remembered))| {
                 query
                     .bind(position)
                     .bind(name.0.as_str())
                     .bind(name.1.as_str())
                     .bind(now.as_millis())
+                    .bind(remembered.map(stored))
             },
         )
         .await

@@ -108,6 +108,19 @@ async fn the_hot_statements_go_by_the_whole_primary_key_for_any_number_of_rows()
 }
 
 #[tokio::test]
+async fn what_is_expired_in_a_deep_queue_is_counted_by_due_time() {
+    let mut connection = migrated().await;
+    for sql in super::FIND_TARGETS.texts() {
+        let plan = plan(&mut connection, &sql).await;
+        assert!(
+            plan.contains("SEARCH due USING INDEX messages_by_due (due_at<?)"),
+            "{plan}"
+        );
+        assert!(plan.contains("SEARCH identities USING INDEX"), "{plan}");
+    }
+}
+
+#[tokio::test]
 async fn the_sweep_goes_by_due_time() {
     let mut connection = migrated().await;
     let sql = include_str!("../../queries/find_due.sql");
