@@ -374,6 +374,9 @@ pub async fn connects_and_disconnects_move_times_forward_and_make_events(subject
         stranger,
     ];
     subject.registry.record_connections(changes).await.unwrap();
+    let late = change(4, true, noon() - SECOND);
+    let recorded = subject.registry.record_connections(vec![late]).await;
+    recorded.unwrap();
 
     let found = find(&subject, &device.name).await.unwrap();
     assert_eq!(found.connection_state_updated_at, noon() + SECOND);
@@ -383,7 +386,12 @@ pub async fn connects_and_disconnects_move_times_forward_and_make_events(subject
     let op_types = events.iter().flat_map(|event| &event.properties);
     let op_types = op_types.filter(|(name, _)| name == "opType");
     let op_types: Vec<_> = op_types.map(|(_, value)| value.as_str()).collect();
-    let expected = ["deviceDisconnected", "deviceConnected", "deviceConnected"];
+    let expected = [
+        "deviceDisconnected",
+        "deviceConnected",
+        "deviceConnected",
+        "deviceConnected",
+    ];
     assert_eq!(op_types, expected);
     assert!(events[1].body < events[0].body, "compared as text");
     assert_eq!(events[0].id, [2; 16]);
