@@ -19,12 +19,14 @@
 
 pub mod human;
 pub mod layers;
+pub mod own_process;
 pub mod secret;
 pub mod sections;
 pub mod violation;
 
 pub use human::{ByteSize, HumanDuration, List};
 pub use layers::{Configuration, Layers, LoadError, config_file_variable, to_toml};
+pub use own_process::refuse_own_process;
 pub use secret::Secret;
 pub use sections::Config;
 pub use violation::{Checker, Violation, Violations};

@@ -292,9 +292,13 @@ impl<T> Session<T> {
         let before = self.subscriptions.clone();
         let max_subscriptions = self.options.max_subscriptions;
         let codes =
-            self.subscriptions.add(&subscribe.filters, &self.identity, max_subscriptions)?;
+            self.subscriptions
+                .add(&subscribe.filters, &self.identity, max_subscriptions)?;
         Ok(Action::Subscribed {
-            suback: Suback { packet_id: subscribe.packet_id, codes },
+            suback: Suback {
+                packet_id: subscribe.packet_id,
+                codes,
+            },
             changes: self.subscriptions.changes_since(&before),
             is_changed: self.subscriptions != before,
         })
@@ -302,7 +306,8 @@ impl<T> Session<T> {
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Action<T> {
         let before = self.subscriptions.clone();
-        self.subscriptions.remove(&unsubscribe.filters, &self.identity);
+        self.subscriptions
+            .remove(&unsubscribe.filters, &self.identity);
         Action::Unsubscribed {
             packet_id: unsubscribe.packet_id,
             changes: self.subscriptions.changes_since(&before),

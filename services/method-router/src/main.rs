@@ -1,25 +1,10 @@
 //! The method-router service in a process of its own.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use downlink_config::{Config, Layers, config_file_variable};
+use downlink_config::refuse_own_process;
 
 fn main() -> ExitCode {
-    let loaded = Layers::new()
-        .file(config_file_variable())
-        .environment()
-        .load::<Config>();
-    let cause = match loaded {
-        Err(error) => error.to_string(),
-        // Presence in memory belongs to one process.
-        Ok(_) => "it needs a presence directory that processes can share, and this release has \
-                  none; `downlink dev` runs all services in one process"
-            .to_owned(),
-    };
-    let _ = writeln!(
-        std::io::stderr(),
-        "downlink-method-router: cannot start: {cause}"
-    );
-    ExitCode::FAILURE
+    // The embedded store and presence in memory belong to one process.
+    refuse_own_process("downlink-method-router", "a presence directory")
 }

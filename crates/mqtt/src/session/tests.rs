@@ -212,7 +212,12 @@ fn subscribing_grants_at_most_one_and_tells_what_changed() {
         (METHODS, Qos::AtMostOnce),
         (TWIN, Qos::AtLeastOnce),
     ];
-    let Action::Subscribed { suback, changes, is_changed: true } = act(&mut session, subscribe(&asked)) else {
+    let Action::Subscribed {
+        suback,
+        changes,
+        is_changed: true,
+    } = act(&mut session, subscribe(&asked))
+    else {
         panic!("SUBSCRIBE is answered by SUBACK");
     };
     assert_eq!(suback.packet_id, id(9));

@@ -1,0 +1,10 @@
+//! The gateway in a process of its own.
+
+use std::process::ExitCode;
+
+use downlink_config::refuse_own_process;
+
+fn main() -> ExitCode {
+    // The embedded store and presence in memory belong to one process.
+    refuse_own_process("downlink-gateway", "a presence directory")
+}
