@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 
 import {
-  DeviceClient, Mqtt, common, connect, connectionStringOf, device, inboxOf, message, register, registry,
+  DeviceClient, Mqtt, connect, connectionStringOf, device, inboxOf, message, register, registry,
   service, settled,
 } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
@@ -26,7 +26,7 @@ const wrongKey = Buffer.alloc(32, 1).toString('base64');
 async function assertRefused(connectionString) {
   const client = await device(hub, connectionString);
   await assert.rejects(within(client.open(), 'a refusal'), (error) => {
-    assert.ok(error instanceof common.errors.UnauthorizedError, `${error.name}: ${error.message}`);
+    assert.equal(error.name, 'UnauthorizedError', error.message);
     return true;
   });
 }
@@ -89,11 +89,11 @@ test('an expired token is refused', async () => {
   const identity = await register(hub);
   const client = DeviceClient.fromSharedAccessSignature(deviceToken(hub, identity, -3600), Mqtt);
   await client.setOptions({ ca: hub.caFile });
-  await assert.rejects(within(client.open(), 'a refusal'), common.errors.UnauthorizedError);
+  await assert.rejects(within(client.open(), 'a refusal'), { name: 'UnauthorizedError' });
 });
 
-test('an id with the characters that MQTT leaves free connects and gets a message', async () => {
-  const identity = await register(hub, "odd-:._*!(),=@;$'id");
+test('an id with every character that a connection string and a topic leave free connects and gets a message', async () => {
+  const identity = await register(hub, "odd-:._*!(),=@$'id");
   const inbox = inboxOf(await connect(hub, identity.connectionString));
   await backEnd.send(identity.deviceId, message('hello'));
   assert.equal((await inbox.next('the message')).data.toString(), 'hello');

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { common, connect, register, registry, service, settled } from './support/clients.mjs';
+import { connect, register, registry, service, settled } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
 import { connectRaw } from './support/raw-mqtt.mjs';
 import { Inbox, within } from './support/waiting.mjs';
@@ -136,7 +136,7 @@ test('a device that does not answer in time gives the SDK\'s gateway timeout err
   const started = Date.now();
   const call = invoke(identity.deviceId, { methodName: 'slow', responseTimeoutInSeconds: 5 });
   const error = await assertFails(call, 504, 504101, 'GatewayTimeout');
-  assert.ok(error instanceof common.errors.GatewayTimeoutError, error.name);
+  assert.equal(error.name, 'GatewayTimeoutError', error.message);
   assert.ok(Date.now() - started <= 5200, `took ${Date.now() - started} ms`);
 
   // The late answer reaches nobody, and the next call gets its own.
@@ -177,7 +177,7 @@ test('a connect timeout longer than the response timeout is a bad argument', asy
     methodName: 'reboot', responseTimeoutInSeconds: 10, connectTimeoutInSeconds: 20,
   });
   const error = await assertFails(call, 400, 400004, 'ArgumentInvalid');
-  assert.ok(error instanceof common.errors.ArgumentError, error.name);
+  assert.equal(error.name, 'ArgumentError', error.message);
 });
 
 test('a payload over 128 KiB is too large and one under it arrives', async () => {
@@ -196,8 +196,9 @@ test('a call in flight fails when another connection takes the device over', asy
   const first = await connectRaw(hub, identity);
   await new Promise((resolve) => first.client.subscribe('$iothub/methods/POST/#', { qos: 0 }, resolve));
   const call = invoke(identity.deviceId, { methodName: 'reboot', responseTimeoutInSeconds: 60 });
+  const failed = assertFails(call, 400, 400027, 'ConnectionForcefullyClosedOnNewConnection');
   await first.packets.next('the request');
   await connectRaw(hub, identity);
   await within(first.closed, 'the first connection to be closed');
-  await assertFails(call, 400, 400027, 'ConnectionForcefullyClosedOnNewConnection');
+  await failed;
 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
-import { common, iothub, registry, rest } from './support/clients.mjs';
+import { iothub, registry, rest } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
 import { eventually } from './support/waiting.mjs';
 
@@ -51,7 +51,7 @@ test('making the same device twice gives the SDK\'s already-exists error', async
   const deviceId = newId();
   await registry(hub).create({ deviceId });
   await assert.rejects(registry(hub).create({ deviceId }), (error) => {
-    assert.ok(error instanceof common.errors.DeviceAlreadyExistsError, error.name);
+    assert.equal(error.name, 'DeviceAlreadyExistsError', error.message);
     assert.equal(error.response.headers['iothub-errorcode'], 'DeviceAlreadyExists');
     return true;
   });
@@ -76,7 +76,7 @@ test('a deleted device is gone and may be made again with a new generation', asy
   const { httpResponse } = await registry(hub).delete(deviceId);
   assert.equal(httpResponse.statusCode, 204);
   await assert.rejects(registry(hub).get(deviceId), (error) => {
-    assert.ok(error instanceof common.errors.DeviceNotFoundError, error.name);
+    assert.equal(error.name, 'DeviceNotFoundError', error.message);
     assert.equal(error.response.headers['iothub-errorcode'], 'DeviceNotFound');
     return true;
   });
@@ -114,7 +114,7 @@ test('an id with every allowed character is made, read and deleted', async () =>
 
 test('an id with a character outside the alphabet is a bad argument', async () => {
   await assert.rejects(registry(hub).create({ deviceId: 'with space' }), (error) => {
-    assert.ok(error instanceof common.errors.ArgumentError, error.name);
+    assert.equal(error.name, 'ArgumentError', error.message);
     return true;
   });
 });
@@ -132,7 +132,7 @@ test('a policy that may only read is refused a write with the SDK\'s unauthorize
   const { responseBody: listed } = await reader.list();
   assert.ok(Array.isArray(listed));
   await assert.rejects(reader.create({ deviceId: newId() }), (error) => {
-    assert.ok(error instanceof common.errors.UnauthorizedError, error.name);
+    assert.equal(error.name, 'UnauthorizedError', error.message);
     return true;
   });
 });
@@ -140,11 +140,12 @@ test('a policy that may only read is refused a write with the SDK\'s unauthorize
 test('a wrong policy key is refused with the SDK\'s unauthorized error', async () => {
   const wrong = hub.policy('iothubowner').replace(/SharedAccessKey=.*/, `SharedAccessKey=${'A'.repeat(43)}=`);
   await assert.rejects(iothub.Registry.fromConnectionString(wrong).list(), (error) => {
-    assert.ok(error instanceof common.errors.UnauthorizedError, error.name);
+    assert.equal(error.name, 'UnauthorizedError', error.message);
     return true;
   });
+  // Over AMQP the SDK wraps its unauthorized error in one that says it could not connect.
   await assert.rejects(iothub.Client.fromConnectionString(wrong).open(), (error) => {
-    assert.ok(error instanceof common.errors.UnauthorizedError, error.name);
+    assert.equal(error.amqpError.name, 'UnauthorizedError', error.message);
     return true;
   });
 });

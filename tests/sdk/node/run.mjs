@@ -20,7 +20,7 @@ if (files.length === 0) {
   files.push(...fs.readdirSync(here).filter((file) => file.endsWith('.test.mjs')).sort());
 }
 
-const hosts = fs.readFileSync(path.join(here, '..', 'hosts.txt'), 'utf8').match(/(hub|node-[a-z]+)\.downlink\.test/g);
+const hosts = fs.readFileSync(path.join(here, '..', 'hosts.txt'), 'utf8').match(/(hub|node-[a-z0-9]+)\.downlink\.test/g);
 const authorities = await Promise.all(hosts.map(makeAuthority));
 const trusted = path.join(root, 'authorities.pem');
 fs.writeFileSync(trusted, authorities.join('\n'));

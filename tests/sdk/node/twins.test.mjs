@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { common, connect, register, registry, settled, twins } from './support/clients.mjs';
+import { connect, register, registry, settled, twins } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
 import { Inbox } from './support/waiting.mjs';
 
@@ -112,7 +112,7 @@ test('a stale etag is refused with the SDK\'s etag error and changes nothing', a
   const { etag } = await twinOf(identity.deviceId);
   await desire(identity.deviceId, { n: 1 }, etag);
   await assert.rejects(desire(identity.deviceId, { n: 2 }, etag), (error) => {
-    assert.ok(error instanceof common.errors.InvalidEtagError, error.name);
+    assert.equal(error.name, 'InvalidEtagError', error.message);
     assert.equal(error.response.statusCode, 412);
     assert.equal(error.response.headers['iothub-errorcode'], 'PreconditionFailed');
     return true;
@@ -161,7 +161,7 @@ test('desired properties over their limits are bad arguments', async () => {
   for (let n = 0; n < 11; n += 1) level = level[`l${n}`] = {};
   for (const bad of [{ 'a.b': 1 }, { 'a b': 1 }, { big: 2 ** 52 }, { text: 'x'.repeat(4097) }, deep]) {
     await assert.rejects(desire(identity.deviceId, bad), (error) => {
-      assert.ok(error instanceof common.errors.ArgumentError, `${error.name} for ${Object.keys(bad)}`);
+      assert.equal(error.name, 'ArgumentError', error.message);
       assert.equal(error.response.headers['iothub-errorcode'], 'ArgumentInvalid');
       return true;
     });
@@ -171,7 +171,7 @@ test('desired properties over their limits are bad arguments', async () => {
 
 test('the twin of an unknown device gives the SDK\'s not-found error', async () => {
   await assert.rejects(backEnd.getTwin('nobody'), (error) => {
-    assert.ok(error instanceof common.errors.DeviceNotFoundError, error.name);
+    assert.equal(error.name, 'DeviceNotFoundError', error.message);
     return true;
   });
 });
@@ -179,7 +179,7 @@ test('the twin of an unknown device gives the SDK\'s not-found error', async () 
 test('a policy without service connect may not read twins', async () => {
   const identity = await register(hub);
   await assert.rejects(registry(hub).getTwin(identity.deviceId), (error) => {
-    assert.ok(error instanceof common.errors.UnauthorizedError, error.name);
+    assert.equal(error.name, 'UnauthorizedError', error.message);
     return true;
   });
 });

@@ -49,6 +49,7 @@ class Hub:
         connect.unlink(missing_ok=True)
         command = [os.environ["DOWNLINK_BIN"], "dev", "--data", str(self.data)]
         command += ["--host", self.host_name, "--listen", self.address]
+        command += ["--grpc-port", "0", "--metrics-port", "0"]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
         with self.log.open("ab") as log:

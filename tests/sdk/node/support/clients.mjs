@@ -84,7 +84,7 @@ export function message(data, { messageId = randomUUID(), ack = 'none', expiry, 
 /** Reads feedback through the SDK's receiver and completes each batch. */
 export async function feedbackOf(serviceClient) {
   const inbox = new Inbox();
-  const receiver = await serviceClient.getFeedbackReceiver();
+  const { result: receiver } = await serviceClient.getFeedbackReceiver();
   receiver.on('message', (batch) => {
     receiver.complete(batch, () => {});
     for (const record of JSON.parse(batch.data.toString('utf8'))) inbox.push(record);

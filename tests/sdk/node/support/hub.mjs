@@ -48,11 +48,18 @@ export class Hub {
     const sets = Object.entries(this.settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
     const server = spawn(
       process.env.DOWNLINK_BIN,
-      ['dev', '--data', this.data, '--host', this.hostName, '--listen', this.address, ...sets],
+      [
+        'dev', '--data', this.data, '--host', this.hostName, '--listen', this.address,
+        '--grpc-port', '0', '--metrics-port', '0', ...sets,
+      ],
       { stdio: ['ignore', log, log], cwd: root },
     );
     fs.closeSync(log);
     this.#process = server;
+    // A test run that ends early must not leave a server on the suite's address.
+    const killAtExit = () => server.kill('SIGKILL');
+    process.once('exit', killAtExit);
+    server.once('exit', () => process.off('exit', killAtExit));
     await eventually(() => {
       if (server.exitCode !== null) {
         throw new Error(`the server ended with ${server.exitCode}:\n${this.#lastWords()}`);
@@ -73,8 +80,10 @@ export class Hub {
   }
 
   /** Ends the server without a warning. */
-  kill() {
-    return this.#end('SIGKILL');
+  async kill() {
+    await this.#end('SIGKILL');
+    // Nobody can say goodbye to a dead server: its clients are closed, not waited for.
+    for (const close of this.#closers.splice(0)) close().catch(() => {});
   }
 
   /** Calls `close` before the server is stopped. */
