@@ -73,6 +73,9 @@ pub struct Properties {
     pub content_type: Option<String>,
     /// Content encoding.
     pub content_encoding: Option<String>,
+    /// Expiry that the sender set, told to the device; what ends the message is
+    /// [`Message::expiry`], which every message has.
+    pub expiry: Option<Timestamp>,
     /// Application properties in the sender's order, values as text.
     pub application: Vec<(String, String)>,
 }

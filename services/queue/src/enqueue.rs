@@ -87,7 +87,9 @@ fn check(
         });
     }
     check_properties(&mut message.properties)?;
-    message.expiry = Some(settle_expiry(message.expiry, options, now)?);
+    let expiry = settle_expiry(message.expiry, options, now)?;
+    message.properties.expiry = message.expiry.map(|_| expiry);
+    message.expiry = Some(expiry);
     Ok(message)
 }
 

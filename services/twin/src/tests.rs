@@ -27,6 +27,7 @@ use crate::{TwinDeps, TwinOptions};
 
 mod identities;
 mod notifications;
+mod revocations;
 mod sessions;
 mod twins;
 
@@ -100,6 +101,11 @@ impl World {
     }
 
     fn with(options: &TwinOptions) -> Self {
+        Self::with_deps(options, |_| {})
+    }
+
+    /// Starts with other collaborators than the usual ones.
+    fn with_deps(options: &TwinOptions, change: impl FnOnce(&mut TwinDeps)) -> Self {
         let (changes, changes_out) = mpsc::channel(1000);
         let (orders, orders_out) = mpsc::channel(1000);
         let gateway = Arc::new(FakeGateway {
@@ -110,7 +116,7 @@ impl World {
         });
         let store = Arc::new(MemoryStore::new());
         let presence = MemoryPresence::new(noon());
-        let deps = TwinDeps {
+        let mut deps = TwinDeps {
             registry: store.clone(),
             twins: store.clone(),
             sessions: store.clone(),
@@ -123,6 +129,7 @@ impl World {
                 .expect("a new set")
                 .meter("twin"),
         };
+        change(&mut deps);
         let lifecycle = Lifecycle::new();
         Self {
             service: TwinService::start(options, deps, &lifecycle),

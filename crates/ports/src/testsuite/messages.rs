@@ -26,6 +26,7 @@ pub async fn accepted_messages_come_back_whole_and_in_order(subject: Subject) {
             user_id: Some("back-end \u{1f6f0}".to_owned()),
             content_type: Some("application/json".to_owned()),
             content_encoding: Some("utf-8".to_owned()),
+            expiry: Some(noon()),
             application: vec![
                 ("z".to_owned(), "1".to_owned()),
                 ("a".to_owned(), String::new()),

@@ -112,6 +112,7 @@ fn properties(id: u64) -> Properties {
         user_id: None,
         content_type: Some("application/json".to_owned()),
         content_encoding: Some("utf-8".to_owned()),
+        expiry: Some(downlink_domain::Timestamp::from_millis(7)),
         application: vec![
             ("z".to_owned(), "ä".to_owned()),
             ("a".to_owned(), String::new()),

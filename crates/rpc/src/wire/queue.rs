@@ -58,6 +58,7 @@ impl ToWire for Properties {
             user_id: self.user_id,
             content_type: self.content_type,
             content_encoding: self.content_encoding,
+            expiry: self.expiry.map(downlink_domain::Timestamp::as_millis),
             application: self.application.to_wire(),
         })
     }
@@ -73,6 +74,7 @@ fn properties(wire: Option<v1::MessageProperties>) -> Properties {
         user_id: wire.user_id,
         content_type: wire.content_type,
         content_encoding: wire.content_encoding,
+        expiry: wire.expiry.map(downlink_domain::Timestamp::from_millis),
         application: properties_from_wire(wire.application),
     }
 }

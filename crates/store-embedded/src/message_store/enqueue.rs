@@ -221,6 +221,8 @@ pub(super) struct StoredProperties {
     ct: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ce: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     app: Vec<(String, String)>,
 }
@@ -234,6 +236,7 @@ impl StoredProperties {
             uid: properties.user_id.clone(),
             ct: properties.content_type.clone(),
             ce: properties.content_encoding.clone(),
+            exp: properties.expiry.map(Timestamp::as_millis),
             app: properties.application.clone(),
         };
         let text = || serde_json::to_string(&own).expect("texts are always JSON");
@@ -249,6 +252,7 @@ impl StoredProperties {
             user_id: self.uid,
             content_type: self.ct,
             content_encoding: self.ce,
+            expiry: self.exp.map(Timestamp::from_millis),
             application: self.app,
         }
     }

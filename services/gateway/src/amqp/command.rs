@@ -78,6 +78,8 @@ pub(super) fn read(incoming: &IncomingMessage, hub: &HubName) -> Result<Command,
                 user_id: read_user_id(properties.user_id.as_ref())?,
                 content_type: properties.content_type.map(Symbol::into_string),
                 content_encoding: properties.content_encoding.map(Symbol::into_string),
+                // The queue tells, once it has accepted the message.
+                expiry: None,
                 application,
             },
         },

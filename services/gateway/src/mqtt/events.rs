@@ -187,7 +187,7 @@ fn topic_of(device_id: &str, message: &Message) -> Result<String, TopicTooLong> 
         correlation_id: properties.correlation_id.as_deref(),
         user_id: properties.user_id.as_deref(),
         to: properties.to.as_deref(),
-        expiry_ms: Some(message.expiry.as_millis()),
+        expiry_ms: properties.expiry.map(downlink_domain::Timestamp::as_millis),
         creation_time_ms: None,
         content_type: properties.content_type.as_deref(),
         content_encoding: properties.content_encoding.as_deref(),

@@ -185,3 +185,28 @@ async fn what_happened_is_counted() {
         assert_eq!(bench.metric(series), count, "{series}");
     }
 }
+
+#[tokio::test]
+async fn a_device_is_told_an_expiry_only_when_the_sender_set_one() {
+    let bench = Bench::start();
+    let device = bench.register(DEVICE).await;
+    let soon = bench.clock.now() + Duration::from_mins(5);
+    let (mut timed, mut untimed) = (a_message(), a_message());
+    timed.expiry = Some(soon);
+    untimed.expiry = None;
+    let accepted = bench.service.enqueue(vec![timed, untimed]).await.unwrap();
+    assert!(accepted.iter().all(Result::is_ok), "{accepted:?}");
+    let call = ReceiveCall {
+        device,
+        limit: 2,
+        lock_duration: None,
+    };
+    let received = bench.service.receive(vec![call]).await.unwrap().remove(0);
+    let told: Vec<_> = received
+        .iter()
+        .map(|locked| locked.message.properties.expiry)
+        .collect();
+    assert_eq!(told, [Some(soon), None]);
+    assert_eq!(received[0].message.expiry, soon);
+    assert!(received[1].message.expiry > soon);
+}

@@ -55,6 +55,7 @@ async fn a_message_arrives_with_its_properties_and_completes_on_puback() {
     sent.properties.message_id = Some("m-1".to_owned());
     sent.properties.application = vec![("a b".to_owned(), "1/2".to_owned())];
     sent.ack = AckMode::Full;
+    sent.properties.expiry = Some(hub.clock.now() + Duration::from_hours(1));
     enqueue(&hub, sent).await;
     let received = client.next_publish().await;
     assert_eq!(

@@ -1,0 +1,130 @@
+//! Connections end with the right to them, also when whoever took it away has hung up.
+
+use downlink_domain::Timestamp;
+use downlink_domain::device::DeviceStatus;
+use downlink_domain::id::{HubName, IdentityName};
+use downlink_domain::presence::DisconnectReason;
+use downlink_ports::{ConnectionChange, DeviceRegistry, RegistryCounts, RegistryError, StoreError};
+
+use super::*;
+
+/// A registry whose replacements and deletions are on disk some time before they are answered.
+struct SlowToAnswer {
+    inner: Arc<dyn DeviceRegistry>,
+    answers: Arc<Semaphore>,
+    written: mpsc::Sender<()>,
+}
+
+impl SlowToAnswer {
+    async fn answered<T>(&self, answer: T) -> T {
+        self.written.send(()).await.expect("the test listens");
+        let permit = self.answers.acquire().await.expect("it is never closed");
+        permit.forget();
+        answer
+    }
+}
+
+#[async_trait]
+impl DeviceRegistry for SlowToAnswer {
+    async fn create(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        spec: DeviceSpec,
+        now: Timestamp,
+    ) -> Result<Result<Device, RegistryError>, StoreError> {
+        self.inner.create(hub, name, spec, now).await
+    }
+
+    async fn replace(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        spec: DeviceSpec,
+        if_match: IfMatch,
+        now: Timestamp,
+    ) -> Result<Result<Device, RegistryError>, StoreError> {
+        let written = self.inner.replace(hub, name, spec, if_match, now).await;
+        self.answered(written).await
+    }
+
+    async fn delete(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+        if_match: IfMatch,
+        now: Timestamp,
+    ) -> Result<Result<Device, RegistryError>, StoreError> {
+        let deleted = self.inner.delete(hub, name, if_match, now).await;
+        self.answered(deleted).await
+    }
+
+    async fn find(
+        &self,
+        hub: HubName,
+        names: Vec<IdentityName>,
+    ) -> Result<Vec<Option<Device>>, StoreError> {
+        self.inner.find(hub, names).await
+    }
+
+    async fn list(&self, hub: HubName, limit: u32) -> Result<Vec<Device>, StoreError> {
+        self.inner.list(hub, limit).await
+    }
+
+    async fn counts(&self, hub: HubName) -> Result<RegistryCounts, StoreError> {
+        self.inner.counts(hub).await
+    }
+
+    async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), StoreError> {
+        self.inner.record_connections(changes).await
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ends_although_the_caller_hung_up_before_the_answer() {
+    let answers = Arc::new(Semaphore::new(0));
+    let (written, mut is_written) = mpsc::channel(1);
+    let mut world = World::with_deps(&TwinOptions::default(), |deps| {
+        deps.registry = Arc::new(SlowToAnswer {
+            inner: Arc::clone(&deps.registry),
+            answers: Arc::clone(&answers),
+            written,
+        });
+    });
+    for (name, reason) in [
+        ("dev-1", DisconnectReason::Disabled),
+        ("dev-2", DisconnectReason::Deleted),
+    ] {
+        let device = world.create(name).await;
+        world.connect(&device, "gateway-1").await;
+        let write = async {
+            if reason == DisconnectReason::Deleted {
+                let name = an_identity(name);
+                drop(
+                    world
+                        .service
+                        .delete_device(a_hub(), name, IfMatch::Any)
+                        .await,
+                );
+            } else {
+                let spec = DeviceSpec {
+                    status: DeviceStatus::Disabled,
+                    ..a_device_spec()
+                };
+                drop(world.put(name, spec, IfMatch::Any).await);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = write => panic!("it cannot be answered yet"),
+            Some(()) = is_written.recv() => {}
+        }
+        answers.add_permits(1);
+        let order = tokio::time::timeout(std::time::Duration::from_secs(10), world.orders.recv());
+        let order = order
+            .await
+            .expect("an order within ten seconds")
+            .expect("the gateway lives");
+        assert_eq!((order.device, order.reason), (device.key, reason));
+    }
+}
