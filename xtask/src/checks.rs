@@ -4,10 +4,20 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::cache;
-use crate::shell::{self, Outcome, find_output};
+use crate::shell::{self, Failure, Outcome, find_output};
 
 /// The release of cargo-deny that reads `deny.toml`, pinned so that its verdict cannot drift.
 const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Rooms of rules and codecs: no runtime, no socket, no database (deny.toml cannot say "not under").
+const PURE_ROOMS: [&str; 4] = [
+    "downlink-amqp",
+    "downlink-auth",
+    "downlink-domain",
+    "downlink-mqtt",
+];
+
+const NOT_IN_PURE_ROOMS: [&str; 6] = ["hyper", "mio", "socket2", "sqlx", "tokio", "tonic"];
 
 /// Checks that every file is formatted.
 pub(crate) fn format() -> Outcome {
@@ -36,7 +46,32 @@ pub(crate) fn dependency_rules() -> Outcome {
         .args(["--workspace", "--locked", "check", "--hide-inclusion-graph"])
         .args(["bans", "licenses", "sources"])
         .current_dir(cache::workspace());
-    shell::run(&mut command)
+    shell::run(&mut command)?;
+    PURE_ROOMS.iter().try_for_each(|room| check_purity(room))
+}
+
+/// Checks that nothing a pure room depends on, near or far, can wait, connect or store.
+fn check_purity(room: &str) -> Outcome {
+    let mut tree = shell::cargo(["tree", "--locked", "--edges", "normal", "--prefix", "none"]);
+    let Some(lines) = find_output(tree.args(["--package", room])) else {
+        return Err(Failure(format!(
+            "`cargo tree` does not know the room {room}"
+        )));
+    };
+    match find_impurity(&lines) {
+        Some(name) => Err(Failure(format!(
+            "{room} is a pure room, yet it depends on {name}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Finds the first forbidden crate in the lines of `cargo tree`, each `name version …`.
+fn find_impurity(lines: &str) -> Option<&str> {
+    lines
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .find(|name| NOT_IN_PURE_ROOMS.contains(name))
 }
 
 /// Checks that the documentation builds without a warning.
@@ -61,4 +96,21 @@ fn provide_cargo_deny() -> Outcome<PathBuf> {
     shell::run(&mut install)?;
     let _ = std::fs::remove_dir_all(root.join("build"));
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_under_a_pure_room_is_found_by_its_whole_name() {
+        assert_eq!(
+            find_impurity("downlink-mqtt v0.1.0\nbytes v1.0.0\ntokio v1.0.0"),
+            Some("tokio")
+        );
+        assert_eq!(
+            find_impurity("downlink-mqtt v0.1.0\ntokio-free v1.0.0"),
+            None
+        );
+    }
 }
