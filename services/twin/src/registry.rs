@@ -1,12 +1,16 @@
 //! Identities: create, replace, delete, list, count (registry.md §2).
 
+use std::sync::Arc;
+
 use downlink_domain::ErrorCode;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{HubName, IdentityName};
 use downlink_domain::presence::DisconnectReason;
 use downlink_ports::{ConnectionChange, PeerError, RegistryCounts};
+use downlink_runtime::{OnError, SubmitError};
+use tokio::sync::oneshot;
 
-use crate::error::{of_registry, refused};
+use crate::error::{of_registry, of_submit, refused};
 use crate::service::TwinService;
 
 /// Most devices of one list (registry.md §1).
@@ -44,23 +48,23 @@ impl TwinService {
         if_match: IfMatch,
     ) -> Result<Device, PeerError> {
         let before = self.get_identity(hub.clone(), &name).await?;
+        let (registry, revoker) = (Arc::clone(&self.deps.registry), self.revoker.clone());
         let now = self.deps.clock.now();
-        let written = self
-            .deps
-            .registry
-            .replace(hub, name, spec, if_match, now)
-            .await?;
-        let after = written.map_err(|error| of_registry(&error))?;
-        // Another write in between leaves unknown what connections were made with.
-        let is_next = after.key == before.key && after.etag == before.etag + 1;
-        let reason = match before.find_revocation(&after) {
-            None if !is_next => Some(DisconnectReason::KeysChanged),
-            reason => reason,
+        let write = async move {
+            let written = registry.replace(hub, name, spec, if_match, now).await?;
+            let after = written.map_err(|error| of_registry(&error))?;
+            // Another write in between leaves unknown what connections were made with.
+            let is_next = after.key == before.key && after.etag == before.etag + 1;
+            let reason = match before.find_revocation(&after) {
+                None if !is_next => Some(DisconnectReason::KeysChanged),
+                reason => reason,
+            };
+            if let Some(reason) = reason {
+                revoker.revoke(after.key, reason).await;
+            }
+            Ok(after)
         };
-        if let Some(reason) = reason {
-            self.revoker.revoke(after.key, reason).await;
-        }
-        Ok(after)
+        self.carry_out(write).await
     }
 
     pub(crate) async fn delete(
@@ -73,13 +77,31 @@ impl TwinService {
             self.get_identity(hub, &name).await?;
             return Err(refused(ErrorCode::PreconditionFailed, "Etag missing"));
         }
+        let (registry, revoker) = (Arc::clone(&self.deps.registry), self.revoker.clone());
         let now = self.deps.clock.now();
-        let deleted = self.deps.registry.delete(hub, name, if_match, now).await?;
-        let device = deleted.map_err(|error| of_registry(&error))?;
-        self.revoker
-            .revoke(device.key, DisconnectReason::Deleted)
-            .await;
-        Ok(())
+        let write = async move {
+            let deleted = registry.delete(hub, name, if_match, now).await?;
+            let device = deleted.map_err(|error| of_registry(&error))?;
+            revoker.revoke(device.key, DisconnectReason::Deleted).await;
+            Ok(())
+        };
+        self.carry_out(write).await
+    }
+
+    /// Carries a write out to its end, also when the caller hangs up: an identity that is disabled
+    /// on disk must not keep its connection because nobody waited for the answer.
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        write: impl Future<Output = Result<T, PeerError>> + Send + 'static,
+    ) -> Result<T, PeerError> {
+        let (answer, answered) = oneshot::channel();
+        self.lifecycle
+            .spawn("twin.identity", OnError::Log, async move {
+                // A caller that went away needs no answer.
+                let _ = answer.send(write.await);
+            });
+        let lost = |_| of_submit(SubmitError::Lost);
+        answered.await.map_err(lost)?
     }
 
     pub(crate) async fn list(&self, hub: HubName, limit: u32) -> Result<Vec<Device>, PeerError> {

@@ -19,6 +19,7 @@ const ROUNDS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Gives orders to end connections, in the background and again when they fail.
+#[derive(Clone)]
 pub(crate) struct Revoker {
     lanes: Batcher<Order, ()>,
 }

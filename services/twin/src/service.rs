@@ -29,6 +29,8 @@ pub(crate) struct TwinService {
     pub(crate) writer: Writer,
     pub(crate) revoker: Revoker,
     pub(crate) metrics: Metrics,
+    /// Scope of writes that go on without their callers.
+    pub(crate) lifecycle: Lifecycle,
 }
 
 impl TwinService {
@@ -57,6 +59,7 @@ impl TwinService {
             writer: desk.start(options.writes, &ahead),
             revoker,
             metrics,
+            lifecycle: ahead,
             deps,
         }
     }
