@@ -83,7 +83,7 @@ pub struct WakeOptions {
     pub max_pending: usize,
     /// Devices looked up at once; at least 1.
     pub batch: usize,
-    /// Calls to gateways under way at once; more are dropped and counted. At least 1.
+    /// Calls to gateways under way at once; further devices wait, within `max_pending`. At least 1.
     pub max_calls: usize,
     /// How long one look-up or one call may take.
     pub timeout: Duration,

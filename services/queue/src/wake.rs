@@ -1,8 +1,8 @@
 //! Telling gateways that messages wait.
 //!
 //! Nobody waits for a wake-up: devices are put in a bounded set, and one task looks up where they
-//! are, many at once, and calls each gateway once. A wake-up may be lost; gateways look for
-//! themselves from time to time.
+//! are, many at once, and calls each gateway once. When as many calls as may are on their way, the
+//! others wait in the set. A wake-up may be lost; gateways look for themselves from time to time.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -109,17 +109,34 @@ async fn wake(shared: &Arc<Shared>, devices: Vec<DeviceKey>) {
             Some(_) | None => metrics.absent.increment(),
         }
     }
+    let mut waiting = Vec::new();
     for (gateway, devices) in by_gateway {
-        let count = devices.len() as u64;
         let permit = Arc::clone(&shared.wakes.calls).try_acquire_owned();
         match (shared.deps.gateways.find(&gateway), permit) {
-            (None, _) => metrics.absent.add(count),
-            (Some(_), Err(_)) => metrics.dropped.add(count),
+            (None, _) => metrics.absent.add(devices.len() as u64),
+            (Some(_), Err(_)) => waiting.extend(devices),
             (Some(gateway), Ok(permit)) => {
                 let call = call(Arc::clone(shared), gateway, devices, permit);
                 shared.lifecycle.spawn("queue wake", OnError::Log, call);
             }
         }
+    }
+    if !waiting.is_empty() {
+        wait_for_a_call(shared, waiting).await;
+    }
+}
+
+/// Puts devices back for which no call was left, and waits until one ends, which its timeout
+/// bounds. Dropped, they would wait for the gateway's slow look; meanwhile what is new folds into
+/// the set. A service that drains drops them: it has no time to wait.
+async fn wait_for_a_call(shared: &Shared, devices: Vec<DeviceKey>) {
+    if shared.drain.is_cancelled() {
+        return shared.metrics.wakes.dropped.add(devices.len() as u64);
+    }
+    shared.metrics.wakes.dropped.add(shared.wakes.push(devices));
+    tokio::select! {
+        _permit = shared.wakes.calls.acquire() => {}
+        () = shared.drain.cancelled() => {}
     }
 }
 

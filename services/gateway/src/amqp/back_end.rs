@@ -17,6 +17,7 @@ use downlink_ports::PeerError;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::address::{Address, parse_link};
@@ -51,11 +52,14 @@ pub(super) struct BackEnd {
     pub(super) next_reply_tag: u32,
     cause: Option<CloseCause>,
     accepted_messages: u64,
+    /// Cancelled when nobody is there any more to be handed what is waited for.
+    pub(super) gone: CancellationToken,
 }
 
 impl BackEnd {
     pub(super) fn new(shared: Arc<Shared>, accepted_at: Instant) -> Self {
         let options = Arc::new(engine_options(&shared.options.amqp));
+        let gone = shared.lifecycle.drain_token().child_token();
         Self {
             engine: Engine::new(options, accepted_at.into_std()),
             shared,
@@ -68,6 +72,7 @@ impl BackEnd {
             next_reply_tag: 0,
             cause: None,
             accepted_messages: 0,
+            gone,
         }
     }
 
@@ -407,6 +412,7 @@ impl BackEnd {
     /// # Cancellation
     /// Safe, at the price of what is not given back yet; its locks lapse by themselves.
     pub(super) async fn wind_down(&mut self) {
+        self.gone.cancel();
         self.advance(Instant::now());
         while let Some(done) = self.works.next().await {
             self.on_done(done, Instant::now());

@@ -127,6 +127,9 @@ impl BackEnd {
 
     /// Waits for feedback on each link that has credit and is not waiting already.
     pub(super) fn start_receiving(&mut self) {
+        if self.gone.is_cancelled() {
+            return;
+        }
         let mut ready = Vec::new();
         for (link, node) in &mut self.links {
             let Node::Feedback(receiver) = node else {
@@ -140,7 +143,8 @@ impl BackEnd {
         for link in ready {
             let queue = Arc::clone(&self.shared.peers.queue);
             let hub = self.shared.options.hub.clone();
-            self.start(work::receive(queue, hub, link, FEEDBACK_WAIT));
+            let gone = self.gone.clone();
+            self.start(work::receive(queue, hub, link, FEEDBACK_WAIT, gone));
         }
     }
 

@@ -13,6 +13,7 @@ use downlink_domain::id::{DeviceId, HubName, IdentityName, LockToken};
 use downlink_domain::message::Verdict;
 use downlink_domain::message::feedback::FeedbackBatch;
 use downlink_ports::{EnqueueError, PeerError, QueueApi, SettleError};
+use tokio_util::sync::CancellationToken;
 
 use super::address::parse_scope;
 use super::command::Command;
@@ -258,15 +259,23 @@ fn exactly(
         .collect())
 }
 
-/// Waits for the next feedback batch.
+/// Waits for the next feedback batch, no longer than until `gone`.
+///
+/// A batch that was locked for a receiver at the very moment it left is offered again when that
+/// lock ends.
 pub(super) fn receive(
     queue: Arc<dyn QueueApi>,
     hub: HubName,
     link: LinkId,
     wait: Duration,
+    gone: CancellationToken,
 ) -> Work {
     Box::pin(async move {
-        let outcome = queue.receive_feedback(hub, wait).await;
+        let receiving = queue.receive_feedback(hub, wait);
+        let outcome = gone
+            .run_until_cancelled(receiving)
+            .await
+            .unwrap_or(Ok(None));
         Done::Received { link, outcome }
     })
 }

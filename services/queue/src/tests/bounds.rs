@@ -9,8 +9,9 @@ use downlink_domain::Timestamp;
 use downlink_domain::id::{DeviceId, DeviceKey, HubName};
 use downlink_domain::message::{NewMessage, QueueRules, Settlement};
 use downlink_ports::{
-    EnqueueError, EnqueueRules, Enqueued, EventOutbox, LockedMessage, MessageStore, OutboxBounds,
-    PeerError, PurgeOutcome, QueueApi, Receive, ReceiveCall, SettleError, StoreError, Swept,
+    Clock, EnqueueError, EnqueueRules, Enqueued, EventOutbox, LockedMessage, MessageStore,
+    OutboxBounds, PeerError, PurgeOutcome, QueueApi, Receive, ReceiveCall, SettleError, StoreError,
+    Swept,
 };
 use downlink_runtime::Shutdown;
 use downlink_testkit::{a_hub, a_message, an_event};

@@ -136,8 +136,29 @@ async fn a_gateway_that_does_not_answer_delays_no_sender() {
         settle_down().await;
     }
     assert_eq!(bench.count(device).await, 100);
-    let dropped = bench.metric("downlink_queue_wakes_total{outcome=\"dropped\"}");
-    assert!(dropped > 0);
+    // One call is in the mailbox, one on its way, and the rest folded into one that waits.
+    assert_eq!(bench.wakes_so_far().await, [device; 3]);
+}
+
+#[tokio::test]
+async fn a_wake_up_beyond_the_bound_on_calls_waits_for_one_to_end() {
+    let bench = Bench::start_with(QueueOptions {
+        wake: WakeOptions {
+            max_calls: 1,
+            ..WakeOptions::default()
+        },
+        ..QueueOptions::default()
+    });
+    let mut devices = Vec::new();
+    // The first call ends, the second is on its way, for the third there is no call left.
+    for name in ["a", "b", "c"] {
+        let device = bench.register(name).await;
+        bench.connect(device, c2d()).await;
+        bench.send(a_message_to(name, "open")).await;
+        settle_down().await;
+        devices.push(device);
+    }
+    assert_eq!(bench.wakes_so_far().await, devices);
 }
 
 #[tokio::test]

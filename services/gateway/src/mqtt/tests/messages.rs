@@ -7,6 +7,8 @@ use downlink_domain::device::Device;
 use downlink_domain::message::{AckMode, NewMessage, Properties};
 use downlink_mqtt::packet::{ClientPacket, Delivery, Publish, Qos, ServerPacket, Unsubscribe};
 
+use downlink_ports::Clock;
+
 use super::client::{Client, RESUMED, connect_of, id};
 use crate::fakes::TestHub;
 
