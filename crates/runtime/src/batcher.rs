@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -199,20 +200,32 @@ where
 
     /// Submits items in their order and returns their replies by position.
     ///
+    /// Items take their places in their lanes when the call is first polled, in a full lane a place among those who
+    /// wait for room: a later call does not overtake this one in any lane.
+    ///
     /// # Cancellation
     /// As [`Self::submit`], for each item by itself.
     pub async fn submit_all(&self, items: Vec<I>) -> Vec<Result<R, SubmitError>> {
+        let mut results = Vec::with_capacity(items.len());
         let mut replies = Vec::with_capacity(items.len());
-        for item in items {
-            // Waits only where a lane is full: that is the back-pressure, not a round trip an item.
-            replies.push(self.enqueue(item).await);
+        let mut waiting = Vec::new();
+        for (position, item) in items.into_iter().enumerate() {
+            results.push(Err(SubmitError::Closed));
+            match self.try_enqueue(item) {
+                Ok(reply) => replies.push((position, reply)),
+                Err(TryEnqueueError::Closed(_)) => {}
+                // A permit that comes free goes to who waits, so no later item of this call gets ahead of it.
+                Err(TryEnqueueError::Full(item)) => {
+                    waiting.push(async move { (position, self.submit(item).await) });
+                }
+            }
         }
-        let mut results = Vec::with_capacity(replies.len());
-        for reply in replies {
-            results.push(match reply {
-                Ok(reply) => reply.await,
-                Err(error) => Err(error),
-            });
+        // All at once: one after another, the second would not stand in its lane's line yet.
+        for (position, result) in join_all(waiting).await {
+            results[position] = result;
+        }
+        for (position, reply) in replies {
+            results[position] = reply.await;
         }
         results
     }

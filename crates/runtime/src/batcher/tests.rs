@@ -373,3 +373,36 @@ proptest! {
         prop_assert_eq!(by_key(formed.concat()), by_key(items));
     }
 }
+
+#[tokio::test]
+async fn a_later_call_does_not_overtake_one_that_waits_for_room_in_another_lane() {
+    let lifecycle = Lifecycle::new();
+    let options = BatcherOptions {
+        lanes: count(2),
+        max_items: count(1),
+        queue_items: count(1),
+        ..BatcherOptions::default()
+    };
+    let (batcher, gate, mut formed) = gated(&lifecycle, options);
+    let key_of = |lane| (0..100).find(|key| lane_index(*key, 2) == lane).unwrap();
+    let of = |lane, number| Item {
+        key: key_of(lane),
+        number,
+        bytes: 1,
+    };
+    // The first lane has one item in work and one in its queue, which is its bound.
+    let in_work = batcher.enqueue(of(0, 0)).await.unwrap();
+    assert_eq!(formed.recv().await.unwrap(), [0]);
+    let queued = batcher.enqueue(of(0, 1)).await.unwrap();
+    let first = batcher.submit_all(vec![of(0, 2), of(1, 3)]);
+    let second = batcher.submit_all(vec![of(1, 4)]);
+    let release = async {
+        assert_eq!(formed.recv().await.unwrap(), [3], "calls keep their order");
+        gate.add_permits(100);
+        while formed.recv().await.unwrap() != [2] {}
+    };
+    let (first, second, ()) = tokio::join!(first, second, release);
+    assert_eq!(first, [Ok(2), Ok(3)]);
+    assert_eq!(second, [Ok(4)]);
+    assert_eq!((in_work.await, queued.await), (Ok(0), Ok(1)));
+}
