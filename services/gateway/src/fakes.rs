@@ -40,6 +40,9 @@ use crate::passages::Passages;
 use crate::peers::Peers;
 use crate::shared::Shared;
 
+/// Time between two looks of a receiver that waits for feedback.
+const FEEDBACK_LOOKS: Duration = Duration::from_millis(5);
+
 /// A gateway of the hub `hub.test` with everything behind it in memory.
 pub(crate) struct TestHub {
     pub(crate) shared: Arc<Shared>,
@@ -58,6 +61,18 @@ impl TestHub {
 
     /// Makes the hub with options changed by `change`.
     pub(crate) async fn with(change: impl FnOnce(&mut GatewayOptions)) -> Self {
+        Self::made(change, |_| ()).await
+    }
+
+    /// Makes the hub with peers changed by `change`.
+    pub(crate) async fn with_peers(change: impl FnOnce(&mut Peers)) -> Self {
+        Self::made(|_| (), change).await
+    }
+
+    async fn made(
+        change_options: impl FnOnce(&mut GatewayOptions),
+        change_peers: impl FnOnce(&mut Peers),
+    ) -> Self {
         let hub: HubName = "hub.test".parse().unwrap();
         let (store, clock) = (
             Arc::new(MemoryStore::new()),
@@ -80,7 +95,7 @@ impl TestHub {
             connections: Arc::clone(&connections),
             is_down: AtomicBool::new(false),
         });
-        let peers = Peers {
+        let mut peers = Peers {
             queue: Arc::clone(&backend) as Arc<dyn QueueApi>,
             methods: Arc::clone(&backend) as Arc<dyn MethodApi>,
             twins: Arc::clone(&backend) as Arc<dyn TwinApi>,
@@ -89,8 +104,9 @@ impl TestHub {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ids: Arc::new(CountingIds::default()),
         };
+        change_peers(&mut peers);
         let mut options = GatewayOptions::new("gateway-1".parse().unwrap(), hub.clone());
-        change(&mut options);
+        change_options(&mut options);
         let lifecycle = Lifecycle::new();
         let metrics = Metrics::new("test").unwrap();
         let shared = Arc::new(Shared {
@@ -282,23 +298,28 @@ impl QueueApi for Backend {
     async fn receive_feedback(
         &self,
         hub: HubName,
-        _: Duration,
+        wait: Duration,
     ) -> Result<Option<FeedbackBatch>, PeerError> {
         self.check()?;
-        let now = self.clock.now();
-        let request = FeedbackReceive {
-            token: self.ids.lock_token(),
-            locked_until: now + Duration::from_mins(1),
-            flush_count: 1,
-            flush_interval: Duration::ZERO,
-            max_delivery_count: 10,
-        };
-        let batch = self.store.receive_feedback(hub, request, now).await?;
-        if batch.is_none() {
-            // A waiting receiver must let others run.
-            tokio::task::yield_now().await;
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let now = self.clock.now();
+            let request = FeedbackReceive {
+                token: self.ids.lock_token(),
+                locked_until: now + Duration::from_mins(1),
+                flush_count: 1,
+                flush_interval: Duration::ZERO,
+                max_delivery_count: 10,
+            };
+            let batch = self
+                .store
+                .receive_feedback(hub.clone(), request, now)
+                .await?;
+            if batch.is_some() || tokio::time::Instant::now() >= deadline {
+                return Ok(batch);
+            }
+            tokio::time::sleep(FEEDBACK_LOOKS).await;
         }
-        Ok(batch)
     }
 
     async fn settle_feedback(

@@ -252,7 +252,13 @@ impl<T: Send + 'static> DeviceSession<T> {
                 Ok(()) => SessionEvent::Stored(tags),
                 Err(error) => SessionEvent::NotStored(tags, error),
             }),
-            Done::Ended(tag, outcome) => Some(SessionEvent::Ended(tag, outcome)),
+            Done::Ended(tag, outcome) => {
+                if matches!(outcome, OperationOutcome::Subscribed(_)) {
+                    // Not before: until presence knew of the subscription, nobody was woken.
+                    self.window.hint();
+                }
+                Some(SessionEvent::Ended(tag, outcome))
+            }
             Done::Lapse => {
                 self.window.drop_lapsed(self.shared.peers.clock.now());
                 None

@@ -2,14 +2,20 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use downlink_domain::device::Device;
+use downlink_domain::id::{ConnectionId, DeviceKey, GatewayId};
 use downlink_domain::message::Verdict;
 use downlink_domain::method::{MethodAnswer, MethodCall, MethodError, MethodTimeouts};
-use downlink_domain::presence::{DisconnectReason, Protocol, Subscriptions};
+use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Protocol, Route, Subscriptions};
 use downlink_domain::twin::{Object, TwinChange};
-use downlink_ports::{LockedMessage, MethodApi, QueueApi};
+use downlink_ports::{
+    Clock, Connected, EnqueueRules, LockedMessage, MessageStore, MethodApi, PresenceDirectory,
+    PresenceWatch, QueueApi, StoreError,
+};
 use downlink_testkit::a_message_to;
+use tokio::sync::Semaphore;
 
 use super::{
     DeviceSession, Operation, OperationOutcome, SessionEvent, Stamp, StampedBy, StoredSession,
@@ -108,6 +114,87 @@ async fn nothing_is_locked_without_a_subscription() {
     let is_first = is_messages(&event);
     let other = next(&mut session).await;
     assert!(is_first || is_messages(&other), "{event:?} {other:?}");
+}
+
+/// Presence that takes its time over subscriptions.
+struct SlowPresence {
+    inner: Arc<dyn PresenceDirectory>,
+    subscribes: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl PresenceDirectory for SlowPresence {
+    async fn connect(
+        &self,
+        device: DeviceKey,
+        gateway: GatewayId,
+        connection: ConnectionId,
+        protocol: Protocol,
+    ) -> Result<Connected, StoreError> {
+        self.inner
+            .connect(device, gateway, connection, protocol)
+            .await
+    }
+
+    async fn subscribe(
+        &self,
+        device: DeviceKey,
+        epoch: LeaseEpoch,
+        subscriptions: Subscriptions,
+    ) -> Result<(), StoreError> {
+        self.subscribes.acquire().await.unwrap().forget();
+        self.inner.subscribe(device, epoch, subscriptions).await
+    }
+
+    async fn disconnect(&self, devices: Vec<(DeviceKey, LeaseEpoch)>) -> Result<(), StoreError> {
+        self.inner.disconnect(devices).await
+    }
+
+    async fn lookup(&self, devices: &[DeviceKey]) -> Result<Vec<Option<Route>>, StoreError> {
+        self.inner.lookup(devices).await
+    }
+
+    async fn watch(&self, device: DeviceKey) -> Result<Box<dyn PresenceWatch>, StoreError> {
+        self.inner.watch(device).await
+    }
+
+    async fn connected_count(&self) -> Result<u64, StoreError> {
+        self.inner.connected_count().await
+    }
+}
+
+#[tokio::test]
+async fn a_message_sent_while_presence_learns_of_the_subscription_is_asked_for() {
+    let subscribes = Arc::new(Semaphore::new(1));
+    let hub = TestHub::with_peers(|peers| {
+        peers.presence = Arc::new(SlowPresence {
+            inner: Arc::clone(&peers.presence),
+            subscribes: Arc::clone(&subscribes),
+        });
+    })
+    .await;
+    let device = hub.device("dev").await;
+    let mut session = session(&hub, &device, Subscriptions::default()).await;
+    let subscribe = Operation::Subscribe {
+        subscriptions: ALL,
+        session: StoredSession::Kept,
+    };
+    session.operate(1, subscribe);
+    assert!(futures::poll!(poll_fn(|cx| session.poll_event(cx))).is_pending());
+    // Nobody is woken: as far as presence knows, the device does not listen.
+    let mut message = a_message_to("dev", "late");
+    message.hub = device.hub.clone();
+    let now = hub.clock.now();
+    message.expiry = Some(now + Duration::from_hours(1));
+    let accepted = hub
+        .store
+        .enqueue(vec![message], EnqueueRules { max_depth: 50 }, now)
+        .await;
+    accepted.unwrap().remove(0).unwrap();
+    subscribes.add_permits(1);
+    let event = next(&mut session).await;
+    assert!(matches!(event, SessionEvent::Ended(1, _)), "{event:?}");
+    assert_eq!(messages(&mut session).await.len(), 1);
 }
 
 #[tokio::test]

@@ -58,7 +58,6 @@ impl<T: Send + 'static> DeviceSession<T> {
         let (key, epoch) = (self.connection.device, self.connection.epoch);
         if let Operation::Subscribe { subscriptions, .. } = &operation {
             self.handle.set_subscriptions(*subscriptions);
-            self.window.hint();
         }
         self.running.begin(Kind::Operating, async move {
             Done::Ended(tag, perform(&shared, key, epoch, operation).await)
