@@ -75,7 +75,9 @@ impl Mailbox {
     pub fn invoke(&self, invocation: Invocation) {
         let mut waiting = self.waiting.lock();
         if waiting.is_closed {
-            // Dropping the reply says that the connection was lost.
+            drop(waiting);
+            // It never reached the device, so it may be offered to the next connection.
+            let _ = invocation.reply.send(Err(MethodError::NotOnline));
             return;
         }
         if waiting.calls.len() >= MAX_WAITING_CALLS {
@@ -127,5 +129,23 @@ impl Mailbox {
         waiting.is_closed = true;
         waiting.changes = VecDeque::new();
         std::mem::take(&mut waiting.calls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_comes_after_the_end_never_reached_the_device() {
+        let mailbox = Mailbox::default();
+        assert!(mailbox.shut().is_empty());
+        let (reply, mut outcome) = oneshot::channel();
+        mailbox.invoke(Invocation {
+            name: "reboot".parse().unwrap(),
+            payload: Bytes::new(),
+            reply,
+        });
+        assert_eq!(outcome.try_recv(), Ok(Err(MethodError::NotOnline)));
     }
 }

@@ -26,8 +26,12 @@ impl OpenCalls {
         }
     }
 
-    /// Enters a call and returns its request id; refuses it itself when too many are open.
+    /// Enters a call and returns its request id; refuses it itself when too many are open. A call
+    /// whose caller gave up while it waited for the device to read is not made.
     pub(super) fn open(&mut self, reply: Reply) -> Option<u64> {
+        if reply.is_closed() {
+            return None;
+        }
         if self.open.len() >= MAX_OPEN {
             self.open.retain(|(_, reply)| !reply.is_closed());
         }
@@ -86,8 +90,10 @@ mod tests {
     #[test]
     fn request_ids_of_two_connections_differ() {
         let (mut old, mut new) = (OpenCalls::new(3), OpenCalls::new(4));
-        let of_old = old.open(oneshot::channel().0).unwrap();
-        let of_new = new.open(oneshot::channel().0).unwrap();
+        let (reply, _of_old) = oneshot::channel();
+        let (other_reply, _of_new) = oneshot::channel();
+        let of_old = old.open(reply).unwrap();
+        let of_new = new.open(other_reply).unwrap();
         assert_ne!(of_old, of_new);
     }
 
@@ -95,9 +101,19 @@ mod tests {
     fn calls_whose_callers_gave_up_make_room() {
         let mut calls = OpenCalls::new(1);
         for _ in 0..MAX_OPEN {
-            calls.open(oneshot::channel().0).unwrap();
+            let (reply, _outcome) = oneshot::channel();
+            calls.open(reply).unwrap();
         }
-        assert!(calls.open(oneshot::channel().0).is_some());
+        let (reply, _outcome) = oneshot::channel();
+        assert!(calls.open(reply).is_some());
+    }
+
+    #[test]
+    fn a_call_whose_caller_gave_up_is_not_made() {
+        let mut calls = OpenCalls::new(1);
+        let (reply, outcome) = oneshot::channel();
+        drop(outcome);
+        assert_eq!(calls.open(reply), None);
     }
 
     #[test]
