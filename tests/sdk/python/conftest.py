@@ -34,7 +34,8 @@ def started(name, root, trusted, settings=None):
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory, trusted):
     """The hub that most tests share; each test has devices of its own."""
-    hub = started("python.downlink.test", tmp_path_factory.mktemp("hub"), trusted)
+    quick = {"queue.feedback.flush_interval": "200ms"}
+    hub = started("python.downlink.test", tmp_path_factory.mktemp("hub"), trusted, quick)
     yield hub
     assert hub.stop() == 0
 

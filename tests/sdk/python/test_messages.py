@@ -1,5 +1,6 @@
 """Cloud-to-device messages from the service SDK to devices (c2d.md)."""
 
+import json
 import uuid
 
 import pytest
@@ -79,3 +80,27 @@ def a_purge_empties_the_queue_and_counts_what_it_removed(registry, identity, mak
     registry.send_c2d_message(identity.device_id, "after the purge")
     device = make_device(identity).connect().receive_messages()
     assert device.next_message().data == b"after the purge"
+
+
+def the_feedback_of_a_completed_message_is_received_and_completed_over_https(
+    registry, identity, make_device
+):
+    device = make_device(identity).connect().receive_messages()
+    message_id = str(uuid.uuid4())
+    properties = {"messageId": message_id, "iothub-ack": "full"}
+    registry.send_c2d_message(identity.device_id, "do it", properties)
+    device.next_message()
+    messages = registry.protocol.cloud_to_device_messages
+
+    def receive():
+        """Completes one batch and returns the record of this test's message, if it is there."""
+        answer = messages.receive_feedback_notification(raw=True).response
+        if answer.status_code == 204:
+            return None
+        messages.complete_feedback_notification(answer.headers["ETag"].strip('"'))
+        records = {record["originalMessageId"]: record for record in json.loads(answer.text)}
+        return records.get(message_id)
+
+    record = eventually(receive, "the feedback")
+    assert record["statusCode"] == "Success"
+    assert record["deviceId"] == identity.device_id
