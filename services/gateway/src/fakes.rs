@@ -315,10 +315,11 @@ impl QueueApi for Backend {
                 .store
                 .receive_feedback(hub.clone(), request, now)
                 .await?;
+            // Also when a batch was locked: the way back takes a while.
+            tokio::time::sleep(FEEDBACK_LOOKS).await;
             if batch.is_some() || tokio::time::Instant::now() >= deadline {
                 return Ok(batch);
             }
-            tokio::time::sleep(FEEDBACK_LOOKS).await;
         }
     }
 

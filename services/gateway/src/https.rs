@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::ALLOW;
+use axum::http::header::{ALLOW, CONNECTION};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response};
 use downlink_domain::ErrorCode;
@@ -48,7 +48,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let mut response = match route::find(&parts.method, parts.uri.path()) {
         Err(unrouted) => {
             let tracking = tracking(&shared);
@@ -60,7 +60,7 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
         }
         Ok(route) => {
             let shape = route.shape;
-            match answer(&shared, route, &parts, body).await {
+            match answer(&shared, route, &parts, &mut body).await {
                 Ok(answer) => answer.into_response(),
                 Err(error) => {
                     let tracking = tracking(&shared);
@@ -72,6 +72,10 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
         }
     };
     shared.metrics.request_answered(response.status().as_u16());
+    if !request::discard_rest(&parts, &mut body).await {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     let id = shared.peers.ids.lock_token().to_string();
     if let Ok(id) = HeaderValue::try_from(id) {
         response
@@ -85,7 +89,7 @@ async fn answer(
     shared: &Shared,
     route: Route,
     parts: &Parts,
-    body: Body,
+    body: &mut Body,
 ) -> Result<Answer, ApiError> {
     if route.door == Door::Service {
         authorize(shared, &route, parts).await?;

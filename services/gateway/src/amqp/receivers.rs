@@ -17,8 +17,9 @@ use super::feedback;
 use super::nodes::Node;
 use super::work;
 
-/// How long one call for feedback waits at the queue.
-const FEEDBACK_WAIT: Duration = Duration::from_secs(20);
+/// How long one call for feedback waits at the queue. It is not broken off, since a batch may be locked already and
+/// on its way back; the end of a connection, and so the gateway's drain, may have to wait as long as this.
+const FEEDBACK_WAIT: Duration = Duration::from_secs(1);
 /// Pause after a call for feedback has failed.
 const FEEDBACK_REST: Duration = Duration::from_secs(1);
 
@@ -143,8 +144,7 @@ impl BackEnd {
         for link in ready {
             let queue = Arc::clone(&self.shared.peers.queue);
             let hub = self.shared.options.hub.clone();
-            let gone = self.gone.clone();
-            self.start(work::receive(queue, hub, link, FEEDBACK_WAIT, gone));
+            self.start(work::receive(queue, hub, link, FEEDBACK_WAIT));
         }
     }
 

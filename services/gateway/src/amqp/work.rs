@@ -13,7 +13,6 @@ use downlink_domain::id::{DeviceId, HubName, IdentityName, LockToken};
 use downlink_domain::message::Verdict;
 use downlink_domain::message::feedback::FeedbackBatch;
 use downlink_ports::{EnqueueError, PeerError, QueueApi, SettleError};
-use tokio_util::sync::CancellationToken;
 
 use super::address::parse_scope;
 use super::command::Command;
@@ -259,23 +258,17 @@ fn exactly(
         .collect())
 }
 
-/// Waits for the next feedback batch, no longer than until `gone`.
+/// Waits for the next feedback batch.
 ///
-/// A batch that was locked for a receiver at the very moment it left is offered again when that
-/// lock ends.
+/// Not to be broken off: a batch may be locked already and on its way back.
 pub(super) fn receive(
     queue: Arc<dyn QueueApi>,
     hub: HubName,
     link: LinkId,
     wait: Duration,
-    gone: CancellationToken,
 ) -> Work {
     Box::pin(async move {
-        let receiving = queue.receive_feedback(hub, wait);
-        let outcome = gone
-            .run_until_cancelled(receiving)
-            .await
-            .unwrap_or(Ok(None));
+        let outcome = queue.receive_feedback(hub, wait).await;
         Done::Received { link, outcome }
     })
 }

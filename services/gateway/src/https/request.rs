@@ -1,8 +1,11 @@
 //! What a request says besides its path.
 
-use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, IF_MATCH};
-use axum::http::{HeaderMap, Uri};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, IF_MATCH};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri, Version};
 use bytes::Bytes;
 use downlink_domain::ErrorCode;
 use downlink_domain::device::IfMatch;
@@ -29,6 +32,11 @@ const API_VERSIONS: [&str; 10] = [
     "2021-11-11-preview",
     "2024-03-31",
 ];
+
+/// Most bytes of a refused body that are read for the sake of the connection.
+const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
+/// Longest time such reading may take.
+const DISCARD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Checks `api-version`.
 pub(super) fn check_version(uri: &Uri) -> Result<(), ApiError> {
@@ -88,7 +96,7 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<IfMatch, ApiError> {
 /// Reads the body within its size and its deadline; one that announces more is not read at all.
 pub(super) async fn read_body(
     headers: &HeaderMap,
-    body: Body,
+    body: &mut Body,
     options: &HttpsOptions,
 ) -> Result<Bytes, ApiError> {
     let too_large = || {
@@ -98,11 +106,7 @@ pub(super) async fn read_body(
             format!("the body has more than {most} bytes"),
         )
     };
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok());
-    let announced = announced.and_then(|length| length.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > options.max_body_bytes) {
+    if announced_bytes(headers).is_some_and(|length| length > options.max_body_bytes) {
         return Err(too_large());
     }
     let reading = Limited::new(body, options.max_body_bytes).collect();
@@ -118,6 +122,40 @@ pub(super) async fn read_body(
             "the body did not come in time",
         )),
     }
+}
+
+fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads what nobody has read of a body and drops it. Answers whether the connection can go on
+/// after the answer; if not, the answer must say so, or the next request is sent into the void.
+///
+/// A peer that is still sending when its connection is closed may never see the answer, so a body
+/// within [`MAX_DISCARDED_BYTES`] is taken before it is refused. HTTP/2 ends a stream by itself.
+pub(super) async fn discard_rest(parts: &Parts, body: &mut Body) -> bool {
+    if parts.version >= Version::HTTP_2 || body.is_end_stream() {
+        return true;
+    }
+    // A peer that waits for a word before it sends would take the reading for that word.
+    let is_waiting = parts.headers.contains_key(EXPECT);
+    let is_long =
+        announced_bytes(&parts.headers).is_some_and(|length| length > MAX_DISCARDED_BYTES);
+    if is_waiting || is_long {
+        return false;
+    }
+    let reading = async {
+        let mut read = 0_usize;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            read = read.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+            if read > MAX_DISCARDED_BYTES {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(DISCARD_DEADLINE, reading).await.unwrap_or(false)
 }
 
 /// Reads a body that is a JSON object.

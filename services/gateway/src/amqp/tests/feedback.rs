@@ -98,6 +98,24 @@ async fn receiver_that_settles_in_two_steps_is_answered_with_accepted() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_on_its_way_to_a_receiver_that_leaves_reaches_the_next() {
+    let (hub, mut client) = hub_with_feedback().await;
+    client.attach(receiver(1, FEEDBACK)).await;
+    client.credit(1, 0, 1).await;
+    // The answer shows that the credit was seen; the batch is locked and on its way.
+    client.attach(sender(2, COMMANDS)).await;
+    drop(client);
+    let mut next = Client::with_policy(&hub, "service").await;
+    next.attach(receiver(0, FEEDBACK)).await;
+    next.credit(0, 0, 1).await;
+    let (_, message) = next.transfer().await;
+    let Body::Data(json) = message.body else {
+        panic!("no data section")
+    };
+    assert!(std::str::from_utf8(&json).unwrap().contains("cmd-1"));
+}
+
 #[tokio::test]
 async fn settling_after_the_lock_has_lapsed_is_answered_with_lock_lost() {
     let (hub, mut client) = hub_with_feedback().await;

@@ -35,6 +35,26 @@ async fn draining_gateway_closes_with_a_reason_that_clients_retry_on() {
     assert_eq!(ended, Shutdown::Drained);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_waits_for_feedback_hardly_holds_up_the_drain() {
+    let hub = TestHub::new().await;
+    let mut client = Client::with_policy(&hub, "service").await;
+    client.attach(receiver(0, FEEDBACK)).await;
+    client.credit(0, 0, 10).await;
+    // The answer to a further attach shows that the credit was seen.
+    client.attach(sender(1, COMMANDS)).await;
+    let lifecycle = hub.shared.lifecycle.clone();
+    let started = tokio::time::Instant::now();
+    let client_side = async {
+        client.close().await;
+        client.write(Close { error: None }).await;
+        assert!(client.try_frame().await.is_none());
+    };
+    let (ended, ()) = tokio::join!(lifecycle.shutdown(Duration::from_secs(30)), client_side);
+    assert_eq!(ended, Shutdown::Drained);
+    assert!(started.elapsed() <= Duration::from_secs(2));
+}
+
 #[tokio::test]
 async fn other_protocols_get_a_header_and_the_end() {
     let hub = TestHub::new().await;

@@ -64,6 +64,47 @@ async fn several_requests_share_a_connection() {
     }
 }
 
+/// A request with a body that is refused because of its credential.
+fn unauthorized(length: usize) -> String {
+    format!(
+        "PUT /devices/dev-1?{VERSION} HTTP/1.1\r\nhost: hub.test\r\nauthorization: none\r\n\
+         content-length: {length}\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_refused_body_leaves_the_connection_usable() {
+    let hub = TestHub::new().await;
+    hub.device("dev-1").await;
+    let (mut peer, _served) = open(&hub);
+    let body = vec![b'x'; 2 * hub.shared.options.https.max_body_bytes];
+    let request = unauthorized(body.len()).into_bytes();
+    peer.write_all(&[request, body].concat()).await.unwrap();
+    let refused = read_answer(&mut peer).await;
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    peer.write_all(get(&hub, "/devices/dev-1").as_bytes())
+        .await
+        .unwrap();
+    let answer = read_answer(&mut peer).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_body_that_will_not_be_read_ends_the_connection_and_says_so() {
+    let hub = TestHub::new().await;
+    let endless = unauthorized(1024 * 1024 * 1024);
+    let slow = unauthorized(1024) + "some of it";
+    let asking = unauthorized(1024).replace("\r\n\r\n", "\r\nexpect: 100-continue\r\n\r\n");
+    for request in [endless, slow, asking] {
+        let (mut peer, _served) = open(&hub);
+        peer.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_answer(&mut peer).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+}
+
 #[tokio::test]
 async fn draining_ends_an_idle_connection() {
     let hub = TestHub::new().await;
