@@ -57,6 +57,10 @@ pub enum EnqueueError {
     /// An id or a property outside its rules.
     #[error("{0}")]
     InvalidProperty(String),
+    /// The store, or the way to it, failed over this message but not over others of its call: it
+    /// may or may not have been accepted.
+    #[error("the message could not be stored now, try again")]
+    Unavailable,
 }
 
 impl EnqueueError {
@@ -68,6 +72,7 @@ impl EnqueueError {
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::InvalidExpiry => ErrorCode::InvalidMessageExpiryTime,
             Self::InvalidProperty(_) => ErrorCode::ArgumentInvalid,
+            Self::Unavailable => ErrorCode::ServiceUnavailable,
         }
     }
 }

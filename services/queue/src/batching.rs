@@ -62,6 +62,22 @@ where
     A: Send + 'static,
     K: Hash + Eq,
 {
+    let answers = submit_each(lanes, entries, key, payload_bytes).await;
+    answers.into_iter().collect()
+}
+
+/// As [`submit`], but what failed over one group is told of its entries alone.
+pub(crate) async fn submit_each<T, K, A>(
+    lanes: &Lanes<T, A>,
+    entries: Vec<T>,
+    key: impl Fn(&T) -> K,
+    payload_bytes: impl Fn(&T) -> usize,
+) -> Vec<Result<A, CallError>>
+where
+    T: Send + 'static,
+    A: Send + 'static,
+    K: Hash + Eq,
+{
     let count = entries.len();
     let mut places: HashMap<K, usize> = HashMap::with_capacity(count);
     let mut groups: Vec<Group<T>> = Vec::with_capacity(count);
@@ -84,17 +100,26 @@ where
     }
     // Unconstrained: a cooperative yield between two groups would let a later call overtake.
     let answers = unconstrained(lanes.submit_all(groups)).await;
-    let mut by_position: Vec<Option<A>> = (0..count).map(|_| None).collect();
+    let lost = || Err(CallError::Submit(SubmitError::Lost));
+    let mut by_position: Vec<Result<A, CallError>> = (0..count).map(|_| lost()).collect();
     for (answer, positions) in answers.into_iter().zip(positions) {
-        let answers = answer
-            .map_err(CallError::Submit)?
-            .map_err(CallError::Store)?;
-        for (position, answer) in positions.into_iter().zip(answers) {
-            by_position[position] = Some(answer);
+        let answer = answer
+            .map_err(CallError::Submit)
+            .and_then(|answer| answer.map_err(CallError::Store));
+        match answer {
+            Ok(answers) => {
+                for (position, answer) in positions.into_iter().zip(answers) {
+                    by_position[position] = Ok(answer);
+                }
+            }
+            Err(error) => {
+                for position in positions {
+                    by_position[position] = Err(error.clone());
+                }
+            }
         }
     }
-    let complete: Option<Vec<A>> = by_position.into_iter().collect();
-    complete.ok_or(CallError::Submit(SubmitError::Lost))
+    by_position
 }
 
 /// The entries of a batch in one list, and how many belong to each group.

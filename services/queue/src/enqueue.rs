@@ -7,7 +7,7 @@ use downlink_domain::id::MessageId;
 use downlink_domain::message::{NewMessage, Properties};
 use downlink_ports::{EnqueueError, EnqueueRules, Enqueued, PeerError};
 
-use crate::batching::{Group, GroupAnswer, Lanes, divide, flatten, submit};
+use crate::batching::{CallError, Group, GroupAnswer, Lanes, divide, flatten, submit_each};
 use crate::config::{CLOCK_SKEW, QueueOptions};
 use crate::service::Shared;
 
@@ -34,15 +34,14 @@ pub(crate) async fn accept(
             Err(error) => refused.push(Some(error)),
         }
     }
-    let committed = submit(
+    let committed = submit_each(
         lanes,
         valid,
         |message| (message.hub.clone(), message.device.clone()),
         NewMessage::counted_bytes,
     )
-    .await
-    .map_err(|error| shared.call_failed("enqueue", error))?;
-    let mut committed = committed.into_iter();
+    .await;
+    let mut committed = told(shared, committed)?.into_iter();
     let answers: Option<Vec<Outcome>> = refused
         .into_iter()
         .map(|refusal| refusal.map(Err).or_else(|| committed.next()))
@@ -50,6 +49,22 @@ pub(crate) async fn accept(
     let answers = answers.expect("one answer for each valid message, as `submit` promises");
     shared.metrics.enqueues.count(&answers);
     Ok(answers)
+}
+
+/// Turns a failure over some messages into their outcome; a failure over all of them is the call's.
+fn told(
+    shared: &Shared,
+    committed: Vec<Result<Outcome, CallError>>,
+) -> Result<Vec<Outcome>, PeerError> {
+    let failure = committed.iter().find_map(|one| one.as_ref().err()).cloned();
+    if let Some(error) = failure {
+        let error = shared.call_failed("enqueue", error);
+        if committed.iter().all(Result::is_err) {
+            return Err(error);
+        }
+    }
+    let told = |one: Result<Outcome, CallError>| one.unwrap_or(Err(EnqueueError::Unavailable));
+    Ok(committed.into_iter().map(told).collect())
 }
 
 /// Commits one batch of a lane and asks for its devices to be woken.

@@ -30,6 +30,7 @@ pub(crate) struct Enqueues {
     too_large: HotCounter,
     invalid_expiry: HotCounter,
     invalid_property: HotCounter,
+    unavailable: HotCounter,
 }
 
 /// Messages handed out.
@@ -124,6 +125,7 @@ impl Enqueues {
             too_large,
             invalid_expiry,
             invalid_property,
+            unavailable,
         ] = labelled(
             meter,
             ("downlink.queue.enqueues", "messages offered by senders"),
@@ -135,6 +137,7 @@ impl Enqueues {
                 "too_large",
                 "invalid_expiry",
                 "invalid_property",
+                "unavailable",
             ],
         );
         Self {
@@ -144,6 +147,7 @@ impl Enqueues {
             too_large,
             invalid_expiry,
             invalid_property,
+            unavailable,
         }
     }
 
@@ -157,6 +161,7 @@ impl Enqueues {
                 Err(EnqueueError::TooLarge { .. }) => &self.too_large,
                 Err(EnqueueError::InvalidExpiry) => &self.invalid_expiry,
                 Err(EnqueueError::InvalidProperty(_)) => &self.invalid_property,
+                Err(EnqueueError::Unavailable) => &self.unavailable,
             };
             counter.increment();
         }

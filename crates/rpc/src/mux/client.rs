@@ -71,27 +71,62 @@ impl<S: CallStream> MuxClient<S> {
     where
         T: Item,
     {
+        let results = self.call_with_each_item(items, make, read).await;
+        results.into_iter().collect()
+    }
+
+    /// As [`Self::call_with_items`], but what failed over one call is told of its items alone.
+    pub(crate) async fn call_with_each_item<T, R>(
+        &self,
+        items: Vec<T>,
+        make: impl Fn(Vec<T::Wire>) -> S::Call,
+        read: impl Fn(S::Reply, &[usize]) -> Result<Vec<R>, PeerError>,
+    ) -> Vec<Result<R, PeerError>>
+    where
+        T: Item,
+    {
         let count = items.len();
         let mut parts = split(items, self.lanes.len());
         let deadline = self.deadline(None);
         let mut tickets = Vec::with_capacity(parts.len());
         for part in &mut parts {
             let call = make(std::mem::take(&mut part.items));
-            tickets.push(self.add(part.lane, call, deadline)?);
+            // After a refusal nothing more goes out: it would overtake what was refused.
+            let ticket = match tickets.last() {
+                Some(Err(refusal)) => Err(PeerError::clone(refusal)),
+                Some(Ok(_)) | None => self.add(part.lane, call, deadline),
+            };
+            tickets.push(ticket);
         }
-        let replies = join_all(tickets.into_iter().map(Ticket::reply)).await;
-        let mut results: Vec<Option<R>> = std::iter::repeat_with(|| None).take(count).collect();
+        let replies = tickets
+            .into_iter()
+            .map(async |ticket| ticket?.reply().await);
+        let replies = join_all(replies).await;
+        let mut results: Vec<Option<Result<R, PeerError>>> =
+            std::iter::repeat_with(|| None).take(count).collect();
         for (part, reply) in parts.iter().zip(replies) {
-            let read = read(reply?, &part.positions)?;
-            if read.len() != part.positions.len() {
-                return Err(unreadable(S::SERVICE));
-            }
-            for (position, result) in part.positions.iter().zip(read) {
-                results[*position] = Some(result);
+            let read = reply.and_then(|reply| {
+                let read = read(reply, &part.positions)?;
+                let is_whole = read.len() == part.positions.len();
+                is_whole
+                    .then_some(read)
+                    .ok_or_else(|| unreadable(S::SERVICE))
+            });
+            match read {
+                Ok(read) => {
+                    for (position, result) in part.positions.iter().zip(read) {
+                        results[*position] = Some(Ok(result));
+                    }
+                }
+                Err(error) => {
+                    for position in &part.positions {
+                        results[*position] = Some(Err(error.clone()));
+                    }
+                }
             }
         }
-        let results: Option<Vec<R>> = results.into_iter().collect();
-        results.ok_or_else(|| unreadable(S::SERVICE))
+        let answered = |result: Option<_>| result.unwrap_or_else(|| Err(unreadable(S::SERVICE)));
+        results.into_iter().map(answered).collect()
     }
 
     fn add(&self, lane: usize, call: S::Call, deadline: Instant) -> Result<Ticket<S>, PeerError> {

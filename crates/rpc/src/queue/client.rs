@@ -84,7 +84,17 @@ impl QueueApi for GrpcQueueClient {
             Reply::Enqueue(reply) => read_all(reply.results).map_err(broken),
             _ => Err(unreadable(SERVICE)),
         };
-        self.calls.call_with_items(messages, make, read).await
+        let answers = self.calls.call_with_each_item(messages, make, read).await;
+        // Messages beyond one frame go out in several calls: what was answered is not lost with
+        // one that was not.
+        let failure = answers.iter().find_map(|one| one.as_ref().err()).cloned();
+        match failure {
+            Some(error) if answers.iter().all(Result::is_err) => Err(error),
+            _ => {
+                let told = |one: Result<_, _>| one.unwrap_or(Err(EnqueueError::Unavailable));
+                Ok(answers.into_iter().map(told).collect())
+            }
+        }
     }
 
     async fn receive(&self, calls: Vec<ReceiveCall>) -> Result<Vec<Vec<LockedMessage>>, PeerError> {

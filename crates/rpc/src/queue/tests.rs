@@ -76,6 +76,7 @@ fn accept(message: &NewMessage) -> Result<Enqueued, EnqueueError> {
         }),
         104 => Err(EnqueueError::InvalidExpiry),
         105 => Err(EnqueueError::InvalidProperty("no such id".to_owned())),
+        106 => Err(EnqueueError::Unavailable),
         sequence => Ok(Enqueued {
             device: DeviceKey(1),
             sequence: SequenceNumber(sequence),
@@ -170,6 +171,9 @@ impl QueueApi for Recorder {
         &self,
         messages: Vec<NewMessage>,
     ) -> Result<Vec<Result<Enqueued, EnqueueError>>, PeerError> {
+        if messages.iter().any(|message| sequence_of(message) == 13) {
+            return Err(PeerError::Unavailable { service: "store" });
+        }
         let results = messages.iter().map(accept).collect();
         self.note(Asked::Enqueue(messages));
         Ok(results)
@@ -330,6 +334,24 @@ async fn lanes_do_not_mix_up_positions() {
             .collect();
         assert_eq!(*messages, expected);
     }
+}
+
+#[tokio::test]
+async fn a_call_that_fails_is_told_of_its_own_messages_alone() {
+    let (_recorder, queue) = connected(1);
+    // Two calls on the way: together they are larger than one may be.
+    let messages: Vec<_> = [1, 13]
+        .into_iter()
+        .map(|id| NewMessage {
+            body: Bytes::from(vec![7; 600_000]),
+            ..message(id)
+        })
+        .collect();
+    let results = queue.enqueue(messages.clone()).await.unwrap();
+    let expected = [accept(&messages[0]), Err(EnqueueError::Unavailable)];
+    assert_eq!(results, expected);
+    let alone = queue.enqueue(messages[1..].to_vec()).await;
+    assert_eq!(alone, Err(PeerError::Unavailable { service: "queue" }));
 }
 
 #[tokio::test]

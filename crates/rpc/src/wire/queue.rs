@@ -148,6 +148,7 @@ impl ToWire for Result<Enqueued, EnqueueError> {
             }
             Err(EnqueueError::InvalidExpiry) => EnqueueOutcome::InvalidExpiry(true),
             Err(EnqueueError::InvalidProperty(text)) => EnqueueOutcome::InvalidProperty(text),
+            Err(EnqueueError::Unavailable) => EnqueueOutcome::Unavailable(true),
         };
         v1::EnqueueResult {
             result: Some(outcome),
@@ -175,6 +176,7 @@ impl FromWire<v1::EnqueueResult> for Result<Enqueued, EnqueueError> {
             }),
             EnqueueOutcome::InvalidExpiry(_) => Err(EnqueueError::InvalidExpiry),
             EnqueueOutcome::InvalidProperty(text) => Err(EnqueueError::InvalidProperty(text)),
+            EnqueueOutcome::Unavailable(_) => Err(EnqueueError::Unavailable),
         })
     }
 }

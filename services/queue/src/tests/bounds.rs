@@ -14,13 +14,16 @@ use downlink_ports::{
     Swept,
 };
 use downlink_runtime::Shutdown;
-use downlink_testkit::{a_hub, a_message, an_event};
+use downlink_testkit::{a_hub, a_message, a_message_to, an_event};
 
 use super::support::{Bench, DEVICE, settle_down, watched};
 use crate::QueueOptions;
 
-/// A store whose disk is gone.
-struct BrokenStore;
+/// A store whose disk is gone, but for messages to others than one device when it has another.
+#[derive(Default)]
+struct BrokenStore {
+    but: Option<(Arc<dyn MessageStore>, DeviceId)>,
+}
 
 fn broken<T>() -> Result<T, StoreError> {
     Err(StoreError::Unavailable(
@@ -32,11 +35,16 @@ fn broken<T>() -> Result<T, StoreError> {
 impl MessageStore for BrokenStore {
     async fn enqueue(
         &self,
-        _messages: Vec<NewMessage>,
-        _rules: EnqueueRules,
-        _now: Timestamp,
+        messages: Vec<NewMessage>,
+        rules: EnqueueRules,
+        now: Timestamp,
     ) -> Result<Vec<Result<Enqueued, EnqueueError>>, StoreError> {
-        broken()
+        match &self.but {
+            Some((store, device)) if messages.iter().all(|one| one.device != *device) => {
+                store.enqueue(messages, rules, now).await
+            }
+            Some(_) | None => broken(),
+        }
     }
 
     async fn receive(
@@ -99,7 +107,7 @@ fn assert_told_as_a_code<T: std::fmt::Debug>(answer: Result<T, PeerError>) {
 #[tokio::test]
 async fn a_store_that_fails_is_told_as_a_code_without_its_detail() {
     let bench = Bench::start_changed(QueueOptions::default(), |deps| {
-        deps.messages = Arc::new(BrokenStore);
+        deps.messages = Arc::new(BrokenStore::default());
     });
     let service = &bench.service;
     assert_told_as_a_code(service.enqueue(vec![a_message()]).await);
@@ -116,9 +124,40 @@ async fn a_store_that_fails_is_told_as_a_code_without_its_detail() {
 }
 
 #[tokio::test]
+async fn a_failure_over_one_device_is_not_told_of_messages_that_are_stored() {
+    let bench = Bench::start_changed(QueueOptions::default(), |deps| {
+        deps.messages = Arc::new(BrokenStore {
+            but: Some((Arc::clone(&deps.messages), DEVICE.parse().unwrap())),
+        });
+    });
+    // So many that not all of them share the lane of the one.
+    let names: Vec<String> = (0..32).map(|number| format!("other-{number}")).collect();
+    bench.register(DEVICE).await;
+    let mut messages = vec![a_message()];
+    for name in &names {
+        bench.register(name).await;
+        messages.push(a_message_to(name, "open"));
+    }
+    let mut answers = bench.service.enqueue(messages).await.unwrap();
+    assert_eq!(answers.remove(0), Err(EnqueueError::Unavailable));
+    let accepted = answers.iter().flatten().count() as u64;
+    assert!(accepted > 0, "{answers:?}");
+    for refused in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        assert_eq!(refused, &EnqueueError::Unavailable);
+    }
+    let devices = answers.iter().flatten().map(|stored| stored.device);
+    let counts = bench
+        .store
+        .count(devices.collect(), bench.clock.now())
+        .await;
+    assert_eq!(counts.unwrap().iter().sum::<u64>(), accepted);
+    assert_eq!(bench.metric("downlink_queue_store_failures_total"), 1);
+}
+
+#[tokio::test]
 async fn the_sweeper_outlives_a_store_that_fails() {
     let bench = Bench::start_changed(QueueOptions::default(), |deps| {
-        deps.messages = Arc::new(BrokenStore);
+        deps.messages = Arc::new(BrokenStore::default());
     });
     for sweeps in 1..=3 {
         settle_down().await;
