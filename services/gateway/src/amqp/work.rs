@@ -13,6 +13,7 @@ use downlink_domain::id::{DeviceId, HubName, IdentityName, LockToken};
 use downlink_domain::message::Verdict;
 use downlink_domain::message::feedback::FeedbackBatch;
 use downlink_ports::{EnqueueError, PeerError, QueueApi, SettleError};
+use tracing::warn;
 
 use super::address::parse_scope;
 use super::command::Command;
@@ -230,12 +231,23 @@ async fn enqueue_commands(
     }
     let (indexes, messages): (Vec<usize>, Vec<_>) = others.into_iter().unzip();
     let expected = messages.len();
-    let second = exactly(queue.enqueue(messages).await?, expected)?;
+    let second = queue.enqueue(messages).await;
+    let second = second
+        .and_then(|outcomes| exactly(outcomes, expected))
+        .unwrap_or_else(|error| {
+            // What the first reading found is stored and must not be told as failed.
+            warn!(%error, messages = expected, "messages of a back-end have no answer");
+            vec![Err(EnqueueError::Unavailable); expected]
+        });
     let mut is_other_reading = false;
     for (index, outcome) in indexes.into_iter().zip(second) {
-        if let (Ok(()), Some(place)) = (outcome, outcomes.get_mut(index)) {
-            *place = Ok(());
-            is_other_reading = true;
+        // Found by neither reading: the refusal names the id as it was read first.
+        if matches!(outcome, Err(EnqueueError::DeviceNotFound(_))) {
+            continue;
+        }
+        is_other_reading |= outcome.is_ok();
+        if let Some(place) = outcomes.get_mut(index) {
+            *place = outcome;
         }
     }
     Ok(Enqueued {

@@ -196,6 +196,23 @@ async fn ids_are_found_raw_first_and_then_decoded() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_the_device_that_the_second_reading_names_is_told() {
+    let hub = TestHub::new().await;
+    hub.device("a:b").await;
+    let mut client = Client::with_policy(&hub, "service").await;
+    client.attach(sender(0, COMMANDS)).await;
+    for number in 0..50 {
+        let message = command("a:b", &number.to_string());
+        assert_eq!(
+            client.send_and_wait(0, &message).await,
+            DeliveryState::Accepted
+        );
+    }
+    let state = client.send_and_wait(0, &command("a%3Ab", "51st")).await;
+    assert_eq!(rejection(state), "amqp:resource-limit-exceeded");
+}
+
+#[tokio::test]
 async fn message_above_the_links_limit_is_rejected_by_name() {
     let hub = TestHub::with(|options| options.amqp.max_message_bytes = 1024).await;
     hub.device("dev-1").await;
