@@ -254,6 +254,10 @@ impl Device {
 
     /// Why connections made under `self` may not go on under `next`, `None` when they may
     /// (registry.md §2.2, auth.md §3.5).
+    ///
+    /// Which key signed a connection's token is not recorded, so the loss of one key ends
+    /// connections made with the other too: their devices reconnect at once, which costs a
+    /// handshake, while a connection signed by a lost key never goes on.
     pub fn find_revocation(&self, next: &Self) -> Option<DisconnectReason> {
         if self.key != next.key {
             return Some(DisconnectReason::Deleted);

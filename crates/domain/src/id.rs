@@ -1,6 +1,7 @@
 //! Names and ids, each parsed once at the edge.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -110,8 +111,12 @@ impl HubName {
         &self.0
     }
 
-    /// The part before the first dot, which SASL PLAIN user names carry (auth.md §4).
+    /// The part before the first dot, which SASL PLAIN user names and events carry (auth.md §4,
+    /// errors-limits.md §6.1); an address has no parts and is returned whole.
     pub fn first_label(&self) -> &str {
+        if self.0.parse::<IpAddr>().is_ok() {
+            return &self.0;
+        }
         self.0.split('.').next().unwrap_or(&self.0)
     }
 }
@@ -278,6 +283,14 @@ mod tests {
         let a: HubName = "Hub.Example.Net".parse().unwrap();
         assert_eq!(a, "hub.example.net".parse().unwrap());
         assert_eq!(a.first_label(), "hub");
+    }
+
+    #[test]
+    fn an_address_is_a_hub_name_without_labels() {
+        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let hub: HubName = address.parse().unwrap();
+            assert_eq!(hub.first_label(), address);
+        }
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub enum DisconnectReason {
     Deleted,
     /// The identity was disabled.
     Disabled,
-    /// The key that authenticated the connection is no longer one of the identity's.
+    /// A key of the identity is gone, perhaps the one that authenticated the connection; see
+    /// [`Device::find_revocation`](crate::device::Device::find_revocation).
     KeysChanged,
     /// The gateway is going away.
     Draining,
