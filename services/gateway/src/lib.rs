@@ -170,7 +170,9 @@ async fn handshake(
 ) -> Option<downlink_runtime::TlsStream<TcpStream>> {
     shared.metrics.connection_accepted(door);
     let deadline = Instant::now() + shared.options.handshake_deadline;
-    match tls.accept(tcp, deadline).await {
+    let drain = shared.lifecycle.drain_token();
+    // Nobody has been promised anything yet: a drain does not wait for strangers.
+    match drain.run_until_cancelled(tls.accept(tcp, deadline)).await? {
         Ok(io) => Some(io),
         Err(error) => {
             shared.metrics.handshake_failed(door);

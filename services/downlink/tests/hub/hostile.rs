@@ -194,3 +194,21 @@ async fn ten_thousand_silent_connections_cost_little_and_stop_nobody() {
     drop(silent);
     still_answers(&hub).await;
 }
+
+#[tokio::test]
+async fn connections_without_a_handshake_do_not_hold_up_the_stop() {
+    let data = tempfile::tempdir().unwrap();
+    let hub = Hub::start(data.path(), &[]);
+    let mut silent = Vec::new();
+    for door in ["mqtts", "amqps", "https"] {
+        let mut stream = hub.tcp(door).await;
+        // The beginning of a ClientHello that never goes on.
+        stream.write_all(&[22, 3, 1, 0, 200, 1, 0]).await.unwrap();
+        silent.push(stream);
+    }
+    still_answers(&hub).await;
+    let began = std::time::Instant::now();
+    let code = tokio::task::spawn_blocking(move || hub.signal_and_wait("TERM"));
+    assert_eq!(code.await.unwrap(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(8));
+}

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use downlink_domain::ErrorCode;
 use downlink_domain::caps;
 use downlink_domain::device::DeviceStatus;
 use downlink_domain::id::DeviceId;
@@ -14,10 +15,13 @@ use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::error::ApiError;
+use super::serve::end_of_patience;
 use crate::shared::Shared;
 
 /// What the hub may take beyond the response timeout before the door gives up by itself.
 const SLACK: Duration = Duration::from_secs(5);
+/// What calls under way have left once the gateway drains.
+const LAST_CALLS: Duration = Duration::from_secs(5);
 
 /// The body of a call; what else it holds is ignored.
 #[derive(Deserialize)]
@@ -56,8 +60,14 @@ pub(super) async fn invoke(shared: &Shared, id: DeviceId, body: &[u8]) -> Result
         timeouts: asked.timeouts,
     };
     let deadline = asked.timeouts.response() + SLACK;
-    let answered = timeout(deadline, shared.peers.methods.invoke(call)).await;
-    render(&answered.map_err(|_| MethodError::TimedOut)??)
+    let answered = timeout(deadline, shared.peers.methods.invoke(call));
+    tokio::select! {
+        answered = answered => render(&answered.map_err(|_| MethodError::TimedOut)??),
+        () = end_of_patience(&shared.lifecycle, LAST_CALLS) => Err(ApiError::new(
+            ErrorCode::ServiceUnavailable,
+            "the node is going away and what became of the call is unknown",
+        )),
+    }
 }
 
 struct Asked {
@@ -107,8 +117,6 @@ fn render(answer: &MethodAnswer) -> Result<Answer, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use downlink_domain::ErrorCode;
-
     use super::*;
 
     fn asked(body: &str) -> Result<Asked, ErrorCode> {

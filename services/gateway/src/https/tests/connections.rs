@@ -5,6 +5,7 @@ use std::time::Duration;
 use downlink_runtime::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::*;
 use crate::https::serve;
@@ -120,6 +121,75 @@ async fn draining_ends_an_idle_connection() {
     );
     served.await.unwrap();
     assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_does_not_wait_out_the_deadlines_of_slow_peers() {
+    for is_reading in [true, false] {
+        let hub = TestHub::new().await;
+        hub.device("dev-1").await;
+        let sent = if is_reading {
+            let token = hub.policy_token("iothubowner");
+            unauthorized(100).replace("none", &token) + "{"
+        } else {
+            get(&hub, "/devices/dev-1").repeat(1000)
+        };
+        let (mut peer, served) = open(&hub);
+        // The door stops reading once nobody takes its answers.
+        let sending = peer.write_all(sent.as_bytes());
+        let _ = tokio::time::timeout(Duration::from_secs(1), sending).await;
+        let began = Instant::now();
+        hub.shared.lifecycle.shutdown(Duration::from_secs(25)).await;
+        served.await.unwrap();
+        assert!(began.elapsed() <= Duration::from_secs(10), "{is_reading}");
+    }
+}
+
+/// A method router that never answers.
+struct Silent;
+
+#[async_trait]
+impl MethodApi for Silent {
+    async fn invoke(&self, _: MethodCall) -> Result<MethodAnswer, MethodError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_under_way_is_answered_when_the_gateway_drains() {
+    let hub = TestHub::with_peers(|peers| peers.methods = Arc::new(Silent)).await;
+    hub.device("dev-1").await;
+    let (mut peer, served) = open(&hub);
+    let body = r#"{"methodName":"m","responseTimeoutInSeconds":300}"#;
+    let request = unauthorized(body.len())
+        .replace("PUT /devices/dev-1", "POST /twins/dev-1/methods")
+        .replace("none", &hub.policy_token("service"));
+    peer.write_all((request + body).as_bytes()).await.unwrap();
+    // Time stands still while anything can be done: after this the call waits.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    hub.shared.lifecycle.shutdown(Duration::from_secs(25)).await;
+    let answer = read_answer(&mut peer).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    served.await.unwrap();
+    assert!(began.elapsed() <= Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_connection_that_asks_for_nothing_is_ended() {
+    let hub = TestHub::with(|options| {
+        options.https.header_deadline = Duration::from_secs(5);
+        options.https.write_deadline = Duration::from_secs(5);
+    })
+    .await;
+    let (mut peer, served) = open(&hub);
+    let began = Instant::now();
+    // The preface and an empty SETTINGS frame.
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    peer.write_all(preface).await.unwrap();
+    served.await.unwrap();
+    // Ten seconds of nothing, ten for its end; unanswered pings would take eighty.
+    assert!(began.elapsed() <= Duration::from_secs(25));
 }
 
 #[tokio::test(start_paused = true)]
