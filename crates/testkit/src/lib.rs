@@ -18,6 +18,7 @@
 mod clock;
 mod ids;
 pub mod memory;
+mod own_process;
 
 pub use clock::ManualClock;
 pub use downlink_ports::testsuite::given::{
@@ -26,3 +27,4 @@ pub use downlink_ports::testsuite::given::{
 };
 pub use ids::CountingIds;
 pub use memory::MemoryStore;
+pub use own_process::assert_refuses_to_run_alone;

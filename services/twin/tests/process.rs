@@ -1,34 +1,8 @@
 //! The service in a process of its own.
 
-use std::process::{Command, Output};
-
-fn run(variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_downlink-twin"));
-    command.env_clear().envs(variables.iter().copied());
-    command
-        .output()
-        .expect("the program was built with this test")
-}
+use downlink_testkit::assert_refuses_to_run_alone;
 
 #[test]
-fn it_says_in_one_line_what_it_lacks_and_what_to_run_instead() {
-    let output = run(&[]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(
-        said.contains("presence") && said.contains("`downlink dev`"),
-        "{said}"
-    );
-}
-
-#[test]
-fn a_bad_setting_is_named_first() {
-    let output = run(&[("DOWNLINK_TWIN__MAX_TAGS_BYTES", "none")]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        said.contains("MAX_TAGS_BYTES") || said.contains("max_tags_bytes"),
-        "{said}"
-    );
+fn it_names_a_bad_setting_else_what_it_lacks_and_what_to_run_instead() {
+    assert_refuses_to_run_alone(env!("CARGO_BIN_EXE_downlink-twin"));
 }
