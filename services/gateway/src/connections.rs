@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use downlink_domain::id::{ConnectionId, DeviceKey};
 use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Subscriptions};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
 
 use crate::mailbox::Mailbox;
 
@@ -23,6 +24,19 @@ pub struct Handle {
     /// What the hub wants of it.
     pub mailbox: Mailbox,
     subscriptions: AtomicU8,
+    end: Mutex<End>,
+}
+
+/// Who hears of the end of a connection.
+#[derive(Debug, Default)]
+enum End {
+    /// Nobody so far.
+    #[default]
+    Unheard,
+    /// The connection that took its place.
+    Awaited(oneshot::Sender<()>),
+    /// It has ended.
+    Past,
 }
 
 impl Handle {
@@ -33,6 +47,27 @@ impl Handle {
             epoch,
             mailbox: Mailbox::default(),
             subscriptions: AtomicU8::new(to_bits(subscriptions)),
+            end: Mutex::default(),
+        }
+    }
+
+    /// Asks to be told when what the connection held has been given back; `None` when it has ended
+    /// already. A later asker takes the place of an earlier one, whose wait then ends.
+    pub fn await_end(&self) -> Option<oneshot::Receiver<()>> {
+        let mut end = self.end.lock();
+        if matches!(*end, End::Past) {
+            return None;
+        }
+        let (told, hears) = oneshot::channel();
+        *end = End::Awaited(told);
+        Some(hears)
+    }
+
+    /// Ends the connection; returns who is to be told once what it held has been given back.
+    pub fn end(&self) -> Option<oneshot::Sender<()>> {
+        match std::mem::replace(&mut *self.end.lock(), End::Past) {
+            End::Awaited(told) => Some(told),
+            End::Unheard | End::Past => None,
         }
     }
 
@@ -61,6 +96,10 @@ fn to_bits(subscriptions: Subscriptions) -> u8 {
         | u8::from(subscriptions.twin_replies) << 3
 }
 
+/// A newer connection of the same device is here already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outrun;
+
 /// All device connections of this gateway, at most one per device. Its size is bounded by the
 /// listeners' bound on open connections.
 #[derive(Debug)]
@@ -82,21 +121,29 @@ impl Connections {
         &self.shards[index % SHARDS]
     }
 
-    /// Enters a connection and tells the one it supersedes to close. Answers `false` when a
-    /// newer one is here already; the newcomer must close then.
-    pub fn enter(&self, device: DeviceKey, handle: Arc<Handle>) -> bool {
+    /// Enters a connection, tells the one it supersedes to close, and returns that one.
+    ///
+    /// # Errors
+    /// [`Outrun`] when a newer one is here already; the newcomer must close then.
+    pub fn enter(
+        &self,
+        device: DeviceKey,
+        handle: Arc<Handle>,
+    ) -> Result<Option<Arc<Handle>>, Outrun> {
         let superseded = match self.shard(device).write().entry(device) {
             Entry::Vacant(vacant) => {
                 vacant.insert(handle);
                 None
             }
-            Entry::Occupied(occupied) if occupied.get().epoch > handle.epoch => return false,
+            Entry::Occupied(occupied) if occupied.get().epoch > handle.epoch => {
+                return Err(Outrun);
+            }
             Entry::Occupied(mut occupied) => Some(occupied.insert(handle)),
         };
-        if let Some(old) = superseded {
+        if let Some(old) = &superseded {
             old.mailbox.close(DisconnectReason::Superseded);
         }
-        true
+        Ok(superseded)
     }
 
     /// Removes a connection; a successor of it stays.
@@ -146,8 +193,14 @@ mod tests {
     fn the_newer_connection_wins_and_the_older_is_told() {
         let connections = Connections::default();
         let (old, new) = (handle(1, 1), handle(2, 2));
-        assert!(connections.enter(DeviceKey(7), Arc::clone(&old)));
-        assert!(connections.enter(DeviceKey(7), new));
+        assert!(
+            connections
+                .enter(DeviceKey(7), Arc::clone(&old))
+                .unwrap()
+                .is_none()
+        );
+        let superseded = connections.enter(DeviceKey(7), new).unwrap();
+        assert_eq!(superseded.unwrap().connection, ConnectionId(1));
         let next = old.mailbox.poll_next(&Context::from_waker(Waker::noop()));
         assert!(matches!(
             next,
@@ -160,15 +213,18 @@ mod tests {
     #[test]
     fn a_late_older_connection_does_not_enter() {
         let connections = Connections::default();
-        assert!(connections.enter(DeviceKey(7), handle(2, 2)));
-        assert!(!connections.enter(DeviceKey(7), handle(1, 1)));
+        connections.enter(DeviceKey(7), handle(2, 2)).unwrap();
+        assert_eq!(
+            connections.enter(DeviceKey(7), handle(1, 1)).unwrap_err(),
+            Outrun
+        );
     }
 
     #[test]
     fn a_late_goodbye_leaves_the_successor_alone() {
         let connections = Connections::default();
-        connections.enter(DeviceKey(7), handle(1, 1));
-        connections.enter(DeviceKey(7), handle(2, 2));
+        connections.enter(DeviceKey(7), handle(1, 1)).unwrap();
+        connections.enter(DeviceKey(7), handle(2, 2)).unwrap();
         connections.leave(DeviceKey(7), ConnectionId(1));
         assert!(connections.find(DeviceKey(7)).is_some());
         connections.leave(DeviceKey(7), ConnectionId(2));

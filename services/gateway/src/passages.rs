@@ -8,7 +8,7 @@ use downlink_domain::Timestamp;
 use downlink_domain::message::Settlement;
 use downlink_ports::{ConnectionChange, DeviceConnection};
 use downlink_runtime::{Lifecycle, OnError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::peers::Peers;
@@ -21,10 +21,14 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// A connection that began or ended.
 #[derive(Debug)]
 pub enum Passage {
-    /// It began.
-    Arrived(DeviceConnection),
-    /// It ended, with the messages it still held.
-    Departed(DeviceConnection, Vec<Settlement>),
+    /// It began. Told when everything noted before it has been worked off.
+    Arrived(DeviceConnection, oneshot::Sender<()>),
+    /// It ended, with the messages it still held. Its successor is told when they are back.
+    Departed(
+        DeviceConnection,
+        Vec<Settlement>,
+        Option<oneshot::Sender<()>>,
+    ),
 }
 
 /// Takes note of connections that begin and end.
@@ -67,11 +71,16 @@ async fn settle_batch(peers: &Peers, batch: Vec<Passage>) {
     let now = peers.clock.now();
     let mut gone = Vec::new();
     let mut releases = Vec::new();
+    let mut waiting = Vec::new();
     let mut changes = Vec::with_capacity(batch.len());
     for passage in batch {
         match passage {
-            Passage::Arrived(connection) => changes.push(change(peers, connection, true, now)),
-            Passage::Departed(connection, held) => {
+            Passage::Arrived(connection, told) => {
+                changes.push(change(peers, connection, true, now));
+                waiting.push(told);
+            }
+            Passage::Departed(connection, held, successor) => {
+                waiting.extend(successor);
                 gone.push((connection.device, connection.epoch));
                 releases.extend(held);
                 changes.push(change(peers, connection, false, now));
@@ -90,6 +99,10 @@ async fn settle_batch(peers: &Peers, batch: Vec<Passage>) {
             && let Err(error) = peers.queue.settle(releases).await
         {
             warn!(%error, "cannot give back messages of ended connections, their locks will lapse");
+        }
+        for told in waiting {
+            // Who no longer waits needs no word.
+            let _ = told.send(());
         }
     };
     let twins = async {

@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 use super::calls::OpenCalls;
 use super::messages::Window;
 use super::running::{Done, Running};
+use super::stay::Turn;
 use super::telemetry::{Stamp, Telemetry};
 use crate::connections::Handle;
 use crate::mailbox::{Inbox, Invocation};
@@ -114,6 +115,8 @@ pub struct DeviceSession<T> {
     pub(super) operations: VecDeque<(T, Operation)>,
     pub(super) running: Running<T>,
     pub(super) closed_by: Option<DisconnectReason>,
+    /// What to wait for before the first receive.
+    pub(super) turn: Option<Turn>,
     /// Whether someone else sees to what the session leaves behind.
     pub(super) is_handed_over: bool,
 }

@@ -11,6 +11,7 @@ use downlink_domain::method::MethodError;
 use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Protocol, Subscriptions};
 use downlink_ports::{DeviceConnection, Disconnect, PeerError};
 use thiserror::Error;
+use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use super::calls::OpenCalls;
@@ -18,10 +19,12 @@ use super::messages::Window;
 use super::running::{Done, Kind, Running};
 use super::session::DeviceSession;
 use super::telemetry::Stamp;
-use crate::connections::Handle;
+use crate::connections::{Handle, Outrun};
 use crate::passages::Passage;
 use crate::shared::Shared;
 
+/// How long a session waits for messages that its predecessor held.
+const TURN: Duration = Duration::from_secs(1);
 /// How long the end of a session waits for calls that are on their way.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
@@ -37,6 +40,32 @@ pub enum OpenError {
     /// The identity was deleted, disabled or re-keyed while it connected.
     #[error("the identity changed while it connected")]
     Revoked,
+}
+
+/// What a session waits for before it asks for messages: what earlier connections of the device
+/// held must be back in the queue, or later messages would overtake it.
+#[derive(Debug)]
+pub(super) struct Turn {
+    arrived: oneshot::Receiver<()>,
+    predecessor: Option<oneshot::Receiver<()>>,
+}
+
+impl Turn {
+    /// Waits at most a second: a predecessor that does not let go must not hold the device up.
+    pub(super) async fn wait(self) {
+        let Self {
+            arrived,
+            predecessor,
+        } = self;
+        let predecessor = async {
+            if let Some(ended) = predecessor {
+                let _ = ended.await;
+            }
+        };
+        // A sender that is gone has nothing more to give back.
+        let both = async { futures::join!(arrived, predecessor) };
+        let _ = tokio::time::timeout(TURN, both).await;
+    }
 }
 
 /// How a session ended, for the log line of the connection.
@@ -71,12 +100,10 @@ impl<T: Send + 'static> DeviceSession<T> {
         let connected = connected.map_err(unavailable)?;
         let epoch = connected.epoch;
         let handle = Arc::new(Handle::new(id, epoch, subscriptions));
-        let session = Self::new(shared, device, handle, protocol, stamp);
-        session
-            .shared
-            .passages
-            .note(Passage::Arrived(session.connection.clone()))
-            .await;
+        let mut session = Self::new(shared, device, handle, protocol, stamp);
+        let (told, arrived) = oneshot::channel();
+        let noted = Passage::Arrived(session.connection.clone(), told);
+        session.shared.passages.note(noted).await;
         let (shared, device) = (&session.shared, &session.device);
         if let Some(old) = connected
             .superseded
@@ -84,12 +111,14 @@ impl<T: Send + 'static> DeviceSession<T> {
         {
             tell_superseded(shared, device, &old.gateway, old.epoch).await;
         }
-        if !shared
+        let entered = shared
             .connections
-            .enter(device.key, Arc::clone(&session.handle))
-        {
-            return Err(OpenError::Superseded);
-        }
+            .enter(device.key, Arc::clone(&session.handle));
+        let predecessor = entered.map_err(|Outrun| OpenError::Superseded)?;
+        session.turn = Some(Turn {
+            arrived,
+            predecessor: predecessor.and_then(|old| old.await_end()),
+        });
         let twins = &shared.peers.twins;
         let (entered, current) = futures::join!(
             presence.subscribe(device.key, epoch, subscriptions),
@@ -133,6 +162,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             operations: std::collections::VecDeque::new(),
             running: Running::default(),
             closed_by: None,
+            turn: None,
             is_handed_over: false,
         }
     }
@@ -144,13 +174,14 @@ impl<T: Send + 'static> DeviceSession<T> {
     /// Safe: dropping a session does the same, only without waiting for what is on its way, and
     /// locks may then have to lapse.
     pub async fn close(mut self) -> Departing {
-        self.leave();
+        self.fall_silent();
         let fetched = tokio::time::timeout(LAST_CALLS, self.last_calls()).await;
         let mut releases = fetched.unwrap_or_default();
         releases.extend(self.take_releases());
-        let departed = Passage::Departed(self.connection.clone(), releases);
+        let departed = self.departed(releases);
         self.is_handed_over = true;
         self.shared.passages.note(departed).await;
+        self.leave();
         Departing {
             reason: self.closed_by,
         }
@@ -184,20 +215,29 @@ impl<T: Send + 'static> DeviceSession<T> {
 }
 
 impl<T> DeviceSession<T> {
-    /// Takes the connection out of the gateway's records and ends its calls.
-    fn leave(&mut self) {
+    /// Ends the calls of the connection and takes no more.
+    fn fall_silent(&mut self) {
         let lost = match self.closed_by {
             Some(DisconnectReason::Superseded) => MethodError::Superseded,
             _ => MethodError::ConnectionLost,
         };
-        self.shared
-            .connections
-            .leave(self.device.key, self.handle.connection);
         // Calls still in the mailbox never reached the device.
         for call in self.handle.mailbox.shut() {
             let _ = call.reply.send(Err(MethodError::NotOnline));
         }
         self.open_calls.end_all(lost);
+    }
+
+    /// Takes the connection out of the gateway's records, last of all: until then a successor finds
+    /// it there and waits for what it held.
+    fn leave(&self) {
+        self.shared
+            .connections
+            .leave(self.device.key, self.handle.connection);
+    }
+
+    fn departed(&self, releases: Vec<Settlement>) -> Passage {
+        Passage::Departed(self.connection.clone(), releases, self.handle.end())
     }
 
     fn take_releases(&mut self) -> Vec<Settlement> {
@@ -213,12 +253,13 @@ impl<T> Drop for DeviceSession<T> {
         if self.is_handed_over {
             return;
         }
-        self.leave();
+        self.fall_silent();
         let releases = self.take_releases();
-        let departed = Passage::Departed(self.connection.clone(), releases);
+        let departed = self.departed(releases);
         if !self.shared.passages.try_note(departed) {
             warn!("an ended connection was not noted, its locks will lapse");
         }
+        self.leave();
     }
 }
 

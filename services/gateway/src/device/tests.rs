@@ -388,3 +388,30 @@ async fn telemetry_taken_before_an_order_to_close_is_still_stored() {
         "{event:?}"
     );
 }
+
+#[tokio::test]
+async fn what_a_superseded_connection_held_comes_before_what_it_had_not_seen() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev").await;
+    send(&hub, &device, 0..20).await;
+    let mut old = session(&hub, &device, ALL).await;
+    assert_eq!(
+        bodies(&messages(&mut old).await),
+        (0..16).collect::<Vec<_>>()
+    );
+    let mut new = session(&hub, &device, ALL).await;
+    let (received, _) = futures::join!(messages(&mut new), old.close());
+    assert_eq!(bodies(&received), (0..16).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_predecessor_that_does_not_let_go_holds_nobody_up_for_long() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev").await;
+    send(&hub, &device, 0..20).await;
+    let mut old = session(&hub, &device, ALL).await;
+    assert_eq!(messages(&mut old).await.len(), 16);
+    let mut new = session(&hub, &device, ALL).await;
+    assert_eq!(bodies(&messages(&mut new).await), [16, 17, 18, 19]);
+    old.close().await;
+}

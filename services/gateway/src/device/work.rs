@@ -77,7 +77,11 @@ impl<T: Send + 'static> DeviceSession<T> {
             limit,
             lock_duration: None,
         };
+        let turn = self.turn.take();
         self.running.push(async move {
+            if let Some(turn) = turn {
+                turn.wait().await;
+            }
             let received = queue.receive(vec![call]).await;
             Done::Received(
                 limit,
