@@ -22,6 +22,7 @@ pub mod given;
 pub mod messages;
 pub mod outbox;
 pub mod policies;
+pub mod presence;
 pub mod purge;
 pub mod registry;
 pub mod sessions;
@@ -156,6 +157,23 @@ macro_rules! conformance_tests {
     };
 }
 
+/// Makes one test of each promise of `PresenceDirectory`, for empty directories made by the given
+/// async function.
+#[macro_export]
+macro_rules! presence_conformance_tests {
+    ($make:ident) => {
+        $crate::conformance_tests! { @module $make presence
+            a_connection_reads_back_whole_until_it_ends
+            a_second_connection_supersedes_the_first
+            a_stale_disconnect_leaves_the_newer_connection_alone
+            epochs_rise_across_disconnects
+            a_subscription_under_a_stale_epoch_is_ignored
+            a_watch_sees_each_kind_of_change_that_came_after_it_was_made
+            a_watch_passes_over_other_devices
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -166,6 +184,7 @@ mod tests {
             include_str!("testsuite/messages.rs"),
             include_str!("testsuite/outbox.rs"),
             include_str!("testsuite/policies.rs"),
+            include_str!("testsuite/presence.rs"),
             include_str!("testsuite/purge.rs"),
             include_str!("testsuite/registry.rs"),
             include_str!("testsuite/sessions.rs"),
