@@ -33,12 +33,14 @@ pub use message_store::{
     EnqueueError, EnqueueRules, Enqueued, FeedbackReceive, FeedbackStore, LockedMessage,
     MessageStore, PurgeOutcome, Receive, SettleError, Swept,
 };
-pub use outbox::{EventOutbox, OutboxBounds};
+pub use outbox::{Backlog, ClaimedEvents, EventOutbox, EventRelay, EventSink, OutboxBounds};
 pub use peer::{
     ConnectionChange, DeviceConnection, Disconnect, GatewayApi, Gateways, MethodApi,
     MethodDelivery, Notify, OpenedDevice, QueueApi, ReceiveCall, TwinApi, TwinView,
 };
 pub use policy_store::PolicyStore;
-pub use presence::{Connected, PresenceDirectory, PresenceWatch};
+pub use presence::{
+    Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, PresenceWatch, Restored,
+};
 pub use session_store::SessionStore;
 pub use twin_store::TwinStore;

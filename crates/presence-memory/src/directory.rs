@@ -1,13 +1,18 @@
 //! The directory: shards, epochs, counts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::{ConnectionId, DeviceKey, GatewayId};
 use downlink_domain::presence::{LeaseEpoch, Protocol, Route, Subscriptions};
-use downlink_ports::{Connected, PresenceDirectory, PresenceWatch, StoreError};
+use downlink_ports::{
+    Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, PresenceWatch, Restored,
+    StoreError,
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -37,6 +42,7 @@ struct Inner {
     next_epoch: AtomicU64,
     connected: AtomicU64,
     watches: AtomicUsize,
+    leases: Mutex<HashMap<GatewayId, GatewayLease>>,
 }
 
 impl MemoryPresence {
@@ -50,6 +56,7 @@ impl MemoryPresence {
                 next_epoch: AtomicU64::new(millis.saturating_mul(EPOCHS_PER_MILLI) + 1),
                 connected: AtomicU64::new(0),
                 watches: AtomicUsize::new(0),
+                leases: Mutex::default(),
             }),
         }
     }
@@ -123,6 +130,26 @@ impl PresenceDirectory for MemoryPresence {
         Ok(())
     }
 
+    async fn restore(&self, entries: Vec<(DeviceKey, Route)>) -> Result<Vec<Restored>, StoreError> {
+        let restore = |(device, route): (DeviceKey, Route)| {
+            let mut shard = self.inner.shard(device).lock();
+            match shard.route(device) {
+                None => {
+                    shard.enter(device, route);
+                    self.inner.connected.fetch_add(1, Ordering::Relaxed);
+                    Restored::Stands
+                }
+                Some(held) if held.epoch > route.epoch => Restored::Superseded,
+                Some(held) if held.epoch == route.epoch => Restored::Stands,
+                Some(_) => {
+                    shard.enter(device, route);
+                    Restored::Stands
+                }
+            }
+        };
+        Ok(entries.into_iter().map(restore).collect())
+    }
+
     async fn lookup(&self, devices: &[DeviceKey]) -> Result<Vec<Option<Route>>, StoreError> {
         let find = |device: &DeviceKey| self.inner.shard(*device).lock().route(*device);
         Ok(devices.iter().map(find).collect())
@@ -140,6 +167,29 @@ impl PresenceDirectory for MemoryPresence {
 
     async fn connected_count(&self) -> Result<u64, StoreError> {
         Ok(self.inner.connected.load(Ordering::Relaxed))
+    }
+}
+
+/// One process has one gateway, whose lease cannot lapse: what would look at it ends with it.
+#[async_trait]
+impl GatewayLeases for MemoryPresence {
+    async fn renew(&self, lease: GatewayLease, _ttl: Duration) -> Result<LeaseState, StoreError> {
+        let mut leases = self.inner.leases.lock();
+        let earlier = leases.insert(lease.gateway.clone(), lease);
+        Ok(if earlier.is_some() {
+            LeaseState::Kept
+        } else {
+            LeaseState::Anew
+        })
+    }
+
+    async fn release(&self, gateway: &GatewayId) -> Result<(), StoreError> {
+        self.inner.leases.lock().remove(gateway);
+        Ok(())
+    }
+
+    async fn gateways(&self) -> Result<Vec<GatewayLease>, StoreError> {
+        Ok(self.inner.leases.lock().values().cloned().collect())
     }
 }
 

@@ -12,7 +12,7 @@ use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Protocol, Route, S
 use downlink_domain::twin::{Object, TwinChange};
 use downlink_ports::{
     Clock, Connected, EnqueueRules, LockedMessage, MessageStore, MethodApi, PresenceDirectory,
-    PresenceWatch, QueueApi, StoreError,
+    PresenceWatch, QueueApi, Restored, StoreError,
 };
 use downlink_testkit::a_message_to;
 use tokio::sync::Semaphore;
@@ -148,6 +148,10 @@ impl PresenceDirectory for SlowPresence {
 
     async fn disconnect(&self, devices: Vec<(DeviceKey, LeaseEpoch)>) -> Result<(), StoreError> {
         self.inner.disconnect(devices).await
+    }
+
+    async fn restore(&self, entries: Vec<(DeviceKey, Route)>) -> Result<Vec<Restored>, StoreError> {
+        self.inner.restore(entries).await
     }
 
     async fn lookup(&self, devices: &[DeviceKey]) -> Result<Vec<Option<Route>>, StoreError> {

@@ -1,0 +1,1 @@
+//! What the processes of the services have in common: settings, adapters, peers, readiness.

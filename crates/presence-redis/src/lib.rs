@@ -1,0 +1,1 @@
+//! Presence of devices, shared by processes through Redis.

@@ -1,0 +1,1 @@
+//! Real Postgres, Redis and Kafka on this machine, for tests and for the local stack.
