@@ -139,6 +139,17 @@ impl Layers {
     /// # Errors
     /// [`LoadError`]; [`LoadError::Invalid`] holds every violation there is, of types, names and bounds alike.
     pub fn load<C: Configuration>(self) -> Result<C, LoadError> {
+        self.load_for(|_, _| {})
+    }
+
+    /// As [`Self::load`], with the further checks of one use.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load_for<C: Configuration>(
+        self,
+        check: impl FnOnce(&C, &mut Checker),
+    ) -> Result<C, LoadError> {
         let mut merged = Figment::new();
         if let Some(path) = self.file {
             merged = merged.merge(read_file(&path)?);
@@ -154,6 +165,7 @@ impl Layers {
         let config: C = extract(&merged, settings, &mut violations);
         let mut checker = Checker::default();
         config.check(&mut checker);
+        check(&config, &mut checker);
         for (path, message) in checker.into_found() {
             violations.list.push(violation(&merged, path, message));
         }

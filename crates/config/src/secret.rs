@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 /// What is printed in place of a secret.
 const REDACTED: &str = "***";
 
-/// A secret text: it prints, and is written to files, as `***`.
+/// A secret text: it prints, and is written to files, as `***`; one that is not set is written as an empty text.
 ///
 /// A setting `name` of this type may be given as `name_file` instead, with the path of a file that holds it; see
 /// [`Configuration::SECRETS`](crate::Configuration::SECRETS).
@@ -44,6 +44,7 @@ impl fmt::Display for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(REDACTED)
+        // Whether it is set is no secret.
+        serializer.serialize_str(if self.text.is_empty() { "" } else { REDACTED })
     }
 }

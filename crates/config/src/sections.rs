@@ -4,7 +4,11 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::backing::{
+    Events, EventsKind, Kafka, Pooler, Postgres, Presence, PresenceKind, Redis, RedisTopology,
+};
 pub use self::doors::{Amqp, DisabledConnack, Gateway, Https, Mqtt};
+pub use self::peers::Peers;
 pub use self::place::{Hub, Listen, Storage, StorageKind, Tls};
 pub use self::process::{Log, LogFormat, Outbox, Shutdown};
 pub use self::queue::{Batch, DeliveryCounting, Feedback, Queue};
@@ -12,7 +16,9 @@ pub use self::rules::{Methods, ReplacedKeys, Twin};
 use crate::layers::Configuration;
 use crate::violation::Checker;
 
+mod backing;
 mod doors;
+mod peers;
 mod place;
 mod process;
 mod queue;
@@ -33,6 +39,12 @@ pub struct Config {
     pub tls: Tls,
     /// Where identities, twins, messages and events are kept.
     pub storage: Storage,
+    /// Which gateway holds which device.
+    pub presence: Presence,
+    /// Where events go.
+    pub events: Events,
+    /// How services in processes of their own reach each other.
+    pub peers: Peers,
     /// Cloud-to-device messages.
     pub queue: Queue,
     /// Direct methods.
@@ -56,13 +68,16 @@ pub struct Config {
 }
 
 impl Configuration for Config {
-    const SECRETS: &'static [&'static str] = &[];
+    const SECRETS: &'static [&'static str] = &["storage.postgres.url", "presence.redis.password"];
 
     fn check(&self, checker: &mut Checker) {
         checker.section("hub", |at| self.hub.check(at));
         checker.section("listen", |at| self.listen.check(at));
         checker.section("tls", |at| self.tls.check(at));
         checker.section("storage", |at| self.storage.check(at));
+        checker.section("presence", |at| self.presence.check(at));
+        checker.section("events", |at| self.events.check(at));
+        checker.section("peers", |at| self.peers.check(at));
         checker.section("queue", |at| self.queue.check(at));
         checker.section("methods", |at| self.methods.check(at));
         checker.section("twin", |at| self.twin.check(at));

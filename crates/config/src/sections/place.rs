@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::nonzero_u32;
+use super::{Postgres, nonzero_u32};
 use crate::human::{ByteSize, HumanDuration, List};
 use crate::violation::Checker;
 
@@ -80,10 +80,10 @@ pub struct Listen {
     pub amqps_port: u16,
     /// Port of HTTPS. The SDKs always use 443; ports below 1024 need a privilege on most systems.
     pub https_port: u16,
-    /// The IP address on which operators connect: gRPC, metrics, probes, all without TLS. Set `0.0.0.0` where probes
+    /// The IP address on which operators connect: metrics and probes, without TLS. Set `0.0.0.0` where probes
     /// come from another machine, and only on a network you trust.
     pub operator_address: IpAddr,
-    /// Port of gRPC.
+    /// Port of the gRPC API for back-ends, over TLS, on the addresses of the other doors.
     pub grpc_port: u16,
     /// Port of `/metrics`, `/livez` and `/readyz`.
     pub metrics_port: u16,
@@ -204,6 +204,8 @@ pub enum StorageKind {
     /// One file in the data folder, written by this process alone.
     #[default]
     Embedded,
+    /// A Postgres database that any number of processes share.
+    Postgres,
 }
 
 /// Where identities, twins, messages and events are kept. Every write is on disk before it is acknowledged; writes
@@ -212,8 +214,11 @@ pub enum StorageKind {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
-    /// `embedded`: one file in the data folder, written by this process alone.
+    /// `embedded`: one file in the data folder, written by this process alone. `postgres`: a database that any number
+    /// of processes share; services in processes of their own need it.
     pub kind: StorageKind,
+    /// A Postgres database, when `kind` is `postgres`. The settings of write groups are those of `embedded` alone.
+    pub postgres: Postgres,
     /// The data folder; made if it is not there. Put it on a local disk: network file systems lie about `fsync`.
     pub path: PathBuf,
     /// Write calls that may share one commit, 1 to 100,000.
@@ -233,6 +238,7 @@ impl Default for Storage {
     fn default() -> Self {
         Self {
             kind: StorageKind::default(),
+            postgres: Postgres::default(),
             path: PathBuf::from("./.downlink"),
             max_group_jobs: nonzero_u32(1_024),
             max_group_items: nonzero_u32(4_096),
@@ -255,5 +261,7 @@ impl Storage {
             ByteSize::from_kib(1_024)..=ByteSize::from_kib(16 * 1_024 * 1_024),
         );
         at.number("max_readers", self.max_readers, 1..=64);
+        let is_used = self.kind == StorageKind::Postgres;
+        at.section("postgres", |at| self.postgres.check(is_used, at));
     }
 }

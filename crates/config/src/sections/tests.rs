@@ -1,4 +1,5 @@
 use crate::layers::{Configuration, Layers, LoadError, to_toml};
+use crate::process::Process;
 use crate::sections::{Config, DeliveryCounting, DisabledConnack, LogFormat, ReplacedKeys};
 use crate::violation::Checker;
 
@@ -171,4 +172,76 @@ fn rules_across_fields_are_held() {
         Vec::<String>::new(),
         "free ports are never the same"
     );
+}
+
+/// What is missing for a process, by path.
+fn missing_for(process: Process, settings: &[(&str, &str)]) -> Vec<String> {
+    let mut layers = Layers::new();
+    for (path, value) in settings {
+        layers = layers.flag("--set", path, Some(value));
+    }
+    match layers.load_for::<Config>(|config, checker| process.check(config, checker)) {
+        Ok(_) => Vec::new(),
+        Err(LoadError::Invalid(found)) => found.list.into_iter().map(|one| one.path).collect(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_process_of_its_own_names_everything_it_lacks_at_once() {
+    assert_eq!(missing_for(Process::AllInOne, &[]), Vec::<String>::new());
+    assert_eq!(
+        missing_for(Process::Queue, &[]),
+        ["storage.kind", "presence.kind"]
+    );
+    assert_eq!(missing_for(Process::MethodRouter, &[]), ["presence.kind"]);
+    assert_eq!(
+        missing_for(
+            Process::Gateway,
+            &[
+                ("peers.listen_address", "0.0.0.0"),
+                ("presence.kind", "redis")
+            ]
+        ),
+        [
+            "presence.redis.urls",
+            "tls.certificate_file",
+            "peers.queue",
+            "peers.methods",
+            "peers.twins",
+            "peers.advertise"
+        ]
+    );
+}
+
+#[test]
+fn shared_stores_that_are_chosen_must_be_named() {
+    let chosen = [
+        ("storage.kind", "postgres"),
+        ("presence.kind", "redis"),
+        ("events.kind", "kafka"),
+    ];
+    let found = wrong(&chosen);
+    let paths: Vec<_> = found
+        .iter()
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "storage.postgres.url",
+            "presence.redis.urls",
+            "events.kafka.brokers"
+        ]
+    );
+}
+
+#[test]
+fn a_password_in_a_url_that_is_printed_is_refused() {
+    let found = wrong(&[("presence.redis.urls", "redis://:hush@cache:6379")]);
+    assert!(
+        found[0].contains("set username and password instead"),
+        "{found:?}"
+    );
+    assert!(!found[0].contains("hush"), "{found:?}");
 }
