@@ -18,6 +18,7 @@ mod mqtt;
 mod options;
 mod passages;
 mod peers;
+mod settings;
 mod shared;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ mod in_flight;
 mod invoke;
 mod metrics;
 mod service;
+mod settings;
 #[cfg(test)]
 mod tests;
 

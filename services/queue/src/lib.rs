@@ -21,6 +21,7 @@ mod metrics;
 mod purge;
 mod receive;
 mod service;
+mod settings;
 mod settle;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@ mod report;
 mod revoke;
 mod service;
 mod session;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod update;

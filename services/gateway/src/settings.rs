@@ -1,0 +1,76 @@
+//! From the configuration to the options of the gateway.
+
+use downlink_config::Config;
+use downlink_domain::id::{GatewayId, HubName};
+
+use crate::options::{AmqpOptions, GatewayOptions, HttpsOptions, MqttOptions};
+
+impl GatewayOptions {
+    /// Options of the gateway `id` of `hub`, which answers to `host_names`.
+    pub fn from_config(
+        config: &Config,
+        id: GatewayId,
+        hub: HubName,
+        host_names: Vec<HubName>,
+    ) -> Self {
+        let Config {
+            gateway,
+            queue,
+            tls,
+            methods,
+            ..
+        } = config;
+        Self {
+            host_names,
+            c2d_window: u16::try_from(queue.in_flight_window.get()).unwrap_or(u16::MAX),
+            sweep_interval: gateway.sweep_interval.get(),
+            handshake_deadline: tls.handshake_deadline.get(),
+            policy_refresh: gateway.policy_refresh.get(),
+            max_telemetry_bytes: gateway.max_telemetry_bytes.as_usize(),
+            max_method_bytes: methods.max_payload_bytes.as_usize(),
+            mqtt: mqtt(config),
+            amqp: amqp(config),
+            https: https(config),
+            ..Self::new(id, hub)
+        }
+    }
+}
+
+fn mqtt(config: &Config) -> MqttOptions {
+    let mqtt = &config.mqtt;
+    MqttOptions {
+        connect_deadline: mqtt.connect_deadline.get(),
+        max_keep_alive: mqtt.max_keep_alive.get(),
+        max_subscriptions: usize::from(mqtt.max_subscriptions.get()),
+        token_grace: mqtt.token_grace.get(),
+        disabled_connack: mqtt.disabled_device_connack.code(),
+        write_deadline: mqtt.write_deadline.get(),
+        max_output_bytes: mqtt.max_output_bytes.as_usize(),
+    }
+}
+
+fn amqp(config: &Config) -> AmqpOptions {
+    let amqp = &config.amqp;
+    AmqpOptions {
+        open_deadline: amqp.connect_deadline.get(),
+        max_frame_bytes: u32::try_from(amqp.max_frame_bytes.as_usize()).unwrap_or(u32::MAX),
+        idle_timeout: amqp.idle_timeout.get(),
+        max_sessions: amqp.max_sessions.get(),
+        max_links: amqp.max_links.get(),
+        token_grace: amqp.token_grace.get(),
+        link_credit: amqp.link_credit.get(),
+        max_message_bytes: amqp.max_message_bytes.as_usize() as u64,
+        write_deadline: amqp.write_deadline.get(),
+        max_output_bytes: amqp.max_output_bytes.as_usize(),
+    }
+}
+
+fn https(config: &Config) -> HttpsOptions {
+    let https = &config.https;
+    HttpsOptions {
+        header_deadline: https.header_deadline.get(),
+        body_deadline: https.body_deadline.get(),
+        max_body_bytes: https.max_body_bytes.as_usize(),
+        write_deadline: https.write_deadline.get(),
+    }
+}
