@@ -199,6 +199,13 @@ pub trait TwinApi: Send + Sync {
     /// The device's own read; refuses with `DeviceNotFound`.
     async fn get_own_twin(&self, device: DeviceKey) -> Result<Twin, PeerError>;
 
+    /// Versions of many twins, for those who watch them: at most 65,536 devices. By position;
+    /// `None` where the identity is gone.
+    async fn find_twin_versions(
+        &self,
+        devices: Vec<DeviceKey>,
+    ) -> Result<Vec<Option<u64>>, PeerError>;
+
     /// The device's own write (`TwinChange::Report`); returns the new reported version.
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError>;
 

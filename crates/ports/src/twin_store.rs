@@ -13,6 +13,19 @@ pub trait TwinStore: Send + Sync {
     /// Reads twins. By position; `None` where the identity is gone.
     async fn find_twins(&self, devices: Vec<DeviceKey>) -> Result<Vec<Option<Twin>>, StoreError>;
 
+    /// Reads the versions of twins alone, for those who watch many. By position; `None` where the
+    /// identity is gone.
+    ///
+    /// A store that can read less than whole twins does so.
+    async fn find_twin_versions(
+        &self,
+        devices: Vec<DeviceKey>,
+    ) -> Result<Vec<Option<u64>>, StoreError> {
+        let twins = self.find_twins(devices).await?;
+        let version = |twin: Option<Twin>| twin.map(|twin| twin.version);
+        Ok(twins.into_iter().map(version).collect())
+    }
+
     /// Applies each change by `downlink_domain::twin::apply` as one read-modify-write, with its
     /// change event in the same transaction; changes of one twin happen in the order given.
     /// By position; `None` where the identity is gone.

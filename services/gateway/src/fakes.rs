@@ -480,6 +480,14 @@ impl TwinApi for Backend {
         twin.ok_or_else(|| no_device(&device))
     }
 
+    async fn find_twin_versions(
+        &self,
+        devices: Vec<DeviceKey>,
+    ) -> Result<Vec<Option<u64>>, PeerError> {
+        self.check()?;
+        Ok(self.store.find_twin_versions(devices).await?)
+    }
+
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
         self.check()?;
         let changes = vec![(device, change)];

@@ -143,6 +143,13 @@ impl TwinApi for TwinService {
         self.metrics.count(Operation::DeviceRead, result)
     }
 
+    async fn find_twin_versions(
+        &self,
+        devices: Vec<DeviceKey>,
+    ) -> Result<Vec<Option<u64>>, PeerError> {
+        Ok(self.deps.twins.find_twin_versions(devices).await?)
+    }
+
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
         let result = self.write_report(device, change).await;
         self.metrics.count(Operation::DeviceUpdate, result)

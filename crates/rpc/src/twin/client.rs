@@ -254,6 +254,24 @@ impl TwinApi for GrpcTwinClient {
         }
     }
 
+    async fn find_twin_versions(
+        &self,
+        devices: Vec<DeviceKey>,
+    ) -> Result<Vec<Option<u64>>, PeerError> {
+        let expected = devices.len();
+        let request = v1::FindTwinVersionsRequest {
+            device_keys: devices.into_iter().map(|key| key.0).collect(),
+        };
+        let mut client = self.rare.clone();
+        let call = async |request| client.find_twin_versions(request).await;
+        let response = unary(SERVICE, self.timeout, request, call).await?;
+        if response.versions.len() != expected {
+            return Err(unreadable(SERVICE));
+        }
+        let known = |version| (version > 0).then_some(version);
+        Ok(response.versions.into_iter().map(known).collect())
+    }
+
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
         let TwinChange::Report {
             patch,

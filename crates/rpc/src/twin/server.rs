@@ -212,6 +212,22 @@ impl TwinService for TwinServer {
         }))
     }
 
+    async fn find_twin_versions(
+        &self,
+        request: Request<v1::FindTwinVersionsRequest>,
+    ) -> Result<Response<v1::FindTwinVersionsResponse>, Status> {
+        let keys = request.into_inner().device_keys;
+        if keys.len() > MAX_CALL_ITEMS {
+            return Err(refuse(WireError::OutOfRange("number of items")));
+        }
+        let devices = keys.into_iter().map(DeviceKey).collect();
+        let versions = self.api().find_twin_versions(devices).await;
+        let versions = versions.map_err(to_status)?.into_iter();
+        Ok(Response::new(v1::FindTwinVersionsResponse {
+            versions: versions.map(Option::unwrap_or_default).collect(),
+        }))
+    }
+
     async fn list_policies(
         &self,
         request: Request<v1::ListPoliciesRequest>,

@@ -31,6 +31,7 @@ enum Asked {
     Update(HubName, IdentityName, TwinChange),
     GetOwn(DeviceKey),
     Report(DeviceKey, TwinChange),
+    Versions(Vec<DeviceKey>),
     Policies(HubName),
 }
 
@@ -188,6 +189,16 @@ impl TwinApi for Recorder {
     async fn get_own_twin(&self, device: DeviceKey) -> Result<Twin, PeerError> {
         self.note(Asked::GetOwn(device));
         (device.0 == 7).then(twin).ok_or_else(not_found)
+    }
+
+    async fn find_twin_versions(
+        &self,
+        devices: Vec<DeviceKey>,
+    ) -> Result<Vec<Option<u64>>, PeerError> {
+        let version = |key: &DeviceKey| (key.0 != 0).then_some(key.0.cast_unsigned());
+        let versions = devices.iter().map(version).collect();
+        self.note(Asked::Versions(devices));
+        Ok(versions)
     }
 
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
@@ -409,6 +420,19 @@ async fn the_two_kinds_of_writes_do_not_take_each_others_way() {
     assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidOperation);
     let refused = twins.report(DeviceKey(7), patch).await;
     assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidOperation);
+    assert_eq!(*recorder.asked.lock(), []);
+}
+
+#[tokio::test]
+async fn versions_come_back_by_position_and_none_for_those_gone() {
+    let (recorder, twins) = connected();
+    let devices = vec![DeviceKey(7), DeviceKey(0), DeviceKey(i64::MAX)];
+    let got = twins.find_twin_versions(devices.clone()).await.unwrap();
+    assert_eq!(got, [Some(7), None, Some(i64::MAX.cast_unsigned())]);
+    assert_eq!(recorder.take(), Asked::Versions(devices));
+
+    let refused = twins.find_twin_versions(vec![DeviceKey(1); 65_537]).await;
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::ArgumentInvalid);
     assert_eq!(*recorder.asked.lock(), []);
 }
 

@@ -28,6 +28,17 @@ async fn a_twin_is_read_with_its_identity() {
 }
 
 #[tokio::test]
+async fn versions_are_read_by_position_and_rise_with_every_write() {
+    let world = World::new();
+    let first = world.create("dev-1").await.key;
+    let second = world.create("dev-2").await.key;
+    world.patch("dev-2", json!({"a": 1})).await;
+    let devices = vec![second, DeviceKey(i64::MAX), first];
+    let versions = world.service.find_twin_versions(devices).await.unwrap();
+    assert_eq!(versions, [Some(3), None, Some(2)]);
+}
+
+#[tokio::test]
 async fn a_stale_etag_is_refused_with_the_recorded_text() {
     let world = World::new();
     world.create("dev-1").await;
