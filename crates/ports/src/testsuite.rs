@@ -25,6 +25,7 @@ pub mod policies;
 pub mod presence;
 pub mod purge;
 pub mod registry;
+pub mod relay;
 pub mod sessions;
 pub mod settle;
 mod subject;
@@ -144,6 +145,23 @@ macro_rules! conformance_tests {
             events_beyond_the_number_are_shed_oldest_first
             positions_rise_also_after_everything_was_shed
         }
+        $crate::conformance_tests! { @module $make relay
+            nothing_to_claim_is_none
+            an_appended_event_is_found_whole
+            an_event_written_with_its_cause_is_found
+            claimed_events_come_in_order_for_each_device
+            a_claim_holds_at_most_its_limit
+            a_claim_holds_its_lane_alone
+            a_dropped_claim_gives_all_back
+            a_finish_removes_exactly_what_was_sent
+            a_partial_finish_leaves_the_rest_first
+            a_full_lane_does_not_starve_the_others
+            a_lane_given_back_unsent_does_not_starve_the_others
+            a_trim_waits_for_no_claim_and_brings_nothing_back
+            an_event_of_an_earlier_time_does_not_overtake
+            an_empty_outbox_has_no_backlog
+            a_backlog_is_counted_from_its_oldest_event_on
+        }
     };
     (@module $make:ident $module:ident $($name:ident)*) => {
         mod $module {
@@ -187,6 +205,7 @@ mod tests {
             include_str!("testsuite/presence.rs"),
             include_str!("testsuite/purge.rs"),
             include_str!("testsuite/registry.rs"),
+            include_str!("testsuite/relay.rs"),
             include_str!("testsuite/sessions.rs"),
             include_str!("testsuite/settle.rs"),
             include_str!("testsuite/sweep.rs"),

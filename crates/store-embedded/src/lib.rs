@@ -32,6 +32,7 @@ mod message_store;
 mod open;
 mod outbox;
 mod policy_store;
+mod relay;
 mod rows;
 mod session_store;
 mod statements;

@@ -77,7 +77,8 @@ pub(crate) async fn insert(scope: &mut Scope<'_>, events: Vec<Event>) -> Result<
     Ok(())
 }
 
-fn event(row: &Fields<'_>) -> Result<Event, StoreError> {
+/// Reads an event.
+pub(crate) fn event(row: &Fields<'_>) -> Result<Event, StoreError> {
     Ok(Event {
         id: row.parse("event_id", |bytes: &[u8]| bytes.try_into().ok())?,
         hub: row.text("hub")?,

@@ -18,6 +18,7 @@ macro_rules! statements {
 
 statements! {
     COUNT_MESSAGES = "count_messages";
+    DELETE_EVENTS = "delete_events";
     DELETE_MESSAGES = "delete_messages";
     DELETE_SESSIONS = "delete_sessions";
     FIND_IDENTITIES = "find_identities";

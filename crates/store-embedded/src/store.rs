@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{OpenError, store_error};
 use crate::open::{self, Opened};
+use crate::relay::Relay;
 use crate::writer::{Queue, Writer};
 
 /// How a [`Store`] uses memory and groups its writes.
@@ -49,6 +50,7 @@ impl Default for StoreOptions {
 #[derive(Debug)]
 pub struct Store {
     pub(crate) queue: Queue,
+    pub(crate) relay: Relay,
     readers: SqlitePool,
     closing: CancellationToken,
     closed: CancellationToken,
@@ -96,6 +98,7 @@ impl Store {
         });
         Ok(Arc::new(Self {
             queue,
+            relay: Relay::default(),
             readers,
             closing,
             closed,

@@ -1,6 +1,7 @@
 //! Every store port in memory: simple, whole, and lost with the process.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use downlink_domain::Timestamp;
@@ -18,6 +19,7 @@ mod messages;
 mod outbox;
 mod policies;
 mod registry;
+mod relay;
 mod sessions;
 mod twins;
 
@@ -25,7 +27,7 @@ mod twins;
 /// nothing is bounded but by what is put in.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 impl MemoryStore {
@@ -50,6 +52,7 @@ struct State {
     last_position: u64,
     outbox: BTreeMap<u64, Event>,
     outbox_ids: HashSet<[u8; 16]>,
+    relay: relay::Lanes,
 }
 
 /// A record in the feedback queue.

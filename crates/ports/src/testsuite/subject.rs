@@ -14,7 +14,7 @@ use downlink_domain::message::{NewMessage, QueueRules, Settlement, Verdict};
 
 use super::given;
 use crate::{
-    DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox, FeedbackReceive,
+    DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox, EventRelay, FeedbackReceive,
     FeedbackStore, LockedMessage, MessageStore, PolicyStore, Receive, SessionStore, SettleError,
     Swept, TwinStore,
 };
@@ -35,6 +35,8 @@ pub struct Subject {
     pub policies: Arc<dyn PolicyStore>,
     /// Events of all of them.
     pub outbox: Arc<dyn EventOutbox>,
+    /// The way out for those events.
+    pub relay: Arc<dyn EventRelay>,
     tokens: AtomicU64,
     _guard: Box<dyn Any + Send + Sync>,
 }
@@ -44,7 +46,7 @@ impl Subject {
     pub fn of<S>(store: Arc<S>, guard: impl Any + Send + Sync) -> Self
     where
         S: MessageStore + FeedbackStore + DeviceRegistry + TwinStore,
-        S: SessionStore + PolicyStore + EventOutbox + 'static,
+        S: SessionStore + PolicyStore + EventOutbox + EventRelay + 'static,
     {
         Self {
             messages: Arc::clone(&store) as _,
@@ -53,7 +55,8 @@ impl Subject {
             twins: Arc::clone(&store) as _,
             sessions: Arc::clone(&store) as _,
             policies: Arc::clone(&store) as _,
-            outbox: store,
+            outbox: Arc::clone(&store) as _,
+            relay: store,
             tokens: AtomicU64::new(1),
             _guard: Box::new(guard),
         }

@@ -18,7 +18,7 @@ pub(crate) struct Queued {
 }
 
 /// The way to the writer. Full means refused: nothing waits for room.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Queue {
     jobs: mpsc::Sender<Queued>,
     shares: Arc<Semaphore>,

@@ -1,0 +1,2 @@
+-- Events that were sent.
+DELETE FROM outbox WHERE position IN (VALUES /*rows*/ (?))
