@@ -1,17 +1,33 @@
-//! Compiles `proto/downlink/v1` in pure Rust; no installed protoc is needed.
+//! Compiles `proto` in pure Rust; no installed protoc is needed.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 5] = ["common", "gateway", "method", "queue", "twin"];
+/// What the services say to each other.
+const INTERNAL: [&str; 5] = ["common", "gateway", "method", "queue", "twin"];
+/// What back-ends say to the hub.
+const PUBLIC: [&str; 6] = [
+    "cloud_to_device",
+    "common",
+    "feedback",
+    "methods",
+    "registry",
+    "twins",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    compile("downlink/v1", "downlink.v1", &INTERNAL)?;
+    compile("downlink/api/v1", "downlink.api.v1", &PUBLIC)
+}
+
+/// Makes Rust and a descriptor set of the package in `folder`.
+fn compile(folder: &str, package: &str, names: &[&str]) -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files: Vec<_> = FILES
+    let files: Vec<PathBuf> = names
         .iter()
-        .map(|name| root.join(format!("downlink/v1/{name}.proto")))
+        .map(|name| root.join(folder).join(format!("{name}.proto")))
         .collect();
     for file in &files {
         println!("cargo::rerun-if-changed={}", file.display());
@@ -19,14 +35,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(&files, [&root])?;
     let out = std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
     std::fs::write(
-        Path::new(&out).join("downlink.v1.bin"),
+        Path::new(&out).join(format!("{package}.bin")),
         descriptors.encode_to_vec(),
     )?;
+    // Keys must not reach a log by way of a derived `Debug`.
+    let secrets = ["SymmetricKeys", "Policy"].map(|name| format!(".{package}.{name}"));
     tonic_prost_build::configure()
         .bytes(".")
         .emit_rerun_if_changed(false)
-        // Keys must not reach a log by way of a derived `Debug`.
-        .skip_debug([".downlink.v1.SymmetricKeys", ".downlink.v1.Policy"])
+        .skip_debug(secrets)
         .compile_fds(descriptors)?;
     Ok(())
 }
