@@ -1,0 +1,1 @@
+SELECT * FROM twins WHERE device_key = ANY ($1)

@@ -1,0 +1,15 @@
+-- Times only move forward, whatever order the changes come in. Rows are locked in the order of their
+-- keys, so that two batches never wait for each other.
+WITH moved AS MATERIALIZED (
+    SELECT identities.device_key, item.at
+    FROM unnest($1::bigint[], $2::bigint[]) AS item (device_key, at)
+    JOIN identities ON identities.device_key = item.device_key
+    ORDER BY identities.device_key
+    FOR NO KEY UPDATE OF identities
+)
+UPDATE identities
+SET
+    connection_state_updated_at = greatest(identities.connection_state_updated_at, moved.at),
+    last_activity_at = greatest(identities.last_activity_at, moved.at)
+FROM moved
+WHERE identities.device_key = moved.device_key

@@ -1,0 +1,25 @@
+-- Takes the first lane in turn that has events and that nobody holds, for this transaction; the lane is
+-- NULL when there is none. Lanes are asked for one after the other, so no second one is taken.
+-- With it, what the floors are made of: the last position drawn, and which transactions are over.
+-- Parameters: lanes in turn, their floors, class of the advisory lock, how long the holder may be idle.
+SELECT
+    (
+        SELECT waiting.lane
+        FROM (
+            SELECT turn.lane
+            FROM unnest($1::integer[], $2::bigint[]) WITH ORDINALITY AS turn (lane, floor, place)
+            WHERE EXISTS (
+                SELECT 1 FROM outbox
+                WHERE outbox.lane = turn.lane AND outbox.position >= turn.floor
+            )
+            ORDER BY turn.place
+            OFFSET 0
+        ) AS waiting
+        WHERE pg_try_advisory_xact_lock($3, waiting.lane)
+        LIMIT 1
+    ) AS lane,
+    CASE WHEN outbox_positions.is_called THEN outbox_positions.last_value ELSE 0 END AS last_position,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS all_over_below,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS none_begun_from,
+    set_config('idle_in_transaction_session_timeout', $4, true) AS idle_limit
+FROM outbox_positions
