@@ -1,13 +1,16 @@
 //! A folder of a server's own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::StackError;
 
 /// How many taken names are skipped before giving up.
 const TRIES: u32 = 1000;
+
+/// How much of a log is shown when its writer failed, in bytes.
+const LOG_TAIL_BYTES: usize = 4096;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -34,6 +37,13 @@ pub(crate) fn create(server: &str) -> Result<PathBuf, StackError> {
 }
 
 /// Writes a file, naming it in the error.
-pub(crate) fn write(path: &std::path::Path, text: &str) -> Result<(), StackError> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), StackError> {
     fs::write(path, text).map_err(StackError::from_io(format!("write {}", path.display())))
+}
+
+/// The end of a log; empty if there is none.
+pub(crate) fn tail(log: &Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let from = bytes.len().saturating_sub(LOG_TAIL_BYTES);
+    String::from_utf8_lossy(&bytes[from..]).trim().to_owned()
 }

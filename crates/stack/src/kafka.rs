@@ -16,7 +16,7 @@ use crate::ports::Port;
 use crate::{StackError, folder};
 
 /// The longest an ordered shutdown may take.
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A Kafka node of this process (broker and controller in one), gone when the value is dropped or
 /// its owner dies.
@@ -122,12 +122,6 @@ impl Kafka {
     fn wait_until_ready(&self) -> Result<(), StackError> {
         self.server
             .wait_until_ready(|| self.process.is_running())
-            .map_err(|error| {
-                if self.process.is_running() {
-                    error
-                } else {
-                    self.process.ended()
-                }
-            })
+            .map_err(|error| self.process.explain(error))
     }
 }

@@ -25,6 +25,7 @@ mod pgbouncer;
 mod ports;
 mod postgres;
 mod redis;
+pub mod staying;
 mod waiting;
 
 pub use error::StackError;

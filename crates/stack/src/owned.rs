@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -12,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use crate::waiting::{Attempt, until};
-use crate::{StackError, machine};
+use crate::{StackError, folder, machine};
 
 /// The shell above an owned process. It is the parent of the process, so the number it holds
 /// cannot come to mean another one, and it learns from the end of its input that the owner is
@@ -41,9 +40,6 @@ if [ -n "$folder" ]; then rm -rf -- "$folder"; fi
 /// The longest the shell may take for an answer; no order makes it wait.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much of a log is shown when its writer failed, in bytes.
-const LOG_TAIL_BYTES: usize = 4096;
-
 /// A signal that can be sent to an owned process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
@@ -64,6 +60,21 @@ pub enum Signal {
 }
 
 impl Signal {
+    const ALL: [Self; 7] = [
+        Self::Term,
+        Self::Int,
+        Self::Quit,
+        Self::Kill,
+        Self::Stop,
+        Self::Cont,
+        Self::Hup,
+    ];
+
+    /// The signal that [`Signal::name`] calls `name`.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| signal.name() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Term => "TERM",
@@ -222,13 +233,14 @@ impl Supervised {
 
     /// The end of what the process wrote.
     pub fn log_tail(&self) -> String {
-        let bytes = fs::read(&self.program.log).unwrap_or_default();
-        let from = bytes.len().saturating_sub(LOG_TAIL_BYTES);
-        String::from_utf8_lossy(&bytes[from..]).trim().to_owned()
+        folder::tail(&self.program.log)
     }
 
-    /// The error of a process that ended when it should not have.
-    pub(crate) fn ended(&self) -> StackError {
+    /// Adds to an error of waiting for the process what it said before it ended, if it has.
+    pub(crate) fn explain(&self, error: StackError) -> StackError {
+        if self.is_running() {
+            return error;
+        }
         let name = &self.program.name;
         StackError::new(format!("{name} ended; it said: {}", self.log_tail()))
     }
@@ -308,6 +320,6 @@ impl fmt::Debug for Supervised {
         f.debug_struct("Supervised")
             .field("program", &self.program)
             .field("pid", &self.pid())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -82,7 +82,7 @@ impl PgBouncer {
             if process.is_running() {
                 execute(port.number(), USER, database, "SELECT 1").into()
             } else {
-                Attempt::Hopeless(process.ended())
+                Attempt::Hopeless(process.explain(StackError::new("pgbouncer ended")))
             }
         })?;
         Ok(Self {

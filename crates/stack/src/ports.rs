@@ -8,6 +8,7 @@ use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
 use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 
 use crate::StackError;
 
@@ -25,32 +26,39 @@ pub(crate) struct Port {
 impl Port {
     /// Chooses a free port, beginning anywhere.
     pub(crate) fn reserve() -> Result<Self, StackError> {
-        let folder = std::env::temp_dir().join("downlink-ports");
-        let _ = fs::create_dir(&folder);
         let size = RANGE.end - RANGE.start;
         let first = RandomState::new().hash_one("port") % u64::from(size);
         let first = u16::try_from(first).unwrap_or(0);
-        for step in 0..size {
-            let number = RANGE.start + (first + step) % size;
-            let Ok(lock) = File::create(folder.join(number.to_string())) else {
-                continue;
-            };
-            if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Self {
-                    number,
-                    _lock: lock,
-                });
-            }
-        }
-        Err(StackError::new(format!(
-            "no free port from {} to {}, or {} is not writable",
-            RANGE.start,
-            RANGE.end - 1,
-            folder.display()
-        )))
+        (0..size)
+            .find_map(|step| Self::try_reserve(RANGE.start + (first + step) % size))
+            .ok_or_else(|| {
+                StackError::new(format!(
+                    "no free port from {} to {}, or {} is not writable",
+                    RANGE.start,
+                    RANGE.end - 1,
+                    lock_folder().display()
+                ))
+            })
+    }
+
+    /// Takes this port if it is free.
+    pub(crate) fn try_reserve(number: u16) -> Option<Self> {
+        let folder = lock_folder();
+        let _ = fs::create_dir(&folder);
+        let lock = File::create(folder.join(number.to_string())).ok()?;
+        lock.try_lock().ok()?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+        Some(Self {
+            number,
+            _lock: lock,
+        })
     }
 
     pub(crate) fn number(&self) -> u16 {
         self.number
     }
+}
+
+fn lock_folder() -> PathBuf {
+    std::env::temp_dir().join("downlink-ports")
 }

@@ -158,12 +158,6 @@ impl Postgres {
     fn wait_until_ready(&self) -> Result<(), StackError> {
         self.server
             .wait_until_ready(|| self.process.is_running())
-            .map_err(|error| {
-                if self.process.is_running() {
-                    error
-                } else {
-                    self.process.ended()
-                }
-            })
+            .map_err(|error| self.process.explain(error))
     }
 }

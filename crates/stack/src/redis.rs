@@ -11,7 +11,6 @@ use std::sync::OnceLock;
 pub use cluster::RedisCluster;
 pub use sentinel::RedisSentinel;
 
-#[expect(unused_imports, reason = "the staying form comes next")]
 pub(crate) use server::RedisServer;
 
 use crate::error::expect;

@@ -1,5 +1,7 @@
 //! Nothing that was started outlives its owner.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failed step ends the test")]
+
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
@@ -86,7 +88,8 @@ fn start_owner() -> (Child, Vec<String>) {
         }
         lines.push(line);
     }
-    panic!("the owner ended: {lines:?}");
+    let status = owner.wait().unwrap();
+    panic!("the owner ended with {status}: {lines:?}");
 }
 
 /// What follows `label` in the lines that have it.

@@ -1,6 +1,11 @@
 //! The servers start, answer, and come back with what they acknowledged.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failed step ends the test")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use downlink_stack::{Kafka, PgBouncer, Postgres, Redis, RedisCluster, RedisSentinel};
 
@@ -82,10 +87,10 @@ fn sentinels_make_the_replica_the_master_when_it_is_killed() {
     assert_eq!(redis.sentinel_urls().len(), 3);
     let before = redis.master_port();
     redis.kill_master();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     while redis.master_port() == before {
         assert!(started.elapsed().as_secs() < 30, "no fail-over");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -106,9 +111,48 @@ fn a_cluster_serves_every_key() {
 #[test]
 fn kafka_comes_back_with_what_it_acknowledged() {
     let kafka = Kafka::start();
-    assert!(kafka.bootstrap().starts_with("127.0.0.1:"));
+    let address = kafka.bootstrap();
+    // CreateTopics, version 0: the topic "things" with one partition and one copy, within 10 s.
+    let things = [
+        b"\x00\x00\x00\x01\x00\x06things".as_slice(),
+        b"\x00\x00\x00\x01\x00\x01",
+    ]
+    .concat();
+    let create = [things.as_slice(), &[0; 8], &10_000_u32.to_be_bytes()].concat();
+    let made = call_kafka(&address, 19, &create);
+    assert_eq!(made, b"\x00\x00\x00\x01\x00\x06things\x00\x00");
+    assert!(has_things(&address));
+
     kafka.kill();
     kafka.start_again();
+    assert!(has_things(&address));
+
     kafka.stop();
     kafka.start_again();
+    assert!(has_things(&address));
+}
+
+/// Asks for the metadata of every topic, version 0.
+fn has_things(address: &str) -> bool {
+    let answer = call_kafka(address, 3, &[0; 4]);
+    answer.windows(8).any(|bytes| bytes == b"\x00\x06things")
+}
+
+/// Sends a request of version 0 and gives the body of the answer.
+fn call_kafka(address: &str, api: u8, body: &[u8]) -> Vec<u8> {
+    // Api, version, correlation id, no client id.
+    let head = [0, api, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
+    let length = u32::try_from(head.len() + body.len()).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream
+        .write_all(&[&length.to_be_bytes(), head.as_slice(), body].concat())
+        .unwrap();
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut answer).unwrap();
+    answer.split_off(4)
 }

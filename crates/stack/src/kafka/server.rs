@@ -10,7 +10,7 @@ use crate::{StackError, folder, machine};
 use super::{artifacts, wire};
 
 /// The longest a start may take: on two busy cores, with logs to recover.
-const START_TIMEOUT: Duration = Duration::from_secs(180);
+const START_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// The node's cluster: any 16 bytes in unpadded base64.
 const CLUSTER_ID: &str = "ZG93bmxpbmstc3RhY2stMA";
@@ -120,7 +120,7 @@ impl KafkaServer {
 }
 
 /// One node has one replica of everything; threads and buffers fit a small heap; topics are made
-/// by who needs them.
+/// by who needs them; a killed node need not wait long for its own former session to lapse.
 const FIXED_SETTINGS: &str = "\
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -134,7 +134,8 @@ num.io.threads=4
 background.threads=2
 num.recovery.threads.per.data.dir=2
 log.cleaner.dedupe.buffer.size=8388608
-log.retention.hours=168
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 ";
 
 const LOG_SETTINGS: &str = "\

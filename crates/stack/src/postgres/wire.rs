@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The longest a statement of this crate may take; `CREATE DATABASE` under load is the longest.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The longest message read; longer ones are none that the statements here lead to.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;

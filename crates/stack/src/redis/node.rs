@@ -1,7 +1,7 @@
 //! One owned Redis process, of whichever topology.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::owned::{Program, Signal, Supervised};
@@ -54,7 +54,7 @@ impl Node {
     }
 
     fn start_in(
-        folder: &PathBuf,
+        folder: &Path,
         words: impl FnOnce(&RedisServer, &Path, u16) -> Result<Vec<OsString>, StackError>,
     ) -> Result<Self, StackError> {
         let port = Port::reserve()?;
@@ -65,7 +65,7 @@ impl Node {
             words,
             environment: Vec::new(),
             log: server.log(),
-            folder: Some(folder.clone()),
+            folder: Some(folder.to_owned()),
             ending: Signal::Kill,
         })?;
         let node = Self {
@@ -116,12 +116,6 @@ impl Node {
     fn wait_until_ready(&self) -> Result<(), StackError> {
         self.server
             .wait_until_ready(|| self.process.is_running())
-            .map_err(|error| {
-                if self.process.is_running() {
-                    error
-                } else {
-                    self.process.ended()
-                }
-            })
+            .map_err(|error| self.process.explain(error))
     }
 }

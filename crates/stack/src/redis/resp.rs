@@ -1,5 +1,6 @@
 //! As much of Redis' protocol (RESP 2) as it takes to ask a server a question.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -43,7 +44,7 @@ fn exchange(port: u16, words: &[&str]) -> Result<Reply, std::io::Error> {
     stream.set_write_timeout(Some(TIMEOUT))?;
     let mut command = format!("*{}\r\n", words.len());
     for word in words {
-        command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        let _ = write!(command, "${}\r\n{word}\r\n", word.len());
     }
     stream.write_all(command.as_bytes())?;
     read_reply(&mut BufReader::new(stream))
