@@ -12,6 +12,8 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use downlink_ports::IdSource as _;
+use downlink_runtime::RandomIds;
 use downlink_tests::split::{Layout, Options, Programs, SplitHub};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -112,7 +114,7 @@ fn database_of(data: &Path) -> anyhow::Result<String> {
 
 /// Makes a database on the server of `url`.
 fn create_database(url: &str) -> anyhow::Result<String> {
-    let name = format!("split_{}", uuid::Uuid::new_v4().simple());
+    let name = format!("split_{:016x}", RandomIds.connection_number());
     let made = Command::new("psql")
         .args([
             url,
