@@ -218,8 +218,6 @@ impl Settings {
             ..
         } = &self.config;
         GatewayOptions {
-            id,
-            hub,
             host_names,
             c2d_window: u16::try_from(queue.in_flight_window.get()).unwrap_or(u16::MAX),
             sweep_interval: gateway.sweep_interval.get(),
@@ -230,6 +228,7 @@ impl Settings {
             mqtt: self.mqtt(),
             amqp: self.amqp(),
             https: self.https(),
+            ..GatewayOptions::new(id, hub)
         }
     }
 

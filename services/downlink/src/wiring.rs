@@ -70,7 +70,8 @@ pub fn start_services(
 ) -> Peers {
     let carriers = lifecycle.child("carriers");
     let clients = MuxOptions::default();
-    let presence: Arc<dyn PresenceDirectory> = Arc::new(MemoryPresence::new(ground.clock.now()));
+    let directory = Arc::new(MemoryPresence::new(ground.clock.now()));
+    let presence: Arc<dyn PresenceDirectory> = Arc::clone(&directory) as _;
     let (gateway_end, acceptor) = in_process();
     Services::new(&carriers)
         .with_gateway(gateway.1.api())
@@ -102,6 +103,7 @@ pub fn start_services(
         methods: Arc::new(GrpcMethodClient::new(&method_end, clients, &carriers)),
         twins: Arc::new(GrpcTwinClient::new(&twin_end, clients, &carriers)),
         presence: reach.presence,
+        leases: directory,
         gateways: reach.gateways,
         clock: Arc::clone(&ground.clock),
         ids: Arc::clone(&ground.ids),

@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use downlink_domain::id::{ConnectionId, DeviceKey};
-use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Subscriptions};
+use downlink_domain::id::{ConnectionId, DeviceKey, GatewayId};
+use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Protocol, Route, Subscriptions};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
@@ -23,57 +23,95 @@ pub struct Handle {
     pub epoch: LeaseEpoch,
     /// What the hub wants of it.
     pub mailbox: Mailbox,
-    subscriptions: AtomicU8,
-    end: Mutex<End>,
+    /// Subscriptions, protocol and whether it is ending, in one byte.
+    facts: AtomicU8,
+    holding: Mutex<Holding>,
 }
 
-/// Who hears of the end of a connection.
-#[derive(Debug, Default)]
-enum End {
-    /// Nobody so far.
-    #[default]
-    Unheard,
-    /// The connection that took its place.
-    Awaited(oneshot::Sender<()>),
-    /// It has ended.
-    Past,
+/// Whether the connection may still hold messages, and who waits for them.
+#[derive(Debug)]
+enum Holding {
+    /// It may; these are told when it no longer does.
+    Awaited(Vec<oneshot::Sender<()>>),
+    /// Everything has been given back.
+    Returned,
 }
+
+/// Askers that may wait for one connection; one more takes the place of the first.
+const MAX_ASKERS: usize = 8;
+
+const SUBSCRIPTION_BITS: u8 = 0b0000_1111;
+const PROTOCOL_SHIFT: u32 = 4;
+const ENDING_BIT: u8 = 0b0100_0000;
 
 impl Handle {
     /// Makes the handle of a connection that has asked for `subscriptions`.
-    pub fn new(connection: ConnectionId, epoch: LeaseEpoch, subscriptions: Subscriptions) -> Self {
+    pub fn new(
+        connection: ConnectionId,
+        epoch: LeaseEpoch,
+        protocol: Protocol,
+        subscriptions: Subscriptions,
+    ) -> Self {
+        let facts = to_bits(subscriptions) | protocol_bits(protocol) << PROTOCOL_SHIFT;
         Self {
             connection,
             epoch,
             mailbox: Mailbox::default(),
-            subscriptions: AtomicU8::new(to_bits(subscriptions)),
-            end: Mutex::default(),
+            facts: AtomicU8::new(facts),
+            holding: Mutex::new(Holding::Awaited(Vec::new())),
         }
     }
 
-    /// Asks to be told when what the connection held has been given back; `None` when it has ended
-    /// already. A later asker takes the place of an earlier one, whose wait then ends.
-    pub fn await_end(&self) -> Option<oneshot::Receiver<()>> {
-        let mut end = self.end.lock();
-        if matches!(*end, End::Past) {
+    /// Asks to be told when what the connection holds has been given back; `None` when it has
+    /// been already.
+    pub fn await_return(&self) -> Option<oneshot::Receiver<()>> {
+        let mut holding = self.holding.lock();
+        let Holding::Awaited(askers) = &mut *holding else {
             return None;
+        };
+        if askers.len() >= MAX_ASKERS {
+            // Its wait ends early; it has waited longest.
+            askers.remove(0);
         }
         let (told, hears) = oneshot::channel();
-        *end = End::Awaited(told);
+        askers.push(told);
         Some(hears)
     }
 
-    /// Ends the connection; returns who is to be told once what it held has been given back.
-    pub fn end(&self) -> Option<oneshot::Sender<()>> {
-        match std::mem::replace(&mut *self.end.lock(), End::Past) {
-            End::Awaited(told) => Some(told),
-            End::Unheard | End::Past => None,
+    /// Notes that everything has been given back, and tells who waits.
+    pub fn returned(&self) {
+        let holding = std::mem::replace(&mut *self.holding.lock(), Holding::Returned);
+        if let Holding::Awaited(askers) = holding {
+            for told in askers {
+                // Who no longer waits needs no word.
+                let _ = told.send(());
+            }
+        }
+    }
+
+    /// Notes that the connection is about to leave presence; its entry is not to be written again.
+    pub fn begin_end(&self) {
+        self.facts.fetch_or(ENDING_BIT, Ordering::AcqRel);
+    }
+
+    /// Tells whether the connection has left presence or is about to.
+    pub fn is_ending(&self) -> bool {
+        self.facts.load(Ordering::Acquire) & ENDING_BIT != 0
+    }
+
+    /// What the connection speaks.
+    pub fn protocol(&self) -> Protocol {
+        match self.facts.load(Ordering::Relaxed) >> PROTOCOL_SHIFT & 0b11 {
+            0 => Protocol::Mqtt,
+            1 => Protocol::MqttWs,
+            2 => Protocol::Amqp,
+            _ => Protocol::AmqpWs,
         }
     }
 
     /// What the connection has asked for.
     pub fn subscriptions(&self) -> Subscriptions {
-        let bits = self.subscriptions.load(Ordering::Acquire);
+        let bits = self.facts.load(Ordering::Acquire);
         Subscriptions {
             c2d: bits & 1 != 0,
             methods: bits & 2 != 0,
@@ -82,10 +120,23 @@ impl Handle {
         }
     }
 
-    /// Notes what the connection asks for now.
+    /// Notes what the connection asks for now. Only its own session calls it.
     pub fn set_subscriptions(&self, subscriptions: Subscriptions) {
-        self.subscriptions
-            .store(to_bits(subscriptions), Ordering::Release);
+        let bits = to_bits(subscriptions);
+        self.facts.fetch_or(bits, Ordering::AcqRel);
+        self.facts
+            .fetch_and(!SUBSCRIPTION_BITS | bits, Ordering::AcqRel);
+    }
+
+    /// The entry of the connection in presence.
+    pub fn route(&self, gateway: &GatewayId) -> Route {
+        Route {
+            gateway: gateway.clone(),
+            connection: self.connection,
+            epoch: self.epoch,
+            protocol: self.protocol(),
+            subscriptions: self.subscriptions(),
+        }
     }
 }
 
@@ -94,6 +145,15 @@ fn to_bits(subscriptions: Subscriptions) -> u8 {
         | u8::from(subscriptions.methods) << 1
         | u8::from(subscriptions.desired) << 2
         | u8::from(subscriptions.twin_replies) << 3
+}
+
+fn protocol_bits(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Mqtt => 0,
+        Protocol::MqttWs => 1,
+        Protocol::Amqp => 2,
+        Protocol::AmqpWs => 3,
+    }
 }
 
 /// A newer connection of the same device is here already.
@@ -173,7 +233,23 @@ impl Connections {
         }
     }
 
-    /// How many shards [`Self::wake_shard`] knows.
+    /// The connections of shard `index` that are not about to leave presence.
+    pub fn of_shard(&self, index: usize) -> Vec<(DeviceKey, Arc<Handle>)> {
+        let Some(shard) = self.shards.get(index) else {
+            return Vec::new();
+        };
+        let shard = shard.read();
+        let live = shard.iter().filter(|(_, handle)| !handle.is_ending());
+        live.map(|(device, handle)| (*device, Arc::clone(handle)))
+            .collect()
+    }
+
+    /// How many connections there are.
+    pub fn count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().len()).sum()
+    }
+
+    /// How many shards [`Self::wake_shard`] and [`Self::of_shard`] know.
     pub const SHARDS: usize = SHARDS;
 }
 
@@ -186,7 +262,59 @@ mod tests {
 
     fn handle(connection: u64, epoch: u64) -> Arc<Handle> {
         let (connection, epoch) = (ConnectionId(connection), LeaseEpoch(epoch));
-        Arc::new(Handle::new(connection, epoch, Subscriptions::default()))
+        let none = Subscriptions::default();
+        Arc::new(Handle::new(connection, epoch, Protocol::Mqtt, none))
+    }
+
+    #[test]
+    fn a_handle_keeps_its_protocol_and_its_end_whatever_is_subscribed() {
+        let all = [
+            Protocol::Mqtt,
+            Protocol::MqttWs,
+            Protocol::Amqp,
+            Protocol::AmqpWs,
+        ];
+        for protocol in all {
+            let wanted = Subscriptions {
+                methods: true,
+                ..Subscriptions::default()
+            };
+            let handle = Handle::new(ConnectionId(1), LeaseEpoch(1), protocol, wanted);
+            let next = Subscriptions {
+                c2d: true,
+                twin_replies: true,
+                ..Subscriptions::default()
+            };
+            handle.set_subscriptions(next);
+            assert_eq!(
+                (
+                    handle.protocol(),
+                    handle.subscriptions(),
+                    handle.is_ending()
+                ),
+                (protocol, next, false)
+            );
+            handle.begin_end();
+            handle.set_subscriptions(wanted);
+            assert_eq!(
+                (
+                    handle.protocol(),
+                    handle.subscriptions(),
+                    handle.is_ending()
+                ),
+                (protocol, wanted, true)
+            );
+        }
+    }
+
+    #[test]
+    fn all_who_wait_for_what_a_connection_holds_are_told() {
+        let handle = handle(1, 1);
+        let mut waiting: Vec<_> = (0..3).map(|_| handle.await_return().unwrap()).collect();
+        assert!(waiting.iter_mut().all(|hears| hears.try_recv().is_err()));
+        handle.returned();
+        assert!(waiting.iter_mut().all(|hears| hears.try_recv().is_ok()));
+        assert!(handle.await_return().is_none());
     }
 
     #[test]

@@ -30,9 +30,12 @@ use downlink_runtime::telemetry::Metrics;
 use downlink_testkit::{
     CountingIds, ManualClock, MemoryStore, a_device_spec, queue_rules, twin_rules,
 };
+use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
+use crate::keeper::{self, Kept, LeaseHealth};
 use crate::local::LocalGateway;
 use crate::metrics::GatewayMetrics;
 use crate::options::GatewayOptions;
@@ -49,8 +52,9 @@ pub(crate) struct TestHub {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) backend: Arc<Backend>,
-    // Keeps the gateway's tasks.
-    _lifecycle: Lifecycle,
+    /// The gateway's tasks.
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) metrics: Metrics,
 }
 
 impl TestHub {
@@ -87,38 +91,67 @@ impl TestHub {
             .ensure_hub(hub.clone(), policies.to_vec(), clock.now())
             .await
             .unwrap();
-        let connections = Arc::new(Connections::default());
         let backend = Arc::new(Backend {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             ids: CountingIds::default(),
-            connections: Arc::clone(&connections),
+            gateways: RwLock::default(),
             is_down: AtomicBool::new(false),
         });
+        let presence = Arc::new(MemoryPresence::new(clock.now()));
         let mut peers = Peers {
             queue: Arc::clone(&backend) as Arc<dyn QueueApi>,
             methods: Arc::clone(&backend) as Arc<dyn MethodApi>,
             twins: Arc::clone(&backend) as Arc<dyn TwinApi>,
-            presence: Arc::new(MemoryPresence::new(clock.now())),
-            gateways: Arc::new(NoGateways),
+            presence: Arc::clone(&presence) as _,
+            leases: presence,
+            gateways: Arc::clone(&backend) as Arc<dyn Gateways>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ids: Arc::new(CountingIds::default()),
         };
         change_peers(&mut peers);
-        let mut options = GatewayOptions::new("gateway-1".parse().unwrap(), hub.clone());
+        let mut options = GatewayOptions::new("gateway-1".parse().unwrap(), hub);
         change_options(&mut options);
+        Self::of(options, peers, (store, clock, backend))
+    }
+
+    /// Makes another gateway before the same services.
+    pub(crate) fn second(&self, id: &str) -> Self {
+        let mut options = self.shared.options.clone();
+        options.id = id.parse().unwrap();
+        let behind = (
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.backend),
+        );
+        Self::of(options, self.shared.peers.clone(), behind)
+    }
+
+    fn of(
+        options: GatewayOptions,
+        peers: Peers,
+        (store, clock, backend): (Arc<MemoryStore>, Arc<ManualClock>, Arc<Backend>),
+    ) -> Self {
+        let connections = Arc::new(Connections::default());
+        let entry = (options.id.clone(), Arc::clone(&connections));
+        backend.gateways.write().push(entry);
         let lifecycle = Lifecycle::new();
         let metrics = Metrics::new("test").unwrap();
         let shared = Arc::new(Shared {
             authenticator: Authenticator::new(
-                hub,
+                options.hub.clone(),
                 options.host_names.clone(),
                 options.policy_refresh,
                 &peers,
             ),
             metrics: GatewayMetrics::new(&metrics.meter("test")),
+            passages: Passages::start(
+                peers.clone(),
+                Arc::clone(&connections),
+                &lifecycle.child("passages"),
+            ),
             connections,
-            passages: Passages::start(peers.clone(), &lifecycle),
+            standing: Arc::default(),
             lifecycle: lifecycle.child("connections"),
             peers,
             options,
@@ -128,8 +161,44 @@ impl TestHub {
             store,
             clock,
             backend,
-            _lifecycle: lifecycle,
+            lifecycle,
+            metrics,
         }
+    }
+
+    /// Starts the keeper of the lease.
+    pub(crate) fn keep_lease(&self) -> watch::Receiver<LeaseHealth> {
+        let health = watch::Sender::new(LeaseHealth::Waiting);
+        let told = health.subscribe();
+        let kept = Kept {
+            connections: Arc::clone(&self.shared.connections),
+            standing: Arc::clone(&self.shared.standing),
+            health,
+            metrics: self.shared.metrics.lease.clone(),
+        };
+        let (options, peers) = (&self.shared.options, &self.shared.peers);
+        keeper::start(options, peers, kept, &self.lifecycle);
+        told
+    }
+
+    /// The gateway as the other services see it.
+    pub(crate) fn api(&self) -> LocalGateway {
+        LocalGateway::new(Arc::clone(&self.shared.connections))
+    }
+
+    /// Waits until the end of a connection has been worked off.
+    pub(crate) async fn until_gone(&self, device: &Device) {
+        while self.shared.connections.find(device.key).is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The value of a rendered metric line.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let text = String::from_utf8(self.metrics.render().unwrap()).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        let value = line.unwrap_or_else(|| panic!("{series} is not in\n{text}"));
+        value.trim().parse().unwrap()
     }
 
     /// Registers a device with keys.
@@ -183,7 +252,7 @@ pub(crate) struct Backend {
     store: Arc<MemoryStore>,
     clock: Arc<ManualClock>,
     ids: CountingIds,
-    connections: Arc<Connections>,
+    gateways: RwLock<Vec<(GatewayId, Arc<Connections>)>>,
     is_down: AtomicBool,
 }
 
@@ -201,16 +270,27 @@ impl Backend {
     }
 
     async fn wake(&self, devices: Vec<DeviceKey>) {
-        let local = LocalGateway::new(Arc::clone(&self.connections));
-        local.wake(devices).await.unwrap();
+        for (_, connections) in self.gateways() {
+            let local = LocalGateway::new(connections);
+            local.wake(devices.clone()).await.unwrap();
+        }
+    }
+
+    fn gateways(&self) -> Vec<(GatewayId, Arc<Connections>)> {
+        self.gateways.read().clone()
+    }
+
+    /// From now on a gateway cannot be found.
+    pub(crate) fn forget_gateway(&self, id: &GatewayId) {
+        self.gateways.write().retain(|(known, _)| known != id);
     }
 }
 
-struct NoGateways;
-
-impl Gateways for NoGateways {
-    fn find(&self, _: &GatewayId) -> Option<Arc<dyn GatewayApi>> {
-        None
+impl Gateways for Backend {
+    fn find(&self, gateway: &GatewayId) -> Option<Arc<dyn GatewayApi>> {
+        let known = self.gateways.read();
+        let (_, connections) = known.iter().find(|(id, _)| id == gateway)?;
+        Some(Arc::new(LocalGateway::new(Arc::clone(connections))))
     }
 }
 
@@ -341,10 +421,11 @@ impl QueueApi for Backend {
 impl MethodApi for Backend {
     async fn invoke(&self, call: MethodCall) -> Result<MethodAnswer, MethodError> {
         self.check().map_err(|_| MethodError::Unavailable)?;
-        let handle = self
-            .connections
-            .find(call.device)
-            .ok_or(MethodError::NotOnline)?;
+        let held = self
+            .gateways()
+            .into_iter()
+            .find_map(|(_, connections)| Some((connections.find(call.device)?, connections)));
+        let (handle, connections) = held.ok_or(MethodError::NotOnline)?;
         let delivery = MethodDelivery {
             device: call.device,
             epoch: handle.epoch,
@@ -352,9 +433,7 @@ impl MethodApi for Backend {
             payload: call.payload,
             timeout: call.timeouts.response(),
         };
-        LocalGateway::new(Arc::clone(&self.connections))
-            .invoke(delivery)
-            .await
+        LocalGateway::new(connections).invoke(delivery).await
     }
 }
 
@@ -465,8 +544,10 @@ impl TwinApi for Backend {
                 version: told.version,
                 body,
             };
-            let local = LocalGateway::new(Arc::clone(&self.connections));
-            local.notify(vec![change]).await?;
+            for (_, connections) in self.gateways() {
+                let local = LocalGateway::new(connections);
+                local.notify(vec![change.clone()]).await?;
+            }
         }
         Ok(TwinView {
             device,

@@ -11,6 +11,7 @@ mod device;
 #[cfg(test)]
 mod fakes;
 mod https;
+mod keeper;
 mod local;
 mod mailbox;
 mod metrics;
@@ -27,14 +28,17 @@ use downlink_ports::GatewayApi;
 use downlink_runtime::{Lifecycle, Listener, OnError, TlsAcceptor};
 use opentelemetry::metrics::Meter;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
-use tracing::debug;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, error};
 
+pub use keeper::LeaseHealth;
 pub use options::{AmqpOptions, GatewayOptions, HttpsOptions, MqttOptions};
 pub use peers::Peers;
 
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
+use crate::keeper::Kept;
 use crate::local::LocalGateway;
 use crate::metrics::{Door, GatewayMetrics};
 use crate::passages::Passages;
@@ -60,6 +64,7 @@ pub struct Sockets {
 /// doors will call.
 pub struct Gateway {
     connections: Arc<Connections>,
+    health: watch::Sender<LeaseHealth>,
 }
 
 impl Default for Gateway {
@@ -73,7 +78,13 @@ impl Gateway {
     pub fn new() -> Self {
         Self {
             connections: Arc::default(),
+            health: watch::Sender::new(LeaseHealth::Waiting),
         }
+    }
+
+    /// How the gateway stands with presence; it is ready while its lease is held.
+    pub fn lease_health(&self) -> watch::Receiver<LeaseHealth> {
+        self.health.subscribe()
     }
 
     /// The gateway as the other services see it.
@@ -81,11 +92,13 @@ impl Gateway {
         Arc::new(LocalGateway::new(Arc::clone(&self.connections)))
     }
 
-    /// Opens the doors.
+    /// Takes the lease, then opens the doors; until then clients wait to be accepted. Without a
+    /// lease within its life the doors open all the same: back-ends are served, and devices are
+    /// told to come again until presence is back.
     ///
     /// Drain: nothing new is accepted, connections are told to go by their protocol's own means,
-    /// what they hold is given back, and the queue and presence hear of it before `start`'s scope
-    /// has drained.
+    /// what they hold is given back, and the queue and presence hear of it; the lease is given
+    /// back last, before `start`'s scope has drained.
     pub fn start(
         self,
         options: GatewayOptions,
@@ -94,8 +107,20 @@ impl Gateway {
         meter: &Meter,
         lifecycle: &Lifecycle,
     ) {
-        // Connections drain before the task that works off what they leave behind.
-        let passages = Passages::start(peers.clone(), lifecycle);
+        // Connections drain before the task that works off what they leave behind, and that before
+        // the lease, under which presence believes what it is told until the end.
+        let metrics = GatewayMetrics::new(meter);
+        let standing = Arc::default();
+        let health = self.health.subscribe();
+        let kept = Kept {
+            connections: Arc::clone(&self.connections),
+            standing: Arc::clone(&standing),
+            health: self.health,
+            metrics: metrics.lease.clone(),
+        };
+        keeper::start(&options, &peers, kept, lifecycle);
+        let behind = lifecycle.child("passages");
+        let passages = Passages::start(peers.clone(), Arc::clone(&self.connections), &behind);
         let scope = lifecycle.child("connections");
         let authenticator = Authenticator::new(
             options.hub.clone(),
@@ -104,17 +129,39 @@ impl Gateway {
             &peers,
         );
         let shared = Arc::new(Shared {
-            metrics: GatewayMetrics::new(meter),
+            metrics,
             connections: self.connections,
+            standing,
             authenticator,
             lifecycle: scope.clone(),
             passages,
             peers,
             options,
         });
-        open_doors(&shared, sockets, &scope);
         scope.spawn("wake-sweep", OnError::Log, sweep(Arc::clone(&shared)));
+        let doors = open_with_lease(shared, sockets, health);
+        scope.spawn("doors", OnError::Shutdown, doors);
     }
+}
+
+/// Opens the doors once the lease is held, or has not come within its life.
+async fn open_with_lease(
+    shared: Arc<Shared>,
+    sockets: Sockets,
+    mut health: watch::Receiver<LeaseHealth>,
+) {
+    let drain = shared.lifecycle.drain_token();
+    let held = health.wait_for(|health| *health == LeaseHealth::Held);
+    let held = timeout(shared.options.lease_ttl, held);
+    match drain.run_until_cancelled(held).await {
+        None => return,
+        Some(Ok(_)) => {}
+        Some(Err(_)) => error!(
+            gateway.id = %shared.options.id,
+            "no lease from presence: devices are refused until it answers"
+        ),
+    }
+    open_doors(&shared, sockets, &shared.lifecycle);
 }
 
 fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {

@@ -1,16 +1,22 @@
 //! This gateway, as the other services see it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::method::{MethodAnswer, MethodError};
+use downlink_domain::presence::DisconnectReason;
 use downlink_ports::{Disconnect, GatewayApi, MethodDelivery, Notify, PeerError};
+use futures::future::join_all;
 use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::connections::Connections;
 use crate::mailbox::Invocation;
+
+/// How long an order to end superseded connections waits for what they hold.
+const GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// The connections of this gateway behind the port.
 #[derive(Debug)]
@@ -69,13 +75,25 @@ impl GatewayApi for LocalGateway {
     }
 
     async fn disconnect(&self, orders: Vec<Disconnect>) -> Result<(), PeerError> {
+        let mut returns = Vec::new();
         for order in orders {
             let Some(handle) = self.connections.find(order.device) else {
                 continue;
             };
-            if handle.epoch <= order.up_to {
-                handle.mailbox.close(order.reason);
+            if handle.epoch > order.up_to {
+                continue;
             }
+            handle.mailbox.close(order.reason);
+            // Whoever superseded it asks for no messages until this is answered.
+            if order.reason == DisconnectReason::Superseded {
+                returns.extend(handle.await_return());
+            }
+        }
+        if tokio::time::timeout(GIVE_BACK, join_all(returns))
+            .await
+            .is_err()
+        {
+            debug!("a superseded connection still holds messages");
         }
         Ok(())
     }

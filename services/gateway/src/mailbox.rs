@@ -46,8 +46,11 @@ pub enum Inbox {
 struct Waiting {
     wake: bool,
     close: Option<DisconnectReason>,
+    is_closing: bool,
     calls: VecDeque<Invocation>,
     changes: VecDeque<Notify>,
+    /// Version of the newest change taken.
+    told_version: u64,
     is_closed: bool,
 }
 
@@ -67,8 +70,16 @@ impl Mailbox {
 
     /// Asks the connection to end; the first reason stands.
     pub fn close(&self, reason: DisconnectReason) {
-        self.waiting.lock().close.get_or_insert(reason);
+        let mut waiting = self.waiting.lock();
+        waiting.close.get_or_insert(reason);
+        waiting.is_closing = true;
+        drop(waiting);
         self.waker.wake();
+    }
+
+    /// Tells whether the connection was asked to end.
+    pub fn is_closing(&self) -> bool {
+        self.waiting.lock().is_closing
     }
 
     /// Hands over a call; its `reply` is answered when there is no room or nobody to take it.
@@ -90,9 +101,18 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Hands over a change of desired properties; answers whether an older one was shed for it.
+    /// Hands over a change of desired properties; answers whether one was shed, an older one that
+    /// waited or this one.
+    ///
+    /// Changes of one twin come from any number of nodes. One that was overtaken is shed, since a
+    /// device told of it after its successor would take old values for new; the gap in `$version`
+    /// has it read the twin.
     pub fn notify(&self, change: Notify) -> bool {
         let mut waiting = self.waiting.lock();
+        if waiting.is_closed || change.version <= waiting.told_version {
+            return true;
+        }
+        waiting.told_version = change.version;
         let is_full = waiting.changes.len() >= MAX_WAITING_CHANGES;
         if is_full {
             waiting.changes.pop_front();
@@ -135,6 +155,27 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn change(version: u64) -> Notify {
+        Notify {
+            device: downlink_domain::id::DeviceKey(7),
+            version,
+            body: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn a_change_that_was_overtaken_or_comes_twice_is_not_told() {
+        let mailbox = Mailbox::default();
+        let shed = [3, 2, 3, 5, 4].map(|version| mailbox.notify(change(version)));
+        assert_eq!(shed, [false, true, true, false, true]);
+        let mut told = Vec::new();
+        let cx = Context::from_waker(std::task::Waker::noop());
+        while let Poll::Ready(Inbox::Desired(change)) = mailbox.poll_next(&cx) {
+            told.push(change.version);
+        }
+        assert_eq!(told, [3, 5]);
+    }
 
     #[test]
     fn a_call_that_comes_after_the_end_never_reached_the_device() {

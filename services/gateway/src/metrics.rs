@@ -80,6 +80,48 @@ pub struct GatewayMetrics {
     pub messages_accepted: HotCounter,
     /// Messages that back-ends sent and the queue refused.
     pub messages_refused: HotCounter,
+    /// The lease and the entries under it.
+    pub lease: LeaseMetrics,
+}
+
+/// Instruments of the lease.
+#[derive(Clone, Debug)]
+pub struct LeaseMetrics {
+    /// Renewals that were answered.
+    pub renewed: HotCounter,
+    /// Renewals that failed.
+    pub failed: HotCounter,
+    /// Entries written to presence again.
+    pub restored: HotCounter,
+    /// Connections found superseded when their entries were written again.
+    pub superseded: HotCounter,
+}
+
+impl LeaseMetrics {
+    fn new(meter: &Meter) -> Self {
+        let [renewed, failed] = hot_counters(
+            meter,
+            spec(
+                "downlink.gateway.lease.renewals",
+                "renewals of the lease, by outcome",
+            ),
+            ["renewed", "failed"].map(|outcome| vec![KeyValue::new("outcome", outcome)]),
+        );
+        let [restored, superseded] = hot_counters(
+            meter,
+            spec(
+                "downlink.gateway.presence.restored",
+                "entries written to presence again, by outcome",
+            ),
+            ["stands", "superseded"].map(|outcome| vec![KeyValue::new("outcome", outcome)]),
+        );
+        Self {
+            renewed,
+            failed,
+            restored,
+            superseded,
+        }
+    }
 }
 
 impl GatewayMetrics {
@@ -141,6 +183,7 @@ impl GatewayMetrics {
             ),
             messages_accepted: accepted,
             messages_refused: refused,
+            lease: LeaseMetrics::new(meter),
         }
     }
 

@@ -25,6 +25,18 @@ pub struct GatewayOptions {
     pub max_telemetry_bytes: usize,
     /// Largest method payload in each direction, in bytes.
     pub max_method_bytes: usize,
+    /// Life of the lease under which presence believes this gateway's entries; a gateway that dies
+    /// holds its devices' routes for as long.
+    pub lease_ttl: Duration,
+    /// Time between two renewals of the lease; a quarter of its life at most.
+    pub lease_renew_interval: Duration,
+    /// Where the other services reach this gateway, `host:port`; empty when only its own process
+    /// does.
+    pub address: String,
+    /// Entries written to presence in a second, at most, after it may have lost them.
+    pub restore_pace: u32,
+    /// Time in which every connection's entry is written to presence once more.
+    pub reassert_interval: Duration,
     /// The MQTT door.
     pub mqtt: MqttOptions,
     /// The AMQP door.
@@ -145,6 +157,11 @@ impl GatewayOptions {
             policy_refresh: Duration::from_secs(10),
             max_telemetry_bytes: downlink_domain::caps::MAX_TELEMETRY_BYTES,
             max_method_bytes: downlink_domain::caps::MAX_METHOD_BYTES,
+            lease_ttl: Duration::from_secs(10),
+            lease_renew_interval: Duration::from_secs(2),
+            address: String::new(),
+            restore_pace: 50_000,
+            reassert_interval: Duration::from_mins(10),
             mqtt: MqttOptions::default(),
             amqp: AmqpOptions::default(),
             https: HttpsOptions::default(),

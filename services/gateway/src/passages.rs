@@ -5,30 +5,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downlink_domain::Timestamp;
+use downlink_domain::id::DeviceKey;
 use downlink_domain::message::Settlement;
+use downlink_domain::presence::LeaseEpoch;
 use downlink_ports::{ConnectionChange, DeviceConnection};
 use downlink_runtime::{Lifecycle, OnError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tracing::warn;
 
+use crate::connections::{Connections, Handle};
 use crate::peers::Peers;
 
 /// Changes that may wait; above it connections wait before they begin or end.
 const MAX_WAITING: usize = 8192;
 const MAX_BATCH: usize = 512;
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long the queue may take to take messages back.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(3);
+/// How long presence may take to let go of entries.
+const PRESENCE_DEADLINE: Duration = Duration::from_secs(3);
+/// How long twin may take over connection events.
+const EVENTS_DEADLINE: Duration = Duration::from_secs(10);
+/// Ended connections kept for another try when presence does not answer; more are forgotten, and
+/// their entries stay until their devices connect again or the gateway ends.
+const MAX_LINGERING: usize = 100_000;
+/// Pause before presence is asked again.
+const LINGERING_PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection that began or ended.
 #[derive(Debug)]
 pub enum Passage {
     /// It began. Told when everything noted before it has been worked off.
     Arrived(DeviceConnection, oneshot::Sender<()>),
-    /// It ended, with the messages it still held. Its successor is told when they are back.
-    Departed(
-        DeviceConnection,
-        Vec<Settlement>,
-        Option<oneshot::Sender<()>>,
-    ),
+    /// It ended, with the messages it still held. Its handle leaves the gateway's records once
+    /// they are back.
+    Departed(DeviceConnection, Vec<Settlement>, Arc<Handle>),
 }
 
 /// Takes note of connections that begin and end.
@@ -38,15 +49,22 @@ pub struct Passages(mpsc::Sender<Passage>);
 impl Passages {
     /// Starts the task that works them off; it ends, after the last of them, when every clone of
     /// the returned handle is gone.
-    pub fn start(peers: Peers, lifecycle: &Lifecycle) -> Self {
+    pub fn start(peers: Peers, connections: Arc<Connections>, lifecycle: &Lifecycle) -> Self {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        lifecycle.spawn("passages", OnError::Shutdown, work_off(peers, receiver));
+        let worker = Worker {
+            peers,
+            connections,
+            lingering: Vec::new(),
+        };
+        lifecycle.spawn("passages", OnError::Shutdown, worker.work_off(receiver));
         Self(sender)
     }
 
-    /// Hands one over unless too many are waiting; tells whether it was taken.
-    pub fn try_note(&self, passage: Passage) -> bool {
-        self.0.try_send(passage).is_ok()
+    /// Hands one over unless too many are waiting, then it comes back.
+    pub fn try_note(&self, passage: Passage) -> Result<(), Box<Passage>> {
+        self.0
+            .try_send(passage)
+            .map_err(|refused| Box::new(refused.into_inner()))
     }
 
     /// Hands one over; waits while too many are waiting.
@@ -56,73 +74,150 @@ impl Passages {
     }
 }
 
-async fn work_off(peers: Peers, mut receiver: mpsc::Receiver<Passage>) {
-    let peers = Arc::new(peers);
-    let mut batch = Vec::new();
-    while receiver.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        let work = settle_batch(&peers, std::mem::take(&mut batch));
-        if tokio::time::timeout(DEADLINE, work).await.is_err() {
-            warn!("noting connections that began or ended took too long");
-        }
-    }
+struct Worker {
+    peers: Peers,
+    connections: Arc<Connections>,
+    /// Connections that presence has not let go of.
+    lingering: Vec<(DeviceKey, LeaseEpoch)>,
 }
 
-async fn settle_batch(peers: &Peers, batch: Vec<Passage>) {
-    let now = peers.clock.now();
-    let mut gone = Vec::new();
-    let mut releases = Vec::new();
-    let mut waiting = Vec::new();
-    let mut changes = Vec::with_capacity(batch.len());
-    for passage in batch {
-        match passage {
-            Passage::Arrived(connection, told) => {
-                changes.push(change(peers, connection, true, now));
-                waiting.push(told);
-            }
-            Passage::Departed(connection, held, successor) => {
-                waiting.extend(successor);
-                gone.push((connection.device, connection.epoch));
-                releases.extend(held);
-                changes.push(change(peers, connection, false, now));
-            }
-        }
-    }
-    let presence = async {
-        if !gone.is_empty()
-            && let Err(error) = peers.presence.disconnect(gone).await
-        {
-            warn!(%error, "cannot remove ended connections from presence");
-        }
-    };
-    let queue = async {
-        if !releases.is_empty()
-            && let Err(error) = peers.queue.settle(releases).await
-        {
-            warn!(%error, "cannot give back messages of ended connections, their locks will lapse");
-        }
-        for told in waiting {
-            // Who no longer waits needs no word.
-            let _ = told.send(());
-        }
-    };
-    let twins = async {
-        if let Err(error) = peers.twins.record_connections(changes).await {
-            warn!(%error, "cannot record connection events");
-        }
-    };
-    futures::join!(presence, queue, twins);
+/// A batch, by what is to be done with it.
+#[derive(Default)]
+struct Work {
+    releases: Vec<Settlement>,
+    departed: Vec<(DeviceKey, Arc<Handle>)>,
+    arrived: Vec<oneshot::Sender<()>>,
+    changes: Vec<ConnectionChange>,
 }
 
-fn change(
-    peers: &Peers,
-    connection: DeviceConnection,
-    is_connected: bool,
-    at: Timestamp,
-) -> ConnectionChange {
-    ConnectionChange {
-        event_id: peers.ids.record_id(at),
-        connection,
-        is_connected,
-        at,
+impl Worker {
+    async fn work_off(mut self, mut receiver: mpsc::Receiver<Passage>) {
+        let mut batch = Vec::new();
+        loop {
+            let received = receiver.recv_many(&mut batch, MAX_BATCH);
+            if self.lingering.is_empty() {
+                if received.await == 0 {
+                    return;
+                }
+            } else if timeout(LINGERING_PAUSE, received).await == Ok(0) {
+                // Nothing follows: the last try.
+                return self.leave_presence(Vec::new()).await;
+            }
+            let work = self.sort(std::mem::take(&mut batch));
+            self.settle(work).await;
+        }
+    }
+
+    fn sort(&self, batch: Vec<Passage>) -> Work {
+        let now = self.peers.clock.now();
+        let mut work = Work::default();
+        for passage in batch {
+            match passage {
+                Passage::Arrived(connection, told) => {
+                    work.changes.push(self.change(connection, true, now));
+                    work.arrived.push(told);
+                }
+                Passage::Departed(connection, held, handle) => {
+                    work.departed.push((connection.device, handle));
+                    work.releases.extend(held);
+                    work.changes.push(self.change(connection, false, now));
+                }
+            }
+        }
+        work
+    }
+
+    async fn settle(&mut self, work: Work) {
+        let Work {
+            releases,
+            departed,
+            arrived,
+            changes,
+        } = work;
+        let twins = Arc::clone(&self.peers.twins);
+        let events = async {
+            if changes.is_empty() {
+                return;
+            }
+            match timeout(EVENTS_DEADLINE, twins.record_connections(changes)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%error, "cannot record connection events"),
+                Err(_) => warn!("recording connection events took too long"),
+            }
+        };
+        // One after the other: a device that presence no longer knows is served elsewhere without
+        // a word to this gateway, so by then what it held must be back.
+        let records = async {
+            self.give_back(releases).await;
+            let gone = departed.iter().map(|(device, handle)| {
+                handle.returned();
+                self.connections.leave(*device, handle.connection);
+                (*device, handle.epoch)
+            });
+            let gone = gone.collect();
+            for told in arrived {
+                // Who no longer waits needs no word.
+                let _ = told.send(());
+            }
+            self.leave_presence(gone).await;
+        };
+        futures::join!(records, events);
+    }
+
+    async fn give_back(&self, releases: Vec<Settlement>) {
+        if releases.is_empty() {
+            return;
+        }
+        let count = releases.len();
+        match timeout(RELEASE_DEADLINE, self.peers.queue.settle(releases)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                warn!(%error, count, "cannot give back messages of ended connections, their locks will lapse");
+            }
+            Err(_) => warn!(
+                count,
+                "messages of ended connections were not taken back in time, their locks will lapse"
+            ),
+        }
+    }
+
+    /// Takes connections out of presence, with those that it did not let go of before.
+    async fn leave_presence(&mut self, gone: Vec<(DeviceKey, LeaseEpoch)>) {
+        let mut all = std::mem::take(&mut self.lingering);
+        all.extend(gone);
+        if all.is_empty() {
+            return;
+        }
+        while !all.is_empty() {
+            let part = all[..all.len().min(MAX_BATCH)].to_vec();
+            let left = self.peers.presence.disconnect(part);
+            match timeout(PRESENCE_DEADLINE, left).await {
+                Ok(Ok(())) => drop(all.drain(..all.len().min(MAX_BATCH))),
+                Ok(Err(error)) => {
+                    warn!(%error, "cannot remove ended connections from presence");
+                    break;
+                }
+                Err(_) => {
+                    warn!("removing ended connections from presence took too long");
+                    break;
+                }
+            }
+        }
+        all.truncate(MAX_LINGERING);
+        self.lingering = all;
+    }
+
+    fn change(
+        &self,
+        connection: DeviceConnection,
+        is_connected: bool,
+        at: Timestamp,
+    ) -> ConnectionChange {
+        ConnectionChange {
+            event_id: self.peers.ids.record_id(at),
+            connection,
+            is_connected,
+            at,
+        }
     }
 }

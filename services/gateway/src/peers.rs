@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use downlink_ports::{Clock, Gateways, IdSource, MethodApi, PresenceDirectory, QueueApi, TwinApi};
+use downlink_ports::{
+    Clock, GatewayLeases, Gateways, IdSource, MethodApi, PresenceDirectory, QueueApi, TwinApi,
+};
 
 /// The peer services, presence, time and ids.
 #[derive(Clone)]
@@ -15,6 +17,8 @@ pub struct Peers {
     pub twins: Arc<dyn TwinApi>,
     /// Who is connected where.
     pub presence: Arc<dyn PresenceDirectory>,
+    /// The word of this gateway that it is alive.
+    pub leases: Arc<dyn GatewayLeases>,
     /// The other gateways, for telling them of a superseded connection.
     pub gateways: Arc<dyn Gateways>,
     /// The business clock.

@@ -6,6 +6,7 @@ use downlink_runtime::Lifecycle;
 
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
+use crate::keeper::Standing;
 use crate::metrics::GatewayMetrics;
 use crate::options::GatewayOptions;
 use crate::passages::Passages;
@@ -19,6 +20,8 @@ pub struct Shared {
     pub peers: Peers,
     /// Device connections held here.
     pub connections: Arc<Connections>,
+    /// Whether messages may be asked for.
+    pub standing: Arc<Standing>,
     /// Connections that begin and end.
     pub passages: Passages,
     /// Credentials of devices and back-ends.

@@ -1,5 +1,7 @@
 //! The window of cloud-to-device messages that one connection holds.
 
+use std::time::Duration;
+
 use downlink_domain::Timestamp;
 use downlink_domain::id::{DeviceKey, LockToken, SequenceNumber};
 use downlink_domain::message::{Settlement, Verdict};
@@ -21,10 +23,48 @@ pub(super) struct Window {
     held: Vec<Held>,
     /// Something says that a receive may find messages.
     is_worth_asking: bool,
-    is_asking: bool,
+    phase: Phase,
+    /// Receives that failed in a row.
+    failures: u8,
     /// Deliveries the protocol can take now, its link credit; MQTT has no such bound.
     credit: u32,
 }
+
+/// What is to be done with received messages.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// Deliver them.
+    Deliver(Vec<LockedMessage>),
+    /// Give them back.
+    GoBack(Vec<Settlement>),
+}
+
+/// What the window does about further messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing.
+    Idle,
+    /// A receive is on its way, or waits its turn.
+    Asking,
+    /// It pauses after a receive that failed.
+    Pausing,
+    /// It has ended: a receive may still be on its way.
+    Ended(EndedWhile),
+}
+
+/// What the window did when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndedWhile {
+    Idle,
+    Asking,
+}
+
+/// How far the clocks of two nodes may differ (design.md §6).
+const CLOCK_SKEW: Duration = Duration::from_secs(5);
+/// Pause after the first failed receive; doubled at each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Longest pause between two failed receives.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Window {
     pub(super) fn new(device: DeviceKey, size: u16) -> Self {
@@ -33,7 +73,8 @@ impl Window {
             size,
             held: Vec::new(),
             is_worth_asking: false,
-            is_asking: false,
+            phase: Phase::Idle,
+            failures: 0,
             credit: u32::MAX,
         }
     }
@@ -54,18 +95,39 @@ impl Window {
         let held = u16::try_from(self.held.len()).unwrap_or(u16::MAX);
         let room = self.size.saturating_sub(held);
         let room = room.min(u16::try_from(self.credit).unwrap_or(u16::MAX));
-        if self.is_asking || !self.is_worth_asking || room == 0 {
+        if self.phase != Phase::Idle || !self.is_worth_asking || room == 0 {
             return None;
         }
-        self.is_asking = true;
+        self.phase = Phase::Asking;
         self.is_worth_asking = false;
         Some(room)
     }
 
     /// Enters what a receive for `asked` messages brought.
-    pub(super) fn received(&mut self, messages: &[LockedMessage], asked: u16) {
-        self.is_asking = false;
+    ///
+    /// Returns those to deliver; the others were so long on their way that their locks have
+    /// ended, and the queue offers them again. After the end of the window none are to be
+    /// delivered; they are to go back.
+    pub(super) fn received(
+        &mut self,
+        mut messages: Vec<LockedMessage>,
+        asked: u16,
+        now: Timestamp,
+    ) -> Received {
+        self.failures = 0;
+        if self.receive_ended() == Phase::Ended(EndedWhile::Idle) {
+            let undelivered = messages.into_iter().map(|locked| Settlement {
+                device: self.device,
+                sequence: locked.message.sequence,
+                token: locked.lock.token,
+                verdict: Verdict::ReleaseUndelivered,
+            });
+            return Received::GoBack(undelivered.collect());
+        }
         self.is_worth_asking |= messages.len() >= usize::from(asked);
+        let before = messages.len();
+        messages.retain(|locked| locked.lock.until + CLOCK_SKEW > now);
+        self.is_worth_asking |= messages.len() < before;
         self.held.extend(messages.iter().map(|locked| Held {
             sequence: locked.message.sequence,
             token: locked.lock.token,
@@ -75,16 +137,61 @@ impl Window {
         if self.credit != u32::MAX {
             self.credit = self.credit.saturating_sub(taken);
         }
+        Received::Deliver(messages)
     }
 
     /// Tells whether a receive is on its way.
     pub(super) fn is_asking(&self) -> bool {
-        self.is_asking
+        matches!(self.phase, Phase::Asking | Phase::Ended(EndedWhile::Asking))
     }
 
-    /// Ends a receive that brought nothing.
-    pub(super) fn receive_failed(&mut self) {
-        self.is_asking = false;
+    /// Ends a receive that was not made after all; it is worth making later.
+    pub(super) fn receive_withdrawn(&mut self) {
+        self.receive_ended();
+        self.is_worth_asking = true;
+    }
+
+    /// Ends a receive that failed. Returns how long to pause, 50–100 % of a doubling time by
+    /// `jitter`, before [`Self::pause_ended`]; nothing when the window has ended.
+    pub(super) fn receive_failed(&mut self, jitter: u8) -> Option<Duration> {
+        if self.receive_ended() != Phase::Idle {
+            return None;
+        }
+        self.phase = Phase::Pausing;
+        let full = FIRST_PAUSE * 2_u32.saturating_pow(u32::from(self.failures));
+        let full = full.min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1).min(16);
+        Some(full / 2 + full * u32::from(jitter) / 512)
+    }
+
+    /// Ends the pause after a receive that failed.
+    pub(super) fn pause_ended(&mut self) {
+        if self.phase == Phase::Pausing {
+            self.phase = Phase::Idle;
+            self.is_worth_asking = true;
+        }
+    }
+
+    /// Ends the window: nothing more is asked for.
+    pub(super) fn end(&mut self) {
+        self.phase = match self.phase {
+            Phase::Asking => Phase::Ended(EndedWhile::Asking),
+            Phase::Idle | Phase::Pausing => Phase::Ended(EndedWhile::Idle),
+            Phase::Ended(ended) => Phase::Ended(ended),
+        };
+    }
+
+    /// Stands for a wait that must be over before the window has ended.
+    pub(super) fn end_after_wait(&mut self) {
+        self.phase = Phase::Ended(EndedWhile::Asking);
+    }
+
+    fn receive_ended(&mut self) -> Phase {
+        self.phase = match self.phase {
+            Phase::Ended(_) => Phase::Ended(EndedWhile::Idle),
+            Phase::Idle | Phase::Asking | Phase::Pausing => Phase::Idle,
+        };
+        self.phase
     }
 
     /// Takes a held message out to settle it; `None` when it is not held (any more).

@@ -31,13 +31,16 @@ pub(super) enum Done<T> {
     Stored(Vec<T>, Result<(), PeerError>),
     Ended(T, OperationOutcome),
     Lapse,
+    /// A receive was not made, because it may not be made now.
+    Withdrawn,
+    /// The pause after a failed receive is over.
     Retry,
 }
 
 impl<T> Done<T> {
     fn kind(&self) -> Option<Kind> {
         match self {
-            Self::Received(..) | Self::Retry => None,
+            Self::Received(..) | Self::Withdrawn | Self::Retry => None,
             Self::Settled(..) => Some(Kind::Settling),
             Self::Stored(..) => Some(Kind::Storing),
             Self::Ended(..) => Some(Kind::Operating),

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use downlink_domain::device::Device;
@@ -17,8 +16,8 @@ use downlink_ports::{DeviceConnection, LockedMessage, Notify, PeerError, SettleE
 use tracing::{debug, warn};
 
 use super::calls::OpenCalls;
-use super::messages::Window;
-use super::running::{Done, Running};
+use super::messages::{Received, Window};
+use super::running::{Done, Kind, Running};
 use super::stay::Turn;
 use super::telemetry::{Stamp, Telemetry};
 use crate::connections::Handle;
@@ -30,8 +29,6 @@ use crate::shared::Shared;
 const MAX_WAITING: usize = 256;
 /// Bytes of telemetry that may wait.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
-/// Pause before a failed receive is made again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What becomes of the stored MQTT session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +114,8 @@ pub struct DeviceSession<T> {
     pub(super) closed_by: Option<DisconnectReason>,
     /// What to wait for before the first receive.
     pub(super) turn: Option<Turn>,
+    /// Whether whoever waits for what the connection held has been told that it is back.
+    pub(super) has_let_go: bool,
     /// Whether someone else sees to what the session leaves behind.
     pub(super) is_handed_over: bool,
 }
@@ -194,7 +193,10 @@ impl<T: Send + 'static> DeviceSession<T> {
                         return Poll::Ready(event);
                     }
                 }
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => {
+                    self.tell_if_let_go();
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -216,30 +218,68 @@ impl<T: Send + 'static> DeviceSession<T> {
             Inbox::Desired(change) => Some(SessionEvent::Desired(change)),
             Inbox::Close(reason) => {
                 self.closed_by = Some(reason);
+                self.let_go();
                 Some(SessionEvent::Close(reason))
             }
         }
     }
 
+    /// Gives back everything that is held and asks for nothing more: whoever takes the place of
+    /// this connection waits for it. An acknowledgement that comes later finds nothing held.
+    fn let_go(&mut self) {
+        self.settlements.extend(self.window.release_all());
+        self.window.end();
+        if let Some(turn) = self.turn.take() {
+            // A successor waits for this connection alone, so this one waits for those before it.
+            self.window.end_after_wait();
+            self.running.push(async move {
+                turn.wait().await;
+                Done::Withdrawn
+            });
+        }
+    }
+
+    /// Tells whoever waits for it that everything has been given back, once that is so.
+    fn tell_if_let_go(&mut self) {
+        let is_held = self.window.is_asking()
+            || !self.settlements.is_empty()
+            || self.running.has(Kind::Settling);
+        if self.closed_by.is_some() && !self.has_let_go && !is_held {
+            self.has_let_go = true;
+            self.handle.returned();
+        }
+    }
+
+    /// Tells whether what a connection that the hub ends was holding is still on its way back.
+    pub fn is_letting_go(&self) -> bool {
+        self.closed_by.is_some() && !self.has_let_go
+    }
+
     fn on_done(&mut self, done: Done<T>) -> Option<SessionEvent<T>> {
         match done {
             Done::Received(asked, Ok(messages)) => {
-                self.window.received(&messages, asked);
-                (!messages.is_empty()).then_some(SessionEvent::Messages(messages))
+                let now = self.shared.peers.clock.now();
+                match self.window.received(messages, asked, now) {
+                    Received::Deliver(messages) => {
+                        (!messages.is_empty()).then_some(SessionEvent::Messages(messages))
+                    }
+                    Received::GoBack(settlements) => {
+                        self.settlements.extend(settlements);
+                        None
+                    }
+                }
             }
             Done::Received(_, Err(error)) => {
                 debug!(%error, "receive failed, trying again");
-                let clock = Arc::clone(&self.shared.peers.clock);
-                let due = clock.now() + RETRY;
-                self.running.push(async move {
-                    clock.sleep_until(due).await;
-                    Done::Retry
-                });
+                self.pause_receiving();
+                None
+            }
+            Done::Withdrawn => {
+                self.window.receive_withdrawn();
                 None
             }
             Done::Retry => {
-                self.window.receive_failed();
-                self.window.hint();
+                self.window.pause_ended();
                 None
             }
             Done::Settled(tokens, outcome) => {

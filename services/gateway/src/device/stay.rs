@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downlink_domain::device::{Device, DeviceStatus};
-use downlink_domain::id::{ConnectionId, GatewayId};
-use downlink_domain::message::{Settlement, Verdict};
+use downlink_domain::id::{ConnectionId, DeviceKey};
+use downlink_domain::message::Settlement;
 use downlink_domain::method::MethodError;
-use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Protocol, Subscriptions};
-use downlink_ports::{DeviceConnection, Disconnect, PeerError};
+use downlink_domain::presence::{DisconnectReason, Protocol, Route, Subscriptions};
+use downlink_ports::{DeviceConnection, Disconnect, Gateways, PeerError, Restored, StoreError};
+use downlink_runtime::OnError;
+use futures::future::join_all;
 use thiserror::Error;
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
 
 use super::calls::OpenCalls;
-use super::messages::Window;
+use super::messages::{Received, Window};
 use super::running::{Done, Kind, Running};
 use super::session::DeviceSession;
 use super::telemetry::Stamp;
@@ -23,8 +26,22 @@ use crate::connections::{Handle, Outrun};
 use crate::passages::Passage;
 use crate::shared::Shared;
 
-/// How long a session waits for messages that its predecessor held.
-const TURN: Duration = Duration::from_secs(1);
+/// How long a session waits for messages that its predecessors held; longer than another gateway
+/// takes to answer that they are back, or that they are not.
+const TURN: Duration = Duration::from_millis(1500);
+/// How long presence may take. Without an epoch from it nothing orders a connection among those of
+/// its device, so nobody is let in while it is away: a client is told at once and comes again.
+const PRESENCE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long another gateway may take to answer that a connection there is superseded.
+const TELL_DEADLINE: Duration = Duration::from_secs(2);
+/// Pauses between the tries to tell it: a gateway may be new, or stand still for a moment. After
+/// them its own look at presence finds what it was not told.
+const TELL_PAUSES: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 /// How long the end of a session waits for calls that are on their way.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
@@ -45,26 +62,13 @@ pub enum OpenError {
 /// What a session waits for before it asks for messages: what earlier connections of the device
 /// held must be back in the queue, or later messages would overtake it.
 #[derive(Debug)]
-pub(super) struct Turn {
-    arrived: oneshot::Receiver<()>,
-    predecessor: Option<oneshot::Receiver<()>>,
-}
+pub(super) struct Turn(Vec<oneshot::Receiver<()>>);
 
 impl Turn {
-    /// Waits at most a second: a predecessor that does not let go must not hold the device up.
+    /// Waits, but not for long: a predecessor that does not let go must not hold the device up.
     pub(super) async fn wait(self) {
-        let Self {
-            arrived,
-            predecessor,
-        } = self;
-        let predecessor = async {
-            if let Some(ended) = predecessor {
-                let _ = ended.await;
-            }
-        };
         // A sender that is gone has nothing more to give back.
-        let both = async { futures::join!(arrived, predecessor) };
-        let _ = tokio::time::timeout(TURN, both).await;
+        let _ = timeout(TURN, join_all(self.0)).await;
     }
 }
 
@@ -76,9 +80,11 @@ pub struct Departing {
 }
 
 impl<T: Send + 'static> DeviceSession<T> {
-    /// Enters the connection: takes an epoch, tells the superseded connection to close, makes
+    /// Enters the connection: takes an epoch, has the superseded connection told to close, makes
     /// `subscriptions` (from a stored session) known, and looks at the identity once more, since
     /// an order to disconnect that came before the entry found nobody.
+    ///
+    /// What the superseded connection held is waited for before messages are asked for, not here.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left behind then.
@@ -92,39 +98,42 @@ impl<T: Send + 'static> DeviceSession<T> {
         subscriptions: Subscriptions,
         stamp: Stamp,
     ) -> Result<Self, OpenError> {
-        let unavailable = |error| OpenError::Unavailable(PeerError::from(error));
         let presence = Arc::clone(&shared.peers.presence);
         let id = ConnectionId(shared.peers.ids.connection_number());
         let own = shared.options.id.clone();
-        let connected = presence.connect(device.key, own, id, protocol).await;
-        let connected = connected.map_err(unavailable)?;
+        let generation = shared.standing.generation();
+        let connected = in_time(presence.connect(device.key, own, id, protocol)).await?;
         let epoch = connected.epoch;
-        let handle = Arc::new(Handle::new(id, epoch, subscriptions));
+        let handle = Arc::new(Handle::new(id, epoch, protocol, subscriptions));
         let mut session = Self::new(shared, device, handle, protocol, stamp);
         let (told, arrived) = oneshot::channel();
         let noted = Passage::Arrived(session.connection.clone(), told);
         session.shared.passages.note(noted).await;
         let (shared, device) = (&session.shared, &session.device);
-        if let Some(old) = connected
+        let elsewhere = connected
             .superseded
             .filter(|old| old.gateway != shared.options.id)
-        {
-            tell_superseded(shared, device, &old.gateway, old.epoch).await;
-        }
+            .map(|old| tell_superseded(shared, device.key, old));
         let entered = shared
             .connections
             .enter(device.key, Arc::clone(&session.handle));
-        let predecessor = entered.map_err(|Outrun| OpenError::Superseded)?;
-        session.turn = Some(Turn {
-            arrived,
-            predecessor: predecessor.and_then(|old| old.await_end()),
-        });
+        let here = entered.map_err(|Outrun| OpenError::Superseded)?;
+        let here = here.and_then(|old| old.await_return());
+        let turn = [Some(arrived), elsewhere, here].into_iter().flatten();
+        session.turn = Some(Turn(turn.collect()));
+        if shared.standing.generation() != generation {
+            // The entry may be lost, and the walk that writes all of them again may have passed.
+            let entry = vec![(device.key, session.handle.route(&shared.options.id))];
+            if in_time(presence.restore(entry)).await? == [Restored::Superseded] {
+                return Err(OpenError::Superseded);
+            }
+        }
         let twins = &shared.peers.twins;
         let (entered, current) = futures::join!(
-            presence.subscribe(device.key, epoch, subscriptions),
+            in_time(presence.subscribe(device.key, epoch, subscriptions)),
             twins.find_device(device.hub.clone(), device.name.clone()),
         );
-        entered.map_err(unavailable)?;
+        entered?;
         let current = current.map_err(OpenError::Unavailable)?;
         if !current.is_some_and(|current| is_same_credential(&current, device)) {
             return Err(OpenError::Revoked);
@@ -163,6 +172,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             running: Running::default(),
             closed_by: None,
             turn: None,
+            has_let_go: false,
             is_handed_over: false,
         }
     }
@@ -175,13 +185,12 @@ impl<T: Send + 'static> DeviceSession<T> {
     /// locks may then have to lapse.
     pub async fn close(mut self) -> Departing {
         self.fall_silent();
-        let fetched = tokio::time::timeout(LAST_CALLS, self.last_calls()).await;
+        let fetched = timeout(LAST_CALLS, self.last_calls()).await;
         let mut releases = fetched.unwrap_or_default();
         releases.extend(self.take_releases());
         let departed = self.departed(releases);
         self.is_handed_over = true;
         self.shared.passages.note(departed).await;
-        self.leave();
         Departing {
             reason: self.closed_by,
         }
@@ -189,24 +198,28 @@ impl<T: Send + 'static> DeviceSession<T> {
 
     /// Waits for calls that change what is held; what a receive brings now never went out.
     async fn last_calls(&mut self) -> Vec<Settlement> {
+        self.window.end();
         let mut undelivered = Vec::new();
         while self.window.is_asking()
             || self.running.has(Kind::Settling)
             || self.running.has(Kind::Storing)
         {
             match poll_fn(|cx| self.running.poll_next(cx)).await {
-                Some(Done::Received(_, messages)) => {
-                    self.window.receive_failed();
+                Some(Done::Received(asked, messages)) => {
+                    let now = self.shared.peers.clock.now();
                     let messages = messages.unwrap_or_default();
-                    undelivered.extend(messages.into_iter().map(|locked| Settlement {
-                        device: locked.message.device,
-                        sequence: locked.message.sequence,
-                        token: locked.lock.token,
-                        verdict: Verdict::ReleaseUndelivered,
-                    }));
+                    if let Received::GoBack(back) = self.window.received(messages, asked, now) {
+                        undelivered.extend(back);
+                    }
                 }
-                Some(Done::Retry) => self.window.receive_failed(),
-                Some(Done::Settled(..) | Done::Stored(..) | Done::Ended(..) | Done::Lapse) => {}
+                Some(Done::Withdrawn) => self.window.receive_withdrawn(),
+                Some(
+                    Done::Retry
+                    | Done::Settled(..)
+                    | Done::Stored(..)
+                    | Done::Ended(..)
+                    | Done::Lapse,
+                ) => {}
                 None => break,
             }
         }
@@ -228,16 +241,13 @@ impl<T> DeviceSession<T> {
         self.open_calls.end_all(lost);
     }
 
-    /// Takes the connection out of the gateway's records, last of all: until then a successor finds
-    /// it there and waits for what it held.
-    fn leave(&self) {
-        self.shared
-            .connections
-            .leave(self.device.key, self.handle.connection);
-    }
-
+    /// The end of the connection. Until it has been worked off, the gateway's records keep the
+    /// handle: a successor finds it there and waits for what it held.
     fn departed(&self, releases: Vec<Settlement>) -> Passage {
-        Passage::Departed(self.connection.clone(), releases, self.handle.end())
+        self.handle.begin_end();
+        self.handle.set_subscriptions(Subscriptions::default());
+        let handle = Arc::clone(&self.handle);
+        Passage::Departed(self.connection.clone(), releases, handle)
     }
 
     fn take_releases(&mut self) -> Vec<Settlement> {
@@ -256,10 +266,13 @@ impl<T> Drop for DeviceSession<T> {
         self.fall_silent();
         let releases = self.take_releases();
         let departed = self.departed(releases);
-        if !self.shared.passages.try_note(departed) {
-            warn!("an ended connection was not noted, its locks will lapse");
+        if let Err(departed) = self.shared.passages.try_note(departed) {
+            // There are no more of these than there were connections.
+            let passages = self.shared.passages.clone();
+            let noting = async move { passages.note(*departed).await };
+            let scope = &self.shared.lifecycle;
+            scope.spawn("late departure", OnError::Log, noting);
         }
-        self.leave();
     }
 }
 
@@ -269,16 +282,59 @@ fn is_same_credential(current: &Device, connecting: &Device) -> bool {
         && current.authentication == connecting.authentication
 }
 
-async fn tell_superseded(shared: &Shared, device: &Device, gateway: &GatewayId, epoch: LeaseEpoch) {
-    let Some(other) = shared.peers.gateways.find(gateway) else {
-        return;
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, OpenError> {
+    let answer = timeout(PRESENCE_DEADLINE, asked).await;
+    let late = PeerError::DeadlineExceeded {
+        service: "presence",
+    };
+    let answer = answer.map_err(|_| OpenError::Unavailable(late))?;
+    answer.map_err(|error| OpenError::Unavailable(error.into()))
+}
+
+/// Has the connection on another gateway told that it is superseded, in a task of its own: the
+/// device is let in meanwhile. The returned wait ends with the first answer.
+fn tell_superseded(shared: &Shared, device: DeviceKey, old: Route) -> oneshot::Receiver<()> {
+    let (told, hears) = oneshot::channel();
+    let gateways = Arc::clone(&shared.peers.gateways);
+    let drain = shared.lifecycle.drain_token();
+    let telling = async move {
+        let mut told = Some(told);
+        let mut pauses = TELL_PAUSES.into_iter();
+        loop {
+            let is_told = order_to_close(&*gateways, device, &old).await;
+            if let Some(told) = told.take() {
+                let _ = told.send(());
+            }
+            let Some(pause) = pauses.next().filter(|_| !is_told) else {
+                return;
+            };
+            if drain.run_until_cancelled(sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    };
+    shared
+        .lifecycle
+        .spawn("tell superseded", OnError::Log, telling);
+    hears
+}
+
+async fn order_to_close(gateways: &dyn Gateways, device: DeviceKey, old: &Route) -> bool {
+    let Some(other) = gateways.find(&old.gateway) else {
+        debug!(gateway.id = %old.gateway, "a superseded connection is on a gateway that is not known");
+        return false;
     };
     let order = Disconnect {
-        device: device.key,
-        up_to: epoch,
+        device,
+        up_to: old.epoch,
         reason: DisconnectReason::Superseded,
     };
-    if let Err(error) = other.disconnect(vec![order]).await {
-        debug!(%error, gateway.id = %gateway, "cannot tell the superseded connection");
+    match timeout(TELL_DEADLINE, other.disconnect(vec![order])).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            debug!(%error, gateway.id = %old.gateway, "cannot tell the superseded connection");
+            false
+        }
+        Err(_) => false,
     }
 }

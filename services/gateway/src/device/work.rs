@@ -65,28 +65,49 @@ impl<T: Send + 'static> DeviceSession<T> {
     }
 
     fn start_receiving(&mut self) {
-        if !self.handle.subscriptions().c2d {
+        // Whoever may not receive now is woken when it may.
+        if !self.handle.subscriptions().c2d || !self.shared.standing.may_receive() {
             return;
         }
         let Some(limit) = self.window.begin_receive() else {
             return;
         };
-        let queue = Arc::clone(&self.shared.peers.queue);
+        let shared = Arc::clone(&self.shared);
         let call = ReceiveCall {
             device: self.connection.device,
             limit,
             lock_duration: None,
         };
         let turn = self.turn.take();
+        let handle = Arc::clone(&self.handle);
         self.running.push(async move {
             if let Some(turn) = turn {
                 turn.wait().await;
+                // Meanwhile a newer connection may have come, or the process been stopped.
+                if handle.mailbox.is_closing() || !shared.standing.may_receive() {
+                    return Done::Withdrawn;
+                }
             }
-            let received = queue.receive(vec![call]).await;
+            let received = shared.peers.queue.receive(vec![call]).await;
             Done::Received(
                 limit,
                 received.map(|mut lists| lists.pop().unwrap_or_default()),
             )
+        });
+    }
+
+    /// Has a failed receive made again after a pause.
+    pub(super) fn pause_receiving(&mut self) {
+        let mut jitter = [0];
+        self.shared.peers.ids.fill_random(&mut jitter);
+        let Some(pause) = self.window.receive_failed(jitter[0]) else {
+            return;
+        };
+        let clock = Arc::clone(&self.shared.peers.clock);
+        let due = clock.now() + pause;
+        self.running.push(async move {
+            clock.sleep_until(due).await;
+            Done::Retry
         });
     }
 

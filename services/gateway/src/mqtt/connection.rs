@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, timeout};
 use super::admit::Admitted;
 use super::conversation::{Conversation, Progress};
 use super::end::End;
+use super::output::Output;
 use super::scratch;
 use crate::device::Departing;
 use crate::shared::Shared;
@@ -79,14 +80,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             mut io,
             mut conversation,
         } = *self;
-        if end.leaves_a_reader() {
-            let _ = timeout(FAREWELL, farewell(&mut io, &mut conversation)).await;
-        }
-        // The client is free to come back while the rest is done.
-        drop(io);
-        conversation.begin_end(end);
-        let _ = timeout(LAST_WORK, poll_fn(|cx| conversation.poll_last_work(cx))).await;
-        timeout(LEAVING, conversation.session.close()).await.ok()
+        let output = conversation.take_output();
+        let words = async {
+            if end.leaves_a_reader() {
+                let _ = timeout(FAREWELL, farewell(&mut io, output)).await;
+            }
+            // The client is free to come back while the rest is done.
+            drop(io);
+        };
+        // At the same time: a client that does not read must not keep what it held from the next.
+        let leaving = async {
+            conversation.begin_end(end);
+            let _ = timeout(LAST_WORK, poll_fn(|cx| conversation.poll_last_work(cx))).await;
+            timeout(LEAVING, conversation.session.close()).await.ok()
+        };
+        futures::join!(words, leaving).1
     }
 
     /// Moves everything that can be moved.
@@ -167,10 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 /// Writes what is queued and says that nothing follows.
-async fn farewell<S: AsyncWrite + Unpin>(
-    io: &mut S,
-    conversation: &mut Conversation,
-) -> std::io::Result<()> {
-    poll_fn(|cx| conversation.output.poll_write(io, cx)).await?;
+async fn farewell<S: AsyncWrite + Unpin>(io: &mut S, mut output: Output) -> std::io::Result<()> {
+    poll_fn(|cx| output.poll_write(io, cx)).await?;
     io.shutdown().await
 }

@@ -234,6 +234,11 @@ impl Conversation {
         Work { tag, cost_bytes }
     }
 
+    /// Takes what waits to be written; nothing more is to be said.
+    pub(super) fn take_output(&mut self) -> Output {
+        std::mem::replace(&mut self.output, Output::new(0))
+    }
+
     /// Stops taking messages, and publishes the will unless the client said goodbye.
     pub(super) fn begin_end(&mut self, end: &End) {
         self.session.set_credit(0);
@@ -244,8 +249,12 @@ impl Conversation {
 
     /// Lets promised work end; ready when all has, or the session wants nothing but to close.
     pub(super) fn poll_last_work(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.pending > 0 {
+        while self.pending > 0 || self.session.is_letting_go() {
             let Poll::Ready(event) = self.session.poll_event(cx) else {
+                // What ended by being polled wakes nobody.
+                if self.pending == 0 && !self.session.is_letting_go() {
+                    break;
+                }
                 return Poll::Pending;
             };
             self.note_ended(&event);
