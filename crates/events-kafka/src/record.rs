@@ -1,0 +1,152 @@
+//! An event as a record of a topic.
+
+use std::fmt::Write;
+
+use downlink_domain::event::{Event, EventKind};
+use rdkafka::message::{Header, OwnedHeaders};
+
+/// Every kind, in the order of [`Topics`].
+pub(crate) const KINDS: [EventKind; 5] = [
+    EventKind::Telemetry,
+    EventKind::Feedback,
+    EventKind::TwinChange,
+    EventKind::DeviceLifecycle,
+    EventKind::Connection,
+];
+
+/// Headers that we write ourselves.
+const OWN: [&str; 3] = ["id", "type", "hub"];
+
+/// The names of the topics.
+#[derive(Clone, Debug)]
+pub(crate) struct Topics([String; 5]);
+
+impl Topics {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self(KINDS.map(|kind| format!("{prefix}.{}", kind.as_str())))
+    }
+
+    pub(crate) fn of(&self, kind: EventKind) -> &str {
+        &self.0[place(kind)]
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (EventKind, &str)> {
+        KINDS.into_iter().zip(self.0.iter().map(String::as_str))
+    }
+}
+
+/// A place for each kind.
+pub(crate) const fn place(kind: EventKind) -> usize {
+    match kind {
+        EventKind::Telemetry => 0,
+        EventKind::Feedback => 1,
+        EventKind::TwinChange => 2,
+        EventKind::DeviceLifecycle => 3,
+        EventKind::Connection => 4,
+    }
+}
+
+/// The key: who the event is about.
+pub(crate) fn key(event: &Event) -> String {
+    match &event.module {
+        None => event.device.as_str().to_owned(),
+        Some(module) => format!("{}/{}", event.device.as_str(), module.as_str()),
+    }
+}
+
+pub(crate) fn headers(event: &Event) -> OwnedHeaders {
+    let capacity = OWN.len() + event.properties.len();
+    let id = uuid_text(event.id);
+    let own = [&id, event.kind.as_str(), event.hub.as_str()];
+    let mut headers = OwnedHeaders::new_with_capacity(capacity);
+    for (key, value) in OWN.into_iter().zip(own) {
+        let value = Some(value);
+        headers = headers.insert(Header { key, value });
+    }
+    for (name, value) in &event.properties {
+        let value = Some(value.as_str());
+        headers = if OWN.contains(&name.as_str()) {
+            let key = &format!("property.{name}");
+            headers.insert(Header { key, value })
+        } else {
+            headers.insert(Header { key: name, value })
+        };
+    }
+    headers
+}
+
+/// The id in the usual form of a UUID.
+fn uuid_text(id: [u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (at, byte) in id.into_iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        write!(text, "{byte:02x}").expect("a string takes everything");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use downlink_domain::Timestamp;
+    use downlink_domain::id::DeviceKey;
+    use rdkafka::message::Headers;
+
+    use super::*;
+
+    fn event(properties: &[(&str, &str)]) -> Event {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Event {
+            id: std::array::from_fn(|at| u8::try_from(at * 17).unwrap()),
+            hub: "hub.example".parse().unwrap(),
+            device_key: DeviceKey(1),
+            device: "dev-1".parse().unwrap(),
+            module: None,
+            kind: EventKind::TwinChange,
+            at: Timestamp::from_millis(0),
+            properties: properties.iter().map(owned).collect(),
+            body: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_topic() {
+        let topics = Topics::new("downlink");
+        for (at, (kind, name)) in topics.all().enumerate() {
+            assert_eq!(place(kind), at);
+            assert_eq!(topics.of(kind), name);
+        }
+        assert_eq!(
+            topics.of(EventKind::DeviceLifecycle),
+            "downlink.device-lifecycle"
+        );
+    }
+
+    #[test]
+    fn a_module_has_a_key_of_its_own() {
+        let mut event = event(&[]);
+        assert_eq!(key(&event), "dev-1");
+        event.module = Some("mod".parse().unwrap());
+        assert_eq!(key(&event), "dev-1/mod");
+    }
+
+    #[test]
+    fn properties_follow_our_headers_and_do_not_hide_them() {
+        let headers = headers(&event(&[("b", "\u{1f321}"), ("id", "mine"), ("", "")]));
+        let read: Vec<_> = headers
+            .iter()
+            .map(|header| (header.key, header.value.unwrap()))
+            .collect();
+        let expected: [(&str, &[u8]); 6] = [
+            ("id", b"00112233-4455-6677-8899-aabbccddeeff"),
+            ("type", b"twin-changes"),
+            ("hub", b"hub.example"),
+            ("b", "\u{1f321}".as_bytes()),
+            ("property.id", b"mine"),
+            ("", b""),
+        ];
+        assert_eq!(read, expected);
+    }
+}
