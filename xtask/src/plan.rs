@@ -56,6 +56,7 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
             run_checks(&mut report);
         }
         if plan == Plan::Test {
+            report.step("servers", tools::check_servers);
             report.step("rust tests", rust_tests);
         }
         if plan != Plan::Check {

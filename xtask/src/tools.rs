@@ -15,10 +15,57 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const FOR_BUILDING: &[Need] = &[Need {
-    probe: &["cc", "--version"],
-    packages: &["gcc", "libc6-dev", "make"],
-}];
+// The Kafka client's C library brings a build of its own.
+const FOR_BUILDING: &[Need] = &[
+    Need {
+        probe: &["cc", "--version"],
+        packages: &["gcc", "libc6-dev"],
+    },
+    Need {
+        probe: &["c++", "--version"],
+        packages: &["g++"],
+    },
+    Need {
+        probe: &["make", "--version"],
+        packages: &["make"],
+    },
+];
+
+// Servers live where only root's `PATH` leads, or where none does.
+const FOR_SERVERS: &[Need] = &[
+    Need {
+        probe: &[
+            "sh",
+            "-c",
+            "ls /usr/lib/postgresql/*/bin/postgres || command -v postgres",
+        ],
+        packages: &["postgresql"],
+    },
+    Need {
+        probe: &["psql", "--version"],
+        packages: &["postgresql-client"],
+    },
+    Need {
+        probe: &["sh", "-c", "PATH=$PATH:/usr/sbin pgbouncer --version"],
+        packages: &["pgbouncer"],
+    },
+    Need {
+        probe: &["redis-server", "--version"],
+        packages: &["redis-server"],
+    },
+    Need {
+        probe: &["redis-cli", "--version"],
+        packages: &["redis-tools"],
+    },
+    Need {
+        probe: &["java", "-version"],
+        packages: &["default-jre-headless"],
+    },
+    Need {
+        probe: &["mvn", "--version"],
+        packages: &["maven"],
+    },
+];
 
 const FOR_SDK_SUITES: &[Need] = &[
     Need {
@@ -43,7 +90,7 @@ const FOR_SDK_SUITES: &[Need] = &[
 /// What a person must have to build the Python AMQP library where no ready-made wheel fits.
 pub(crate) const FOR_PYTHON_BUILDS: &[&str] = &["cmake", "g++", "libssl-dev", "python3-dev"];
 
-/// Checks the Rust toolchain and the C compiler, installing the latter if it may.
+/// Checks the Rust toolchain and the C and C++ compilers, installing the latter if it may.
 ///
 /// # Errors
 /// A component of the toolchain is missing, or a package is and this user cannot install it.
@@ -56,6 +103,17 @@ pub(crate) fn check_toolchain() -> Outcome {
         shell::say(version);
     }
     provide(FOR_BUILDING)
+}
+
+/// Checks the servers that tests and the local stack run, installing what is missing if it may, and
+/// fetches Kafka once.
+///
+/// # Errors
+/// A package is missing and this user cannot install it, or Kafka cannot be fetched.
+pub(crate) fn check_servers() -> Outcome {
+    provide(FOR_SERVERS)?;
+    downlink_stack::Kafka::fetch()?;
+    Ok(())
 }
 
 /// Checks Node.js and Python, installing what is missing if it may.

@@ -72,6 +72,15 @@ impl Kafka {
         Ok(started)
     }
 
+    /// Fetches Kafka into the user's cache folder unless that has been done, so that the first
+    /// start need not.
+    ///
+    /// # Errors
+    /// Maven is not installed, or the archives cannot be had.
+    pub fn fetch() -> Result<(), StackError> {
+        artifacts::provide().map(|_| ())
+    }
+
     /// The node that the tests of one process share; it ends with the process.
     ///
     /// # Panics

@@ -159,7 +159,10 @@ impl StayingStack {
     /// # Errors
     /// None is free, or the choice cannot be written.
     pub fn port(&mut self, name: &str) -> Result<u16, StackError> {
-        let file = self.folder.join(format!("{name}.port"));
+        let ports = self.folder.join("ports");
+        fs::create_dir_all(&ports)
+            .map_err(StackError::from_io(format!("make {}", ports.display())))?;
+        let file = ports.join(name);
         let last = fs::read_to_string(&file)
             .ok()
             .and_then(|text| text.trim().parse().ok());

@@ -120,6 +120,17 @@ impl PostgresServer {
         words
     }
 
+    /// Makes a database unless there is one of that name.
+    pub(crate) fn ensure_database(&self, name: &str) -> Result<(), StackError> {
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0");
+        match wire::execute(self.port, USER, USER, &sql) {
+            Err(complaint) if !complaint.ends_with("already exists") => {
+                Err(StackError::new(format!("postgres: {complaint}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Waits until a statement runs; gives up when `is_running` says no.
     pub(crate) fn wait_until_ready(&self, is_running: impl Fn() -> bool) -> Result<(), StackError> {
         until("the start of postgres", START_TIMEOUT, || {

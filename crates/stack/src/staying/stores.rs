@@ -1,18 +1,21 @@
 //! The stores that stay: the servers of [`crate`], with settings that survive a loss of power.
 
 use crate::kafka::KafkaServer;
-use crate::postgres::{Durability, PostgresServer, USER};
+use crate::postgres::{Durability, PostgresServer};
 use crate::redis::RedisServer;
 use crate::{Signal, StackError};
 
 use super::StayingStack;
+
+/// The database of the local stack.
+const DATABASE: &str = "downlink";
 
 const POSTGRES: &str = "postgres";
 const REDIS: &str = "redis";
 const KAFKA: &str = "kafka";
 
 impl StayingStack {
-    /// Starts Postgres, waits until it answers, and gives its address.
+    /// Starts Postgres, waits until it answers, and gives the address of the stack's database.
     ///
     /// # Errors
     /// It is not installed or did not start; the error carries its log.
@@ -25,7 +28,8 @@ impl StayingStack {
         server
             .wait_until_ready(|| self.is_running(POSTGRES))
             .map_err(|error| self.explain(POSTGRES, error))?;
-        Ok(server.url(USER))
+        server.ensure_database(DATABASE)?;
+        Ok(server.url(DATABASE))
     }
 
     /// Starts Redis, waits until it answers, and gives its address.
