@@ -4,3 +4,4 @@
 //! those of failures stand on it.
 
 pub mod split;
+pub mod traffic;

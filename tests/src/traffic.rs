@@ -1,0 +1,219 @@
+//! Traffic with a count at the end: senders and devices that go on whatever happens to the hub, and
+//! the verdict on what became of each message.
+//!
+//! Devices speak MQTT and move to the other gateway when theirs lets them down. Senders and the
+//! receiver of feedback speak gRPC and do the same.
+
+mod back_end;
+mod device;
+mod ledger;
+mod tls;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use downlink_proto::api::v1 as api;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use ledger::{Ledger, Verdict};
+
+use crate::split::SplitHub;
+use back_end::BackEnd;
+use tls::Trust;
+
+/// Where and as whom clients connect.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The hub's name.
+    pub host: String,
+    /// Addresses of the gateways' usual ports.
+    pub gateways: Vec<IpAddr>,
+    trust: Trust,
+    policy: String,
+    key: Vec<u8>,
+}
+
+impl Access {
+    /// The way to a hub whose gateways have every door each.
+    ///
+    /// # Errors
+    /// When the certificate authority cannot be read.
+    pub fn to(hub: &SplitHub, host: &str, gateways: &[IpAddr]) -> anyhow::Result<Self> {
+        let string = hub.credentials.policy("iothubowner");
+        let field = |name: &str| {
+            string
+                .split(';')
+                .find_map(|part| part.strip_prefix(name))
+                .with_context(|| format!("the connection string has no {name}"))
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            gateways: gateways.to_vec(),
+            trust: Trust::in_file(&hub.ca_file)?,
+            policy: field("SharedAccessKeyName=")?.to_owned(),
+            key: tls::decode_key(field("SharedAccessKey=")?)?,
+        })
+    }
+
+    fn door(&self, turn: usize, port: u16) -> SocketAddr {
+        SocketAddr::new(self.gateways[turn % self.gateways.len()], port)
+    }
+}
+
+/// How much traffic.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Devices; each has a sender.
+    pub devices: usize,
+    /// Clients that connect as the same device; each ends the connection of the other.
+    pub claimants: usize,
+    /// Pause of a sender between two calls.
+    pub pause: Duration,
+}
+
+/// Messages on their way, and those who send and take them.
+pub struct Traffic {
+    ledger: Arc<Ledger>,
+    back_end: BackEnd,
+    devices: Vec<String>,
+    sending: CancellationToken,
+    receiving: CancellationToken,
+    senders: JoinSet<()>,
+    receivers: JoinSet<()>,
+}
+
+impl Traffic {
+    /// Registers the devices and starts their senders and receivers; returns when each device is
+    /// connected and has taken a message.
+    ///
+    /// # Errors
+    /// When the hub does not answer.
+    pub async fn start(access: &Access, load: Load) -> anyhow::Result<Self> {
+        let back_end = BackEnd::new(access);
+        let ledger = Arc::new(Ledger::default());
+        let (sending, receiving) = (CancellationToken::new(), CancellationToken::new());
+        let (mut senders, mut receivers) = (JoinSet::new(), JoinSet::new());
+        let mut names = Vec::with_capacity(load.devices);
+        for number in 0..load.devices {
+            let name = format!("traffic-{number}");
+            let key = back_end.register(&name).await?;
+            for claimant in 0..load.claimants {
+                let turn = number + claimant;
+                let device = device::Device::new(access, &name, key.clone(), turn);
+                let (ledger_of_device, stop) = (Arc::clone(&ledger), receiving.clone());
+                receivers.spawn(async move {
+                    let run = device.run(&ledger_of_device);
+                    let _ = stop.run_until_cancelled(run).await;
+                });
+            }
+            let sender = back_end::Sender::new(access, &name, number, load.pause);
+            let (ledger_of_sender, stop) = (Arc::clone(&ledger), sending.clone());
+            senders.spawn(async move { sender.run(&ledger_of_sender, &stop).await });
+            names.push(name);
+        }
+        let feedback = back_end::FeedbackReader::new(access);
+        let (ledger_of_reader, stop) = (Arc::clone(&ledger), receiving.clone());
+        receivers.spawn(async move {
+            let run = feedback.run(&ledger_of_reader);
+            let _ = stop.run_until_cancelled(run).await;
+        });
+        let traffic = Self {
+            ledger,
+            back_end,
+            devices: names,
+            sending,
+            receiving,
+            senders,
+            receivers,
+        };
+        traffic.wait_for_progress(1, Duration::from_mins(1)).await?;
+        Ok(traffic)
+    }
+
+    /// Waits until every device has taken `more` further messages.
+    ///
+    /// # Errors
+    /// When that takes longer than `patience`.
+    pub async fn wait_for_progress(&self, more: usize, patience: Duration) -> anyhow::Result<()> {
+        let before: Vec<usize> = self
+            .devices
+            .iter()
+            .map(|name| self.ledger.taken(name))
+            .collect();
+        let end = Instant::now() + patience;
+        loop {
+            let news = self.ledger.changed();
+            let slow = self
+                .devices
+                .iter()
+                .zip(&before)
+                .find(|(name, before)| self.ledger.taken(name) < **before + more);
+            let Some((slow, _)) = slow else {
+                return Ok(());
+            };
+            let waited = tokio::time::timeout_at(end, news).await;
+            ensure!(
+                waited.is_ok(),
+                "{slow} took no {more} further messages within {patience:?}: {}",
+                self.ledger.summary()
+            );
+        }
+    }
+
+    /// Ends the senders, waits until every accepted message has come to its end, ends the devices
+    /// and tells what became of each.
+    ///
+    /// # Errors
+    /// When a message has no end after `patience`, or the hub does not answer.
+    pub async fn finish(mut self, patience: Duration) -> anyhow::Result<Verdict> {
+        self.sending.cancel();
+        while let Some(ended) = self.senders.join_next().await {
+            ended?;
+        }
+        let end = Instant::now() + patience;
+        loop {
+            let news = self.ledger.changed();
+            let open = self.ledger.without_end();
+            if open.is_empty() {
+                break;
+            }
+            let waited = tokio::time::timeout_at(end, news).await;
+            ensure!(
+                waited.is_ok(),
+                "{} accepted messages have no end after {patience:?}, such as {:?}: {}",
+                open.len(),
+                &open[..open.len().min(5)],
+                self.ledger.summary()
+            );
+        }
+        let mut waiting = 0;
+        for device in &self.devices {
+            waiting += self.back_end.count(device).await?;
+        }
+        self.receiving.cancel();
+        while let Some(ended) = self.receivers.join_next().await {
+            ended?;
+        }
+        Ok(self.ledger.verdict(waiting))
+    }
+}
+
+/// The body and id of message `number` of a device.
+fn message_id(device: &str, number: usize) -> String {
+    format!("{device}:{number:08}")
+}
+
+fn message(device: &str, number: usize) -> api::OutgoingMessage {
+    let id = message_id(device, number);
+    api::OutgoingMessage {
+        device_id: device.to_owned(),
+        body: id.clone().into(),
+        message_id: Some(id),
+        ack: api::AckMode::Full.into(),
+        ..api::OutgoingMessage::default()
+    }
+}

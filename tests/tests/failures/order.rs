@@ -1,0 +1,22 @@
+//! Two gateways that both want one device.
+
+use crate::support::Run;
+
+#[tokio::test]
+async fn order_holds_without_any_failure() {
+    let run = Run::start().await;
+    run.goes_on().await;
+    let verdict = run.end().await;
+    verdict.assert_kept();
+    assert_eq!(verdict.repeats, 0, "{verdict}");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_two_gateways_claim_each_device() {
+    let run = Run::start_contested().await;
+    run.goes_on().await;
+    run.goes_on().await;
+    let verdict = run.end().await;
+    verdict.assert_kept();
+    assert!(verdict.reconnects > 10, "{verdict}");
+}

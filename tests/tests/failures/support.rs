@@ -1,0 +1,121 @@
+//! One hub with two of everything, and traffic through both gateways.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use downlink_stack::{Kafka, Postgres, Redis};
+use downlink_tests::split::{Layout, Options, Programs, SplitHub};
+use downlink_tests::traffic::{Access, Load, Traffic, Verdict};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+
+const USUAL: Load = Load {
+    devices: 8,
+    claimants: 1,
+    pause: Duration::from_millis(20),
+};
+/// How long the traffic may stand still before it goes on, and how long the last message may take:
+/// a lock of 5 s must lapse, clients notice silence after 4 s, and debug builds share two cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+const HOST: &str = "hub.failures.test";
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+static NEXT: AtomicU8 = AtomicU8::new(1);
+
+/// The servers of this test program.
+pub(crate) struct Servers {
+    pub(crate) postgres: &'static Postgres,
+    pub(crate) redis: &'static Redis,
+    pub(crate) kafka: &'static Kafka,
+}
+
+/// A hub under traffic.
+pub(crate) struct Run {
+    pub(crate) servers: Servers,
+    pub(crate) hub: SplitHub,
+    pub(crate) traffic: Traffic,
+    pub(crate) prefix: String,
+    _folder: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Run {
+    /// Starts a hub of its own on the shared servers, and traffic on it.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(USUAL).await
+    }
+
+    /// As [`Self::start`], every device claimed by two clients.
+    pub(crate) async fn start_contested() -> Self {
+        Self::start_with(Load {
+            claimants: 2,
+            ..USUAL
+        })
+        .await
+    }
+
+    async fn start_with(load: Load) -> Self {
+        let turn = ONE_AT_A_TIME.lock().await;
+        let servers = Servers {
+            postgres: Postgres::shared(),
+            redis: Redis::shared(),
+            kafka: Kafka::shared(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let gateways = own_addresses();
+        let prefix = format!("run-{}", NEXT.load(Ordering::Relaxed));
+        let hub = SplitHub::start(&Options {
+            programs: Programs::beside_this_one().unwrap(),
+            folder: folder.path().to_owned(),
+            hosts: vec![HOST.to_owned()],
+            layout: Layout::whole(&gateways),
+            nodes: 2,
+            postgres_url: servers.postgres.create_database(),
+            redis_url: servers.redis.url(),
+            kafka: Some(servers.kafka.bootstrap()),
+            prefix: prefix.clone(),
+            settings: [
+                "queue.lock_duration=5s",
+                "queue.feedback.flush_interval=200ms",
+                "queue.feedback.lock_duration=5s",
+                "queue.max_delivery_count=100",
+                "presence.lease_ttl=3s",
+                "presence.lease_renew_interval=500ms",
+                "gateway.sweep_interval=5s",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        })
+        .unwrap();
+        let access = Access::to(&hub, HOST, &gateways).unwrap();
+        let traffic = Traffic::start(&access, load).await.unwrap();
+        Self {
+            servers,
+            hub,
+            traffic,
+            prefix,
+            _folder: folder,
+            _turn: turn,
+        }
+    }
+
+    /// Waits until every device has taken further messages.
+    pub(crate) async fn goes_on(&self) {
+        self.traffic.wait_for_progress(10, PATIENCE).await.unwrap();
+    }
+
+    /// Ends the traffic and then the hub in order; what became of each message.
+    pub(crate) async fn end(self) -> Verdict {
+        let verdict = self.traffic.finish(PATIENCE).await.unwrap();
+        println!("{verdict}");
+        self.hub.stop().unwrap();
+        verdict
+    }
+}
+
+/// Two loopback addresses that no other run of this program uses.
+fn own_addresses() -> [IpAddr; 2] {
+    let run = NEXT.fetch_add(1, Ordering::Relaxed);
+    [1, 2].map(|last| IpAddr::from(Ipv4Addr::new(127, 77, run, last)))
+}
