@@ -33,8 +33,8 @@ struct Books {
 /// The count at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Messages whose acceptance was acknowledged.
-    pub accepted: usize,
+    /// Ids of messages whose acceptance was acknowledged.
+    pub accepted: BTreeSet<String>,
     /// Sends whose outcome the sender never learned.
     pub unknown: usize,
     /// Sends that were refused for certain.
@@ -62,7 +62,7 @@ impl Verdict {
     /// When one was broken.
     #[track_caller]
     pub fn assert_kept(&self) {
-        assert!(self.accepted > 0, "nothing was accepted: {self}");
+        assert!(!self.accepted.is_empty(), "nothing was accepted: {self}");
         assert_eq!(self.lost, Vec::<String>::new(), "lost: {self}");
         assert_eq!(
             self.mistold,
@@ -85,7 +85,7 @@ impl fmt::Display for Verdict {
             f,
             "{} accepted, {} of unknown outcome, {} refused, {} repeats, {} reconnects, {} lost, {} reported wrongly, \
              {} out of order, {} invented, {} waiting",
-            self.accepted,
+            self.accepted.len(),
             self.unknown,
             self.refused,
             self.repeats,
@@ -200,7 +200,7 @@ impl Ledger {
             }
         }
         Verdict {
-            accepted: books.accepted.len(),
+            accepted: books.accepted.clone(),
             unknown: books.unknown.len(),
             refused: books.refused,
             repeats: times.values().map(|times| times - 1).sum(),

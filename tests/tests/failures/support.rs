@@ -36,8 +36,8 @@ pub(crate) struct Run {
     pub(crate) hub: SplitHub,
     pub(crate) traffic: Traffic,
     pub(crate) prefix: String,
-    _folder: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    folder: TempDir,
+    turn: MutexGuard<'static, ()>,
 }
 
 impl Run {
@@ -95,8 +95,8 @@ impl Run {
             hub,
             traffic,
             prefix,
-            _folder: folder,
-            _turn: turn,
+            folder,
+            turn,
         }
     }
 
@@ -107,11 +107,33 @@ impl Run {
 
     /// Ends the traffic and then the hub in order; what became of each message.
     pub(crate) async fn end(self) -> Verdict {
-        let verdict = self.traffic.finish(PATIENCE).await.unwrap();
-        println!("{verdict}");
-        self.hub.stop().unwrap();
+        let (verdict, rest) = self.end_traffic().await;
+        rest.hub.stop().unwrap();
         verdict
     }
+
+    /// Ends the traffic; the hub goes on.
+    pub(crate) async fn end_traffic(self) -> (Verdict, Rest) {
+        let verdict = self.traffic.finish(PATIENCE).await.unwrap();
+        println!("{verdict}");
+        let rest = Rest {
+            servers: self.servers,
+            hub: self.hub,
+            prefix: self.prefix,
+            _folder: self.folder,
+            _turn: self.turn,
+        };
+        (verdict, rest)
+    }
+}
+
+/// What is left of a run without its traffic.
+pub(crate) struct Rest {
+    pub(crate) servers: Servers,
+    pub(crate) hub: SplitHub,
+    pub(crate) prefix: String,
+    _folder: TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 /// Two loopback addresses that no other run of this program uses.
