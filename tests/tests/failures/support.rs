@@ -115,7 +115,7 @@ impl Run {
     /// Ends the traffic; the hub goes on.
     pub(crate) async fn end_traffic(self) -> (Verdict, Rest) {
         let verdict = self.traffic.finish(PATIENCE).await.unwrap();
-        println!("{verdict}");
+        tell(&verdict);
         let rest = Rest {
             servers: self.servers,
             hub: self.hub,
@@ -134,6 +134,12 @@ pub(crate) struct Rest {
     pub(crate) prefix: String,
     _folder: TempDir,
     _turn: MutexGuard<'static, ()>,
+}
+
+/// Prints the count for whoever runs with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "the figures of a run are read by people")]
+fn tell(verdict: &Verdict) {
+    println!("{verdict}");
 }
 
 /// Two loopback addresses that no other run of this program uses.
