@@ -1,6 +1,6 @@
 -- Takes the first lane in turn that has events and that nobody holds, for this transaction; the lane is
 -- NULL when there is none. Lanes are asked for one after the other, so no second one is taken.
--- With it, what the floors are made of: the last position drawn, and which transactions are over.
+-- With it, what the floors are made of (`relay/floors.rs`).
 -- Parameters: lanes in turn, their floors, class of the advisory lock, how long the holder may be idle.
 SELECT
     (
@@ -18,8 +18,8 @@ SELECT
         WHERE pg_try_advisory_xact_lock($3, waiting.lane)
         LIMIT 1
     ) AS lane,
-    CASE WHEN outbox_positions.is_called THEN outbox_positions.last_value ELSE 0 END AS last_position,
-    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS all_over_below,
-    pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS none_begun_from,
+    CASE WHEN outbox_positions.is_called THEN outbox_positions.last_value ELSE 0 END AS drawn,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS over_below,
+    (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS server,
     set_config('idle_in_transaction_session_timeout', $4, true) AS idle_limit
 FROM outbox_positions

@@ -1,1 +1,84 @@
 //! MQTT sessions.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use downlink_domain::id::DeviceKey;
+use downlink_ports::{SessionStore, StoreError};
+use sqlx::PgConnection;
+
+use crate::error::Failure;
+use crate::fields::Fields;
+use crate::retry::{Extent, Repeat, Work};
+use crate::store::PostgresStore;
+
+#[async_trait]
+impl SessionStore for PostgresStore {
+    async fn find_session(&self, device: DeviceKey) -> Result<Option<Bytes>, StoreError> {
+        self.run(&FindSession { device }).await
+    }
+
+    async fn save_sessions(
+        &self,
+        sessions: Vec<(DeviceKey, Option<Bytes>)>,
+    ) -> Result<(), StoreError> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        // The last word on each session counts.
+        let sessions = sessions.into_iter().collect();
+        self.run(&SaveSessions { sessions }).await
+    }
+}
+
+struct FindSession {
+    device: DeviceKey,
+}
+
+#[async_trait]
+impl Work for FindSession {
+    type Answer = Option<Bytes>;
+    const EXTENT: Extent = Extent::Statement;
+    const REPEAT: Repeat = Repeat::Harmless;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Option<Bytes>, Failure> {
+        let row = sqlx::query("SELECT device_key, body FROM sessions WHERE device_key = $1")
+            .bind(self.device.0)
+            .fetch_optional(connection)
+            .await?;
+        let body = row.map(|row| Fields::new(&row, "sessions", "device_key").bytes("body"));
+        Ok(body.transpose()?)
+    }
+}
+
+struct SaveSessions {
+    sessions: BTreeMap<DeviceKey, Option<Bytes>>,
+}
+
+#[async_trait]
+impl Work for SaveSessions {
+    type Answer = ();
+    const EXTENT: Extent = Extent::Statement;
+    const REPEAT: Repeat = Repeat::Harmless;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+        let (mut written, mut bodies, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        for (device, session) in &self.sessions {
+            match session {
+                Some(body) => {
+                    written.push(device.0);
+                    bodies.push(&body[..]);
+                }
+                None => removed.push(device.0),
+            }
+        }
+        sqlx::query(include_str!("../queries/save_sessions.sql"))
+            .bind(written)
+            .bind(bodies)
+            .bind(removed)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! A lane claimed, and given back.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use downlink_domain::event::Event;
+use downlink_ports::{ClaimedEvents, StoreError};
+use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::floors::{Look, Reading};
+use super::{LANES, LOCK_CLASS, Relay, in_turn};
+use crate::error::{Failure, store_error};
+use crate::fields::Fields;
+use crate::outbox::event;
+
+/// Most events of a claim.
+const MOST_EVENTS: u32 = 10_000;
+/// Bytes of payloads and properties at which a claim takes no further event.
+const MOST_BYTES: i64 = 16 * 1024 * 1024;
+
+/// A lane that is held by an open transaction.
+pub(super) struct Claim {
+    transaction: Transaction<'static, Postgres>,
+    events: Vec<Event>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// What came of looking for a lane.
+enum Taken {
+    /// A lane with its events.
+    Lane(Vec<Event>),
+    /// A lane that another relay has emptied in the meantime.
+    Emptied,
+    /// None has events, or all that do are held.
+    Nothing,
+}
+
+impl Relay {
+    pub(super) async fn claim(
+        &self,
+        limit: u32,
+        hold: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        let room = self.room().await?;
+        let claimed = self.take(limit.clamp(1, MOST_EVENTS), hold).await;
+        if claimed.is_err() {
+            self.floors.forget();
+        }
+        let claimed = claimed?.map(|(transaction, events)| Claim {
+            transaction,
+            events,
+            _room: room,
+        });
+        Ok(claimed)
+    }
+
+    async fn take(
+        &self,
+        limit: u32,
+        hold: Duration,
+    ) -> Result<Option<(Transaction<'static, Postgres>, Vec<Event>)>, Failure> {
+        // Each lane can turn out to be empty once: there are others who empty them.
+        for _ in 0..LANES {
+            self.mark().await?;
+            let mut transaction = self.begin().await?;
+            match self.take_lane(&mut transaction, limit, hold).await? {
+                Taken::Lane(events) => return Ok(Some((transaction, events))),
+                Taken::Nothing => {
+                    transaction.rollback().await?;
+                    return Ok(None);
+                }
+                // Only the end of the transaction lets go of the lane.
+                Taken::Emptied => transaction.rollback().await?,
+            }
+        }
+        Ok(None)
+    }
+
+    async fn take_lane(
+        &self,
+        connection: &mut PgConnection,
+        limit: u32,
+        hold: Duration,
+    ) -> Result<Taken, Failure> {
+        let look = self.floors.look();
+        let lanes: Vec<usize> = in_turn(self.turn()).collect();
+        let floors: Vec<i64> = lanes.iter().map(|lane| look.floors[*lane]).collect();
+        let numbers: Vec<i32> = lanes.iter().map(|lane| number(*lane)).collect();
+        let row = sqlx::query(include_str!("../../queries/take_lane.sql"))
+            .bind(numbers)
+            .bind(floors)
+            .bind(LOCK_CLASS)
+            .bind(hold.as_millis().clamp(1, i32::MAX as u128).to_string())
+            .fetch_one(&mut *connection)
+            .await?;
+        let row = Fields::new(&row, "outbox", "lane");
+        let reading = Reading {
+            drawn: row.number("drawn")?,
+            over_below: row.number("over_below")?,
+            server: row.number("server")?,
+        };
+        let look = self.floors.on_reading(&look, reading);
+        let lane: Option<i32> = row.get("lane")?;
+        let Some(lane) = lane else {
+            return Ok(Taken::Nothing);
+        };
+        let lane = usize::try_from(lane).map_err(|_| row.corrupt("lane"))?;
+        // Before anything can fail: a lane that cannot be read must not keep its turn.
+        self.on_taken(lane);
+        let events = self.read_lane(connection, &look, lane, limit).await?;
+        Ok(if events.is_empty() {
+            Taken::Emptied
+        } else {
+            Taken::Lane(events)
+        })
+    }
+
+    async fn read_lane(
+        &self,
+        connection: &mut PgConnection,
+        look: &Look,
+        lane: usize,
+        limit: u32,
+    ) -> Result<Vec<Event>, Failure> {
+        let rows = sqlx::query(include_str!("../../queries/read_lane.sql"))
+            .bind(number(lane))
+            .bind(look.floors[lane])
+            .bind(i64::from(limit))
+            .bind(MOST_BYTES)
+            .fetch_all(connection)
+            .await?;
+        let first = rows.first();
+        let first = first.map(|row| Fields::new(row, "outbox", "position").number("position"));
+        self.floors.on_read(look, lane, first.transpose()?);
+        let events = rows.iter().map(event).collect::<Result<_, _>>();
+        Ok(events?)
+    }
+
+    /// Asks for a transaction id when the floors want one, in a transaction of its own.
+    async fn mark(&self) -> Result<(), Failure> {
+        let look = self.floors.look();
+        if self.floors.wants_mark(&look) {
+            let id: i64 = sqlx::query_scalar("SELECT pg_current_xact_id()::text::bigint")
+                .fetch_one(&self.pool)
+                .await?;
+            self.floors.on_mark(&look, id);
+        }
+        Ok(())
+    }
+}
+
+/// The number of a lane in the database.
+fn number(lane: usize) -> i32 {
+    i32::try_from(lane).expect("lanes are few")
+}
+
+#[async_trait]
+impl ClaimedEvents for Claim {
+    fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    async fn finish(self: Box<Self>, sent: usize) -> Result<(), StoreError> {
+        let Self {
+            mut transaction,
+            events,
+            _room,
+        } = *self;
+        let sent = &events[..sent.min(events.len())];
+        if sent.is_empty() {
+            return transaction.rollback().await.map_err(store_error);
+        }
+        let keys: Vec<i64> = sent.iter().map(|event| event.device_key.0).collect();
+        let ids: Vec<&[u8]> = sent.iter().map(|event| &event.id[..]).collect();
+        sqlx::query(include_str!("../../queries/delete_events.sql"))
+            .bind(keys)
+            .bind(ids)
+            .execute(&mut *transaction)
+            .await
+            .map_err(store_error)?;
+        transaction.commit().await.map_err(store_error)
+    }
+}

@@ -1,0 +1,258 @@
+//! Identities that several nodes write at once.
+
+#[path = "support/nodes.rs"]
+mod nodes;
+
+use bytes::Bytes;
+use downlink_domain::device::IfMatch;
+use downlink_domain::event::Event;
+use downlink_domain::id::IdentityName;
+use downlink_domain::presence::{LeaseEpoch, Protocol};
+use downlink_domain::twin::TwinChange;
+use downlink_ports::{
+    ConnectionChange, DeviceConnection, DeviceRegistry, EnqueueRules, EventOutbox, MessageStore,
+    RegistryError, SessionStore, TwinStore,
+};
+use downlink_testkit::{a_device_spec, a_hub, a_message_to, an_identity, noon, twin_rules};
+use futures::future::join_all;
+
+use self::nodes::{Nodes, keys, number, orphans};
+
+fn module_of(device: &str, module: &str) -> IdentityName {
+    IdentityName {
+        module: Some(module.parse().unwrap()),
+        ..an_identity(device)
+    }
+}
+
+fn op_type(event: &Event) -> &str {
+    let found = event.properties.iter().find(|(name, _)| name == "opType");
+    &found.unwrap().1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_create_one_name_at_once_one_succeeds() {
+    let nodes = Nodes::open().await;
+    for round in 0..10 {
+        let name = an_identity(&format!("dev-{round}"));
+        let racing = (0..8).map(|racer| {
+            let node = nodes.node(racer);
+            node.create(a_hub(), name.clone(), a_device_spec(), noon())
+        });
+        let outcomes = join_all(racing).await;
+        let mut created = Vec::new();
+        for outcome in outcomes {
+            match outcome.unwrap() {
+                Ok(device) => created.push(device),
+                Err(error) => assert_eq!(error, RegistryError::AlreadyExists(name.clone())),
+            }
+        }
+        assert_eq!(created.len(), 1);
+        let found = nodes.node(round).find(a_hub(), vec![name]).await.unwrap();
+        assert_eq!(found, [created.pop()]);
+    }
+    let mut connection = nodes.connect().await;
+    assert_eq!(orphans(&mut connection).await, 0);
+    assert_eq!(
+        number(&mut connection, "SELECT count(*) FROM twins").await,
+        10
+    );
+    assert_eq!(
+        number(&mut connection, "SELECT count(*) FROM outbox").await,
+        10
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_replace_the_same_etag_one_succeeds() {
+    let nodes = Nodes::open().await;
+    let mut current = nodes.register("dev-1").await;
+    for _ in 0..10 {
+        let racing = (0..6).map(|racer| {
+            let etag = IfMatch::Etag(current.etag_text());
+            let name = current.name.clone();
+            nodes
+                .node(racer)
+                .replace(a_hub(), name, a_device_spec(), etag, noon())
+        });
+        let mut replaced = Vec::new();
+        for outcome in join_all(racing).await {
+            match outcome.unwrap() {
+                Ok(device) => replaced.push(device),
+                Err(error) => assert!(matches!(error, RegistryError::PreconditionFailed(_))),
+            }
+        }
+        assert_eq!(replaced.len(), 1);
+        let next = replaced.remove(0);
+        assert_eq!(next.etag, current.etag + 1);
+        current = next;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_leaves_no_module_behind_that_was_being_created() {
+    let nodes = Nodes::open().await;
+    let mut refused = 0;
+    for round in 0..30 {
+        let device = nodes.register(&format!("dev-{round}")).await;
+        let id = device.name.device.as_str();
+        let create = |module: &str, racer| {
+            let name = module_of(id, module);
+            nodes
+                .node(racer)
+                .create(a_hub(), name, a_device_spec(), noon())
+        };
+        let delete = nodes
+            .node(round)
+            .delete(a_hub(), device.name.clone(), IfMatch::Any, noon());
+        let (first, deleted, second) = tokio::join!(create("m", 0), delete, create("n", 1));
+        deleted.unwrap().unwrap();
+        for module in [first, second] {
+            match module.unwrap() {
+                Ok(_) => {}
+                Err(error) => {
+                    refused += 1;
+                    assert_eq!(error, RegistryError::NotFound(device.name.clone()));
+                }
+            }
+        }
+    }
+    let mut connection = nodes.connect().await;
+    assert_eq!(orphans(&mut connection).await, 0);
+    let left = number(&mut connection, "SELECT count(*) FROM identities").await;
+    assert_eq!(left, 0, "{refused} creations were refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_leaves_nothing_behind_that_was_being_written() {
+    let nodes = Nodes::open().await;
+    for round in 0..30 {
+        let id = format!("dev-{round}");
+        let device = nodes.register(&id).await;
+        let (here, there) = (nodes.node(round), nodes.node(round + 1));
+        let report = TwinChange::Report {
+            patch: serde_json::from_str("{\"seen\": 1}").unwrap(),
+            expected_version: None,
+        };
+        let update = there.update_twins(vec![(device.key, report)], twin_rules(), noon());
+        let session = Some(Bytes::from_static(b"session"));
+        let save = there.save_sessions(vec![(device.key, session)]);
+        let message = a_message_to(&id, "go");
+        let rules = EnqueueRules { max_depth: 50 };
+        let enqueue = there.enqueue(vec![message.clone(), message], rules, noon());
+        let delete = here.delete(a_hub(), device.name.clone(), IfMatch::Any, noon());
+        let (updated, saved, deleted, enqueued) = tokio::join!(update, save, delete, enqueue);
+        deleted.unwrap().unwrap();
+        saved.unwrap();
+        updated.unwrap();
+        enqueued.unwrap();
+        let again = TwinChange::Report {
+            patch: serde_json::from_str("{\"seen\": 2}").unwrap(),
+            expected_version: None,
+        };
+        let updated = there.update_twins(vec![(device.key, again)], twin_rules(), noon());
+        assert_eq!(updated.await.unwrap(), [None]);
+    }
+    let mut connection = nodes.connect().await;
+    assert_eq!(orphans(&mut connection).await, 0);
+    let events = nodes.stores[0].read_after(0, 1_000).await.unwrap();
+    for round in 0..30 {
+        let id = format!("dev-{round}");
+        let own = events
+            .iter()
+            .filter(|(_, event)| event.device.as_str() == id);
+        let own: Vec<_> = own.map(|(_, event)| op_type(event)).collect();
+        assert_eq!(own.first(), Some(&"createDeviceIdentity"));
+        assert_eq!(own.last(), Some(&"deleteDeviceIdentity"), "{own:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lives_of_one_name_follow_each_other_in_the_outbox() {
+    let nodes = Nodes::open().await;
+    let name = an_identity("dev-1");
+    let racing = (0..4).map(async |racer| {
+        for _ in 0..15 {
+            let node = nodes.node(racer);
+            let created = node.create(a_hub(), name.clone(), a_device_spec(), noon());
+            let _ = created.await.unwrap();
+            let deleted = node.delete(a_hub(), name.clone(), IfMatch::Any, noon());
+            let _ = deleted.await.unwrap();
+        }
+    });
+    join_all(racing).await;
+    let events = nodes.stores[0].read_after(0, 1_000).await.unwrap();
+    assert!(events.len() >= 2);
+    for (place, (_, event)) in events.iter().enumerate() {
+        let expected = ["createDeviceIdentity", "deleteDeviceIdentity"][place % 2];
+        assert_eq!(op_type(event), expected);
+    }
+    for life in events.chunks(2) {
+        assert!(
+            life.iter()
+                .all(|(_, event)| event.device_key == life[0].1.device_key)
+        );
+    }
+    let mut connection = nodes.connect().await;
+    let lanes = number(&mut connection, "SELECT count(DISTINCT lane) FROM outbox").await;
+    assert_eq!(lanes, 1, "all lives of one name leave through one lane");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connects_recorded_in_any_order_by_two_nodes_end_at_the_latest() {
+    let nodes = Nodes::open().await;
+    let mut devices = Vec::new();
+    for number in 0..20 {
+        devices.push(nodes.register(&format!("dev-{number}")).await);
+    }
+    let change = |device: usize, racer: u8, round: u8| ConnectionChange {
+        event_id: [
+            racer,
+            round,
+            u8::try_from(device).unwrap(),
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ],
+        connection: DeviceConnection {
+            device: devices[device].key,
+            hub: a_hub(),
+            name: devices[device].name.clone(),
+            epoch: LeaseEpoch(u64::from(round)),
+            protocol: Protocol::Mqtt,
+        },
+        is_connected: true,
+        at: noon() + std::time::Duration::from_secs(u64::from(racer) * 100 + u64::from(round)),
+    };
+    let racing = (0..8_u8).map(async |racer| {
+        for round in 0..5 {
+            let mut changes: Vec<_> = (0..20).map(|at| change(at, racer, round)).collect();
+            if racer % 2 == 0 {
+                changes.reverse();
+            }
+            let node = nodes.node(usize::from(racer));
+            node.record_connections(changes).await.unwrap();
+        }
+    });
+    join_all(racing).await;
+    let names = devices.iter().map(|device| device.name.clone()).collect();
+    let found = nodes.stores[0].find(a_hub(), names).await.unwrap();
+    let latest = noon() + std::time::Duration::from_secs(704);
+    for device in found {
+        assert_eq!(device.unwrap().last_activity_at, latest);
+    }
+    let mut connection = nodes.connect().await;
+    let sql = "SELECT count(*) FROM outbox WHERE kind = 'connection-events'";
+    assert_eq!(number(&mut connection, sql).await, 8 * 5 * 20);
+    assert_eq!(keys(&devices).len(), 20);
+}

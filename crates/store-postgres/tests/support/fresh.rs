@@ -1,0 +1,67 @@
+//! Fresh databases, copied from one that is migrated once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use downlink_runtime::Lifecycle;
+use downlink_stack::{PgBouncer, Postgres};
+use downlink_store_postgres::{Pooler, PostgresOptions, PostgresStore, migrate};
+use tokio::sync::OnceCell;
+
+/// Name of a database with the schema and nothing in it.
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+static POOLER: OnceCell<PgBouncer> = OnceCell::const_new();
+
+/// The address of a database with the schema and nothing in it.
+pub async fn database() -> String {
+    let postgres = Postgres::shared();
+    let template = TEMPLATE
+        .get_or_init(async || {
+            let url = postgres.create_database();
+            migrate(options(&url)).await.unwrap();
+            name(&url).to_owned()
+        })
+        .await;
+    let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+    let copy = format!("fresh_{number}");
+    let statement = format!("CREATE DATABASE {copy} TEMPLATE {template}");
+    postgres.execute(&statement).unwrap();
+    let url = postgres.create_database();
+    url.replace(name(&url), &copy)
+}
+
+/// The address of the same database behind a pooler that gives connections to transactions.
+pub async fn behind_pooler(url: &str) -> String {
+    let pooler = POOLER
+        .get_or_init(async || PgBouncer::start(Postgres::shared(), url))
+        .await;
+    pooler.url(name(url))
+}
+
+fn name(url: &str) -> &str {
+    url.rsplit('/').next().unwrap().split('?').next().unwrap()
+}
+
+/// Options of a store that finds its schema there.
+pub fn options(url: &str) -> PostgresOptions {
+    PostgresOptions {
+        url: url.to_owned(),
+        ..PostgresOptions::default()
+    }
+}
+
+/// Options of a store behind a pooler.
+pub fn pooled(url: &str) -> PostgresOptions {
+    PostgresOptions {
+        pooler: Pooler::Transaction,
+        ..options(url)
+    }
+}
+
+/// Opens a store that lives as long as the test.
+pub async fn open(options: PostgresOptions) -> Arc<PostgresStore> {
+    PostgresStore::open(options, &Lifecycle::new())
+        .await
+        .unwrap()
+}
