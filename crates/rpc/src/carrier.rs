@@ -34,9 +34,10 @@ const HEADER_LIST_BYTES: u32 = 16 * 1024;
 /// Streams of one connection; a caller waits beyond.
 const MAX_STREAMS: u32 = 1024;
 /// Silence after which a connection is probed.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// Time for the answer to a probe; a connection without one is closed.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// Time for the answer to a probe; a connection without one is closed. A process that is stopped
+/// is thus noticed within five seconds; one that is merely busy must get by.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 

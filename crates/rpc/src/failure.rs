@@ -7,7 +7,7 @@ use downlink_domain::method::MethodError;
 use downlink_ports::PeerError;
 use downlink_proto::v1::{CallFailure, FailureKind};
 use tonic::metadata::MetadataValue;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Status};
 use tracing::warn;
 
 use crate::wire::WireError;
@@ -141,25 +141,6 @@ pub(crate) fn unreadable(service: &'static str) -> PeerError {
     PeerError::Refused {
         code: ErrorCode::ServerError,
         message: format!("the answer of the {service} service cannot be read"),
-    }
-}
-
-/// Makes a unary call within `timeout`, which travels with it.
-pub(crate) async fn unary<T, R, F>(
-    service: &'static str,
-    timeout: Duration,
-    message: T,
-    call: impl FnOnce(Request<T>) -> F,
-) -> Result<R, PeerError>
-where
-    F: Future<Output = Result<Response<R>, Status>>,
-{
-    let mut request = Request::new(message);
-    request.set_timeout(timeout);
-    match tokio::time::timeout(timeout, call(request)).await {
-        Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(from_status(service, &status)),
-        Err(_) => Err(PeerError::DeadlineExceeded { service }),
     }
 }
 

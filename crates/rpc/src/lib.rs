@@ -24,8 +24,10 @@ mod gateway;
 mod gateway_pool;
 mod method;
 mod mux;
+mod nodes;
 mod queue;
 mod services;
+mod serving;
 #[cfg(test)]
 mod testing;
 mod twin;
@@ -37,6 +39,7 @@ pub use gateway::GrpcGatewayClient;
 pub use gateway_pool::GatewayPool;
 pub use method::GrpcMethodClient;
 pub use mux::MuxOptions;
+pub use nodes::{NodesOptions, method_nodes, queue_nodes, twin_nodes};
 pub use queue::GrpcQueueClient;
 pub use services::Services;
 pub use twin::GrpcTwinClient;

@@ -5,26 +5,34 @@
 //! callers add while the stream is busy goes out together as soon as it can take more. Nobody
 //! waits for a batch to fill.
 //!
-//! [`MuxClient`] is the calling side, with one [`lane::Lane`] per stream; [`session::Session`] is
-//! the serving side of one stream.
+//! [`Lane`] is the calling side of one stream, [`Session`] its serving side. Which lane of which
+//! node a call takes is decided in [`crate::nodes`].
+//!
+//! A server that drains says so on its streams with a reply to call 0, which no call has; whoever
+//! does not know of it takes it for a reply to a call that was given up.
 
-mod backoff;
-mod client;
+pub(crate) mod backoff;
 mod frames;
 mod lane;
-mod link;
+pub(crate) mod link;
+mod lost;
 mod session;
 mod split;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 use std::time::Duration;
 
-pub(crate) use client::MuxClient;
 pub(crate) use frames::{CallStream, call_stream};
-pub(crate) use lane::Outbound;
+pub(crate) use lane::{Lane, Standing};
+pub(crate) use lost::Lost;
 pub(crate) use session::{Dispatch, Session};
-pub(crate) use split::{Item, lane_of};
+pub(crate) use split::{Item, Part, Place, split};
+pub(crate) use ticket::{Outbound, Ticket};
+
+/// Id that no call has: a reply to it concerns the stream as a whole.
+const NO_CALL: u64 = 0;
 
 /// Largest batch of calls or replies, in bytes, unless a single one is larger. A quarter of a
 /// stream's window, so that a batch is on its way while the next one forms.

@@ -18,12 +18,14 @@ use crate::carrier::{Acceptor, MAX_FRAME_BYTES, server};
 use crate::gateway::GatewayServer;
 use crate::method::MethodServer;
 use crate::queue::QueueServer;
+use crate::serving::{CountLayer, Serving};
 use crate::twin::TwinServer;
 
 /// What is served at one carrier.
 pub struct Services {
     routes: RoutesBuilder,
     names: Vec<&'static str>,
+    serving: Serving,
     lifecycle: Lifecycle,
 }
 
@@ -31,11 +33,14 @@ impl Services {
     /// Makes an empty set whose tasks belong to `lifecycle`.
     ///
     /// They answer until the halt, because whatever drains may still call; health says
-    /// `NOT_SERVING` from the drain on.
+    /// `NOT_SERVING` from the drain on. Over TCP the drain of `lifecycle` begins with leaving:
+    /// callers are told to go to other nodes, which takes a quarter of a second, or up to five
+    /// where one has no other; and it ends when every call has its answer.
     pub fn new(lifecycle: &Lifecycle) -> Self {
         Self {
             routes: Routes::builder(),
             names: Vec::new(),
+            serving: Serving::new(lifecycle.halt_token()),
             lifecycle: lifecycle.clone(),
         }
     }
@@ -43,7 +48,7 @@ impl Services {
     /// Adds the queue service.
     #[must_use]
     pub fn with_queue(self, api: Arc<dyn QueueApi>) -> Self {
-        let service = QueueServiceServer::new(QueueServer::new(api, self.lifecycle.halt_token()))
+        let service = QueueServiceServer::new(QueueServer::new(api, &self.serving))
             .max_decoding_message_size(MAX_FRAME_BYTES);
         self.with(service)
     }
@@ -51,7 +56,7 @@ impl Services {
     /// Adds the method-router service.
     #[must_use]
     pub fn with_methods(self, api: Arc<dyn MethodApi>) -> Self {
-        let service = MethodServiceServer::new(MethodServer::new(api, self.lifecycle.halt_token()))
+        let service = MethodServiceServer::new(MethodServer::new(api, &self.serving))
             .max_decoding_message_size(MAX_FRAME_BYTES);
         self.with(service)
     }
@@ -59,7 +64,7 @@ impl Services {
     /// Adds the twin service.
     #[must_use]
     pub fn with_twins(self, api: Arc<dyn TwinApi>) -> Self {
-        let service = TwinServiceServer::new(TwinServer::new(api, self.lifecycle.halt_token()))
+        let service = TwinServiceServer::new(TwinServer::new(api, &self.serving))
             .max_decoding_message_size(MAX_FRAME_BYTES);
         self.with(service)
     }
@@ -67,7 +72,7 @@ impl Services {
     /// Adds a gateway.
     #[must_use]
     pub fn with_gateway(self, api: Arc<dyn GatewayApi>) -> Self {
-        let server = GatewayServer::new(api, self.lifecycle.halt_token());
+        let server = GatewayServer::new(api, &self.serving);
         let service = GatewayServiceServer::new(server).max_decoding_message_size(MAX_FRAME_BYTES);
         self.with(service)
     }
@@ -103,15 +108,40 @@ impl Services {
             .expect("the compiled schema is readable");
         self.routes.add_service(health_server);
         self.routes.add_service(reflection);
-        let watch = report_health(health, self.names, self.lifecycle.clone());
+        let leave = self.take_leave_of_strangers(&acceptor);
+        let watch = report_health(health, self.names, leave);
         self.lifecycle
             .spawn_background("rpc-health", OnError::Log, watch);
         let halt = self.lifecycle.halt_token();
         let serving = server()
+            .layer(CountLayer(self.serving))
             .add_routes(self.routes.routes())
             .serve_with_incoming_shutdown(acceptor.into_stream(), halt.cancelled_owned());
         self.lifecycle
             .spawn_background("rpc-server", OnError::Shutdown, serving);
+    }
+
+    /// Spawns what drains before the service itself does, and what drains along with it. Returns
+    /// the scope whose drain comes first.
+    ///
+    /// Callers of the same process need none of it: their scopes drain before this one.
+    fn take_leave_of_strangers(&self, acceptor: &Acceptor) -> Lifecycle {
+        if acceptor.local_addr().is_none() {
+            return self.lifecycle.clone();
+        }
+        let scope = self.lifecycle.child("rpc");
+        let (serving, leaving) = (self.serving.clone(), scope.clone());
+        scope.spawn("rpc-leave", OnError::Log, async move {
+            leaving.draining().await;
+            serving.leave().await;
+        });
+        let (serving, draining) = (self.serving.clone(), self.lifecycle.clone());
+        self.lifecycle
+            .spawn("rpc-finish", OnError::Log, async move {
+                draining.draining().await;
+                serving.finish().await;
+            });
+        scope
     }
 }
 

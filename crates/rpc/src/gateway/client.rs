@@ -1,7 +1,6 @@
 //! The calling side.
 
 use std::hash::Hash;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use downlink_domain::id::DeviceKey;
@@ -12,12 +11,12 @@ use downlink_proto::v1::gateway_call::Call;
 use downlink_proto::v1::gateway_reply::Reply;
 use downlink_proto::v1::gateway_service_client::GatewayServiceClient;
 use downlink_runtime::Lifecycle;
-use tonic::transport::Channel;
 
 use super::GatewayStream;
 use crate::carrier::Endpoint;
-use crate::failure::{METHOD_MARGIN, to_method_error, unary, unreadable};
-use crate::mux::{CallStream, Item, MuxClient, MuxOptions, lane_of};
+use crate::failure::{METHOD_MARGIN, to_method_error, unreadable};
+use crate::mux::{CallStream, Item, MuxOptions};
+use crate::nodes::{Peer, Repeat};
 use crate::wire::ToWire;
 use crate::wire::common::outcome_from_wire;
 
@@ -25,9 +24,7 @@ const SERVICE: &str = GatewayStream::SERVICE;
 
 /// A gateway behind a carrier. Dropping it closes its connections.
 pub struct GrpcGatewayClient {
-    calls: MuxClient<GatewayStream>,
-    rare: GatewayServiceClient<Channel>,
-    timeout: Duration,
+    peer: Peer<GatewayStream>,
 }
 
 impl GrpcGatewayClient {
@@ -37,9 +34,7 @@ impl GrpcGatewayClient {
     /// Outside a tokio runtime.
     pub fn new(endpoint: &Endpoint, options: MuxOptions, lifecycle: &Lifecycle) -> Self {
         Self {
-            calls: MuxClient::new(endpoint, &options, lifecycle),
-            rare: GatewayServiceClient::new(endpoint.connect_lazy()),
-            timeout: options.call_timeout,
+            peer: Peer::one(endpoint, &options, lifecycle),
         }
     }
 }
@@ -72,16 +67,19 @@ impl GatewayApi for GrpcGatewayClient {
             Reply::Wake(_) => Ok(vec![(); positions.len()]),
             _ => Err(unreadable(SERVICE)),
         };
-        self.calls.call_with_items(devices, make, read).await?;
+        self.peer
+            .call_with_items(devices, Repeat::Never, make, read)
+            .await?;
         Ok(())
     }
 
     async fn invoke(&self, delivery: MethodDelivery) -> Result<MethodAnswer, MethodError> {
-        let lane = lane_of(&delivery.device, self.calls.lane_count());
         // The gateway ends the call in time; this is for a gateway that does not.
         let timeout = delivery.timeout + METHOD_MARGIN;
+        let device = delivery.device;
         let call = Call::Invoke(delivery.to_wire());
-        match self.calls.call(lane, call, Some(timeout)).await {
+        let invoked = self.peer.call(&device, call, Some(timeout), Repeat::Never);
+        match invoked.await {
             Ok(Reply::Invoke(outcome)) => outcome_from_wire(outcome),
             Ok(_) => Err(MethodError::Unavailable),
             Err(error) => Err(to_method_error(&error)),
@@ -94,7 +92,9 @@ impl GatewayApi for GrpcGatewayClient {
             Reply::Notify(_) => Ok(vec![(); positions.len()]),
             _ => Err(unreadable(SERVICE)),
         };
-        self.calls.call_with_items(changes, make, read).await?;
+        self.peer
+            .call_with_items(changes, Repeat::Never, make, read)
+            .await?;
         Ok(())
     }
 
@@ -102,9 +102,12 @@ impl GatewayApi for GrpcGatewayClient {
         let request = v1::DisconnectRequest {
             orders: orders.into_iter().map(ToWire::to_wire).collect(),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.disconnect(request).await;
-        unary(SERVICE, self.timeout, request, call).await?;
+        let call =
+            async |channel, request| GatewayServiceClient::new(channel).disconnect(request).await;
+        let timeout = self.peer.call_timeout();
+        self.peer
+            .unary(&(), Repeat::Never, timeout, request, call)
+            .await?;
         Ok(())
     }
 }

@@ -8,18 +8,18 @@ use downlink_proto::v1;
 use downlink_proto::v1::gateway_call::Call;
 use downlink_proto::v1::gateway_reply::Reply;
 use downlink_proto::v1::gateway_service_server::GatewayService;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::GatewayStream;
 use crate::failure::{refuse, to_status};
 use crate::mux::{Dispatch, MAX_CALL_ITEMS, Session};
+use crate::serving::Serving;
 use crate::wire::{FromWire, ToWire, WireError, read_all};
 
 /// Serves a gateway.
 pub(crate) struct GatewayServer {
     calls: Arc<Calls>,
-    halt: CancellationToken,
+    serving: Serving,
 }
 
 pub(crate) struct Calls {
@@ -27,10 +27,10 @@ pub(crate) struct Calls {
 }
 
 impl GatewayServer {
-    pub(crate) fn new(api: Arc<dyn GatewayApi>, halt: CancellationToken) -> Self {
+    pub(crate) fn new(api: Arc<dyn GatewayApi>, serving: &Serving) -> Self {
         Self {
             calls: Arc::new(Calls { api }),
-            halt,
+            serving: serving.clone(),
         }
     }
 }
@@ -80,7 +80,8 @@ impl GatewayService for GatewayServer {
         &self,
         request: Request<Streaming<v1::GatewayCalls>>,
     ) -> Result<Response<Self::CallsStream>, Status> {
-        let session = Session::new(&self.calls, request.into_inner(), &self.halt);
+        self.serving.admit_stream()?;
+        let session = Session::new(&self.calls, request.into_inner(), &self.serving);
         Ok(Response::new(session))
     }
 

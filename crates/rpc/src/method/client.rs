@@ -10,13 +10,14 @@ use downlink_runtime::Lifecycle;
 use super::MethodStream;
 use crate::carrier::Endpoint;
 use crate::failure::{METHOD_MARGIN, to_method_error};
-use crate::mux::{MuxClient, MuxOptions, lane_of};
+use crate::mux::MuxOptions;
+use crate::nodes::{Peer, Repeat};
 use crate::wire::ToWire;
 use crate::wire::common::outcome_from_wire;
 
 /// A method-router behind a carrier. Dropping it closes its connections.
 pub struct GrpcMethodClient {
-    calls: MuxClient<MethodStream>,
+    peer: Peer<MethodStream>,
 }
 
 impl GrpcMethodClient {
@@ -25,20 +26,25 @@ impl GrpcMethodClient {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new(endpoint: &Endpoint, options: MuxOptions, lifecycle: &Lifecycle) -> Self {
-        Self {
-            calls: MuxClient::new(endpoint, &options, lifecycle),
-        }
+        Self::over(Peer::one(endpoint, &options, lifecycle))
+    }
+
+    pub(crate) fn over(peer: Peer<MethodStream>) -> Self {
+        Self { peer }
     }
 }
 
 #[async_trait]
 impl MethodApi for GrpcMethodClient {
     async fn invoke(&self, call: MethodCall) -> Result<MethodAnswer, MethodError> {
-        let lane = lane_of(&call.device, self.calls.lane_count());
+        let device = call.device;
         // The router ends the call in time; this is for a router that does not.
         let timeout = call.timeouts.response() + METHOD_MARGIN;
         let call = Call::Invoke(call.to_wire());
-        match self.calls.call(lane, call, Some(timeout)).await {
+        let invoked = self
+            .peer
+            .call(&device, call, Some(timeout), Repeat::IfUntaken);
+        match invoked.await {
             Ok(Reply::Invoke(outcome)) => outcome_from_wire(outcome),
             Ok(Reply::Failure(_)) => Err(MethodError::Unavailable),
             Err(error) => Err(to_method_error(&error)),

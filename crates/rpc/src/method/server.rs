@@ -8,17 +8,17 @@ use downlink_proto::v1;
 use downlink_proto::v1::method_call::Call;
 use downlink_proto::v1::method_reply::Reply;
 use downlink_proto::v1::method_service_server::MethodService;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::MethodStream;
 use crate::mux::{Dispatch, Session};
+use crate::serving::Serving;
 use crate::wire::{FromWire, ToWire, WireError};
 
 /// Serves a method-router.
 pub(crate) struct MethodServer {
     calls: Arc<Calls>,
-    halt: CancellationToken,
+    serving: Serving,
 }
 
 pub(crate) struct Calls {
@@ -26,10 +26,10 @@ pub(crate) struct Calls {
 }
 
 impl MethodServer {
-    pub(crate) fn new(api: Arc<dyn MethodApi>, halt: CancellationToken) -> Self {
+    pub(crate) fn new(api: Arc<dyn MethodApi>, serving: &Serving) -> Self {
         Self {
             calls: Arc::new(Calls { api }),
-            halt,
+            serving: serving.clone(),
         }
     }
 }
@@ -61,7 +61,8 @@ impl MethodService for MethodServer {
         &self,
         request: Request<Streaming<v1::MethodCalls>>,
     ) -> Result<Response<Self::CallsStream>, Status> {
-        let session = Session::new(&self.calls, request.into_inner(), &self.halt);
+        self.serving.admit_stream()?;
+        let session = Session::new(&self.calls, request.into_inner(), &self.serving);
         Ok(Response::new(session))
     }
 }

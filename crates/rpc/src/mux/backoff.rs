@@ -7,20 +7,20 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// Doubling pauses with jitter: each is between half and the whole of its step.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     step: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { step: FIRST }
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.step = FIRST;
     }
 
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let step = self.step;
         self.step = (step * 2).min(LONGEST);
         // Without randomness peers retry in step, which is slower but not wrong.

@@ -1,5 +1,7 @@
 //! What the mux needs to know of a service's frames.
 
+use std::time::Duration;
+
 use downlink_proto::v1::CallFailure;
 use futures::future::BoxFuture;
 use prost::Message;
@@ -16,7 +18,7 @@ pub(crate) trait CallStream: Sized + Send + Sync + 'static {
     const SERVICE: &'static str;
 
     /// Body of a call.
-    type Call: Send + Unpin + 'static;
+    type Call: Clone + Send + Sync + Unpin + 'static;
     /// A call with id and timeout.
     type CallFrame: Message + Unpin + 'static;
     /// A batch of calls.
@@ -64,6 +66,14 @@ pub(crate) trait CallStream: Sized + Send + Sync + 'static {
     fn append(reply: &mut Self::Reply, part: Self::Reply) {
         *reply = part;
     }
+
+    /// Whether the reply says that the node took nothing of the call on, so that another may.
+    fn is_untaken(_reply: &Self::Reply) -> bool {
+        false
+    }
+
+    /// Prepares a call for another node after `elapsed`.
+    fn on_repeat(_call: &mut Self::Call, _elapsed: Duration) {}
 
     /// Opens the stream.
     fn open(

@@ -1,33 +1,64 @@
 //! One lane of a client: calls that wait to be written, calls that wait for their reply.
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use downlink_ports::PeerError;
-use futures::Stream;
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{CallStream, MAX_BATCH_BYTES, MAX_BATCH_CALLS, MAX_CALL_BYTES, MuxOptions};
+use super::lost::Lost;
+use super::ticket::{Outbound, Outcome, Ticket};
+use super::{CallStream, MAX_BATCH_BYTES, MAX_BATCH_CALLS, MAX_CALL_BYTES, MuxOptions, NO_CALL};
 use crate::failure::from_failure;
 
 /// Id, timeout and length of a frame at their longest.
 const FRAME_OVERHEAD_BYTES: usize = 24;
 
+/// How a lane stands, as those see it who choose among nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// Not connected, trying again.
+    Down,
+    /// Of a node that came later and has not been reached yet: it has no share before it was.
+    Joining,
+    /// Connected to a node that has asked its callers to go elsewhere; it still answers.
+    Draining,
+    /// Connected, or on the first attempt of a node that was there from the start.
+    Ready,
+}
+
+impl Standing {
+    fn from_number(number: u8) -> Self {
+        const ALL: [Standing; 4] = [
+            Standing::Down,
+            Standing::Joining,
+            Standing::Draining,
+            Standing::Ready,
+        ];
+        ALL[usize::from(number) % ALL.len()]
+    }
+}
+
 /// The calls of one lane. They are written in the order in which they were added.
 pub(crate) struct Lane<S: CallStream> {
     max_calls: usize,
     max_waiting_bytes: usize,
+    /// A [`Standing`]; written under the lock of `state`, read without it.
+    standing: AtomicU8,
+    /// Whether there is no other node: then calls wait for the next stream when one breaks.
+    is_alone: AtomicBool,
     state: Mutex<State<S>>,
 }
 
 struct State<S: CallStream> {
     next_call_id: u64,
-    /// Whether the last attempt to connect failed; calls are refused until one succeeds.
+    /// Whether calls are refused until a stream opens: the last attempt to connect failed, or the
+    /// stream broke and there are other nodes.
     is_down: bool,
     /// Counts streams; what belongs to an earlier one is void.
     stream: u64,
@@ -50,17 +81,19 @@ struct Waiting<S: CallStream> {
 }
 
 struct Pending<S: CallStream> {
-    reply: oneshot::Sender<Result<S::Reply, PeerError>>,
+    reply: oneshot::Sender<Outcome<S>>,
     /// Parts of the reply so far.
     parts: Option<S::Reply>,
     is_written: bool,
 }
 
 impl<S: CallStream> Lane<S> {
-    pub(super) fn new(options: &MuxOptions) -> Arc<Self> {
+    pub(crate) fn new(options: &MuxOptions, standing: Standing) -> Arc<Self> {
         Arc::new(Self {
             max_calls: options.max_calls,
             max_waiting_bytes: options.max_waiting_bytes,
+            standing: AtomicU8::new(standing as u8),
+            is_alone: AtomicBool::new(true),
             state: Mutex::new(State {
                 next_call_id: 1,
                 is_down: false,
@@ -74,30 +107,41 @@ impl<S: CallStream> Lane<S> {
         })
     }
 
+    /// How the lane stands.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing::from_number(self.standing.load(Ordering::Acquire))
+    }
+
+    /// States whether there is another node that calls may go to.
+    pub(crate) fn set_alone(&self, is_alone: bool) {
+        self.is_alone.store(is_alone, Ordering::Release);
+    }
+
     /// Adds a call without waiting; its place in the order of the lane is taken on return.
-    pub(super) fn add(
+    pub(crate) fn add(
         self: &Arc<Self>,
         call: S::Call,
         deadline: Instant,
-    ) -> Result<Ticket<S>, PeerError> {
+    ) -> Result<Ticket<S>, Lost<S::Call>> {
         let service = S::SERVICE;
         let mut frame = S::call_frame(call);
         let bytes = frame.encoded_len() + FRAME_OVERHEAD_BYTES;
         if bytes > MAX_CALL_BYTES {
-            return Err(PeerError::Refused {
+            return Err(Lost::Failed(PeerError::Refused {
                 code: downlink_domain::ErrorCode::MessageTooLarge,
                 message: format!("a call of {bytes} bytes is too large for the {service} service"),
-            });
+            }));
         }
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state.lock();
         if state.is_down {
-            return Err(PeerError::Unavailable { service });
+            drop(state);
+            return Err(not_sent::<S>(frame));
         }
         let is_full = state.pending.len().max(state.waiting.len()) >= self.max_calls
             || state.waiting_bytes.saturating_add(bytes) > self.max_waiting_bytes;
         if is_full {
-            return Err(PeerError::Overloaded { service });
+            return Err(Lost::Failed(PeerError::Overloaded { service }));
         }
         let call_id = state.next_call_id;
         state.next_call_id += 1;
@@ -122,32 +166,27 @@ impl<S: CallStream> Lane<S> {
         if let Some(waker) = waker {
             waker.wake();
         }
-        Ok(Ticket {
-            lane: Arc::clone(self),
-            call_id,
-            receiver,
-            deadline,
-        })
+        let lane = Arc::clone(self);
+        Ok(Ticket::new(lane, call_id, receiver, deadline))
     }
 
     /// Begins a new stream; returns what is written to it.
-    pub(super) fn begin_stream(self: &Arc<Self>) -> Outbound<S> {
+    pub(crate) fn begin_stream(self: &Arc<Self>) -> Outbound<S> {
         let mut state = self.state.lock();
         state.stream += 1;
-        Outbound {
-            lane: Arc::clone(self),
-            stream: state.stream,
-        }
+        Outbound::new(Arc::clone(self), state.stream)
     }
 
     /// The stream is open: calls are taken.
-    pub(super) fn on_open(&self) {
-        self.state.lock().is_down = false;
+    pub(crate) fn on_open(&self) {
+        let mut state = self.state.lock();
+        state.is_down = false;
+        self.stand(Standing::Ready);
     }
 
-    /// The stream broke: what was written fails, its outcome is unknown. What was not written
-    /// waits for the next stream.
-    pub(super) fn on_break(&self) {
+    /// The stream broke: what was written has an unknown outcome. What was not written waits for
+    /// the next stream when there is no other node, else it is given back.
+    pub(crate) fn on_break(&self) {
         let mut state = self.state.lock();
         // Whatever still polls the broken stream finds that it ended.
         state.stream += 1;
@@ -156,32 +195,54 @@ impl<S: CallStream> Lane<S> {
             .pending
             .extract_if(|_, pending| pending.is_written)
             .collect();
+        let unwritten = if self.is_alone.load(Ordering::Acquire) {
+            Vec::new()
+        } else {
+            self.stand(Standing::Down);
+            state.is_down = true;
+            state.take_unwritten()
+        };
         let waker = state.outbound.take();
         drop(state);
-        fail(written.into_iter().map(|(_, pending)| pending));
+        for (_, pending) in written {
+            let _ = pending.reply.send(Err(Lost::Unknown));
+        }
+        give_back(unwritten);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// The service could not be reached: everything fails, and what comes is refused.
-    pub(super) fn on_down(&self) {
+    /// The service could not be reached: what was not written is given back, everything else has
+    /// an unknown outcome, and what comes is refused.
+    pub(crate) fn on_down(&self) {
         let mut state = self.state.lock();
+        self.stand(Standing::Down);
         state.is_down = true;
-        state.waiting.clear();
-        state.waiting_bytes = 0;
+        let unwritten = state.take_unwritten();
         let pending = std::mem::take(&mut state.pending);
         drop(state);
-        fail(pending.into_values());
+        give_back(unwritten);
+        for pending in pending.into_values() {
+            let _ = pending.reply.send(Err(Lost::Unknown));
+        }
+    }
+
+    fn stand(&self, standing: Standing) {
+        self.standing.store(standing as u8, Ordering::Release);
     }
 
     /// A batch of replies came in.
-    pub(super) fn on_replies(&self, replies: S::Replies) {
+    pub(crate) fn on_replies(&self, replies: S::Replies) {
         let frames = S::open_replies(replies);
         let mut done = Vec::with_capacity(frames.len());
         let mut state = self.state.lock();
         for frame in frames {
             let (call_id, has_more, part) = S::open_reply(frame);
+            if call_id == NO_CALL {
+                self.stand(Standing::Draining);
+                continue;
+            }
             // A reply to a call that was given up.
             let Some(pending) = state.pending.get_mut(&call_id) else {
                 continue;
@@ -203,7 +264,7 @@ impl<S: CallStream> Lane<S> {
     }
 
     /// The caller of a call went away.
-    fn give_up(&self, call_id: u64) {
+    pub(crate) fn give_up(&self, call_id: u64) {
         let mut state = self.state.lock();
         let Some(pending) = state.pending.remove(&call_id) else {
             return;
@@ -227,7 +288,7 @@ impl<S: CallStream> Lane<S> {
         }
     }
 
-    fn poll_batch(&self, stream: u64, context: &Context<'_>) -> Poll<Option<S::Calls>> {
+    pub(crate) fn poll_batch(&self, stream: u64, context: &Context<'_>) -> Poll<Option<S::Calls>> {
         let mut state = self.state.lock();
         if state.stream != stream {
             return Poll::Ready(None);
@@ -243,6 +304,18 @@ impl<S: CallStream> Lane<S> {
 }
 
 impl<S: CallStream> State<S> {
+    /// Takes what was not written, in its order.
+    fn take_unwritten(&mut self) -> Vec<(Pending<S>, S::CallFrame)> {
+        self.waiting_bytes = 0;
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        waiting
+            .filter_map(|waiting| {
+                let pending = self.pending.remove(&waiting.call_id)?;
+                Some((pending, waiting.frame?))
+            })
+            .collect()
+    }
+
     fn take_batch(&mut self) -> Vec<S::CallFrame> {
         if self.waiting.is_empty() {
             return Vec::new();
@@ -276,59 +349,26 @@ impl<S: CallStream> State<S> {
     }
 }
 
-fn fail<S: CallStream>(pending: impl Iterator<Item = Pending<S>>) {
-    let service = S::SERVICE;
-    for pending in pending {
-        let _ = pending.reply.send(Err(PeerError::Unavailable { service }));
+/// The call inside a frame that was never written.
+fn not_sent<S: CallStream>(frame: S::CallFrame) -> Lost<S::Call> {
+    match S::open_call(frame) {
+        (_, _, Some(call)) => Lost::NotSent(Box::new(call)),
+        (_, _, None) => Lost::Unknown,
     }
 }
 
-fn result_of<S: CallStream>(reply: Option<S::Reply>) -> Result<S::Reply, PeerError> {
+fn give_back<S: CallStream>(unwritten: Vec<(Pending<S>, S::CallFrame)>) {
+    for (pending, frame) in unwritten {
+        let _ = pending.reply.send(Err(not_sent::<S>(frame)));
+    }
+}
+
+fn result_of<S: CallStream>(reply: Option<S::Reply>) -> Outcome<S> {
     let service = S::SERVICE;
     // A body that this version does not know is as good as none.
-    let reply = reply.ok_or(PeerError::Unavailable { service })?;
-    S::into_result(reply).map_err(|failure| from_failure(service, failure))
-}
-
-/// A call in its place. Dropping it gives the call up: what was not written never is, what was
-/// written is cancelled at the server, and a late reply goes nowhere.
-pub(super) struct Ticket<S: CallStream> {
-    lane: Arc<Lane<S>>,
-    call_id: u64,
-    receiver: oneshot::Receiver<Result<S::Reply, PeerError>>,
-    deadline: Instant,
-}
-
-impl<S: CallStream> Ticket<S> {
-    /// Waits for the reply.
-    pub(super) async fn reply(mut self) -> Result<S::Reply, PeerError> {
-        let service = S::SERVICE;
-        match tokio::time::timeout_at(self.deadline, &mut self.receiver).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(PeerError::Unavailable { service }),
-            Err(_) => Err(PeerError::DeadlineExceeded { service }),
-        }
-    }
-}
-
-impl<S: CallStream> Drop for Ticket<S> {
-    fn drop(&mut self) {
-        if !self.receiver.is_terminated() {
-            self.lane.give_up(self.call_id);
-        }
-    }
-}
-
-/// What is written to one stream: batches of whatever waits. It ends when its stream was given up.
-pub(crate) struct Outbound<S: CallStream> {
-    lane: Arc<Lane<S>>,
-    stream: u64,
-}
-
-impl<S: CallStream> Stream for Outbound<S> {
-    type Item = S::Calls;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Calls>> {
-        self.lane.poll_batch(self.stream, context)
-    }
+    let reply = reply.ok_or(Lost::Unknown)?;
+    S::into_result(reply).map_err(|failure| match from_failure(service, failure) {
+        PeerError::Unavailable { .. } => Lost::Unknown,
+        error => Lost::Failed(error),
+    })
 }

@@ -16,7 +16,7 @@ use crate::carrier::Endpoint;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects, reads replies, and connects again, until `stop`.
-pub(super) async fn keep<S: CallStream>(
+pub(crate) async fn keep<S: CallStream>(
     lane: Arc<Lane<S>>,
     endpoint: Endpoint,
     stop: CancellationToken,

@@ -12,12 +12,13 @@ use futures::future::{AbortHandle, Abortable, BoxFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Stream, StreamExt};
 use prost::Message;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Status, Streaming};
 use tracing::debug;
 
-use super::{CallStream, MAX_BATCH_BYTES, MAX_CALL_BYTES, MAX_SERVED};
+use super::{CallStream, MAX_BATCH_BYTES, MAX_CALL_BYTES, MAX_SERVED, NO_CALL};
 use crate::failure::to_failure;
+use crate::serving::Serving;
 
 /// Answers the calls of a service.
 pub(crate) trait Dispatch<S: CallStream>: Send + Sync + 'static {
@@ -44,7 +45,12 @@ pub(crate) struct Session<S: CallStream, D> {
     aborts: HashMap<u64, AbortHandle>,
     gathered: Vec<S::ReplyFrame>,
     gathered_bytes: usize,
+    serving: Serving,
     halted: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// `None` once the peer was told to go elsewhere.
+    leaving: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Running calls that `serving` knows of.
+    noted: usize,
     is_over: bool,
 }
 
@@ -55,13 +61,9 @@ struct Done<S: CallStream> {
 }
 
 impl<S: CallStream, D: Dispatch<S>> Session<S, D> {
-    /// Serves the calls of `inbound` until it ends, or until `halt`, which ends the stream with
-    /// `UNAVAILABLE`.
-    pub(crate) fn new(
-        dispatch: &Arc<D>,
-        inbound: Streaming<S::Calls>,
-        halt: &CancellationToken,
-    ) -> Self {
+    /// Serves the calls of `inbound` until it ends, or until the halt, which ends the stream with
+    /// `UNAVAILABLE`. When the server leaves, the peer is told and its calls are answered.
+    pub(crate) fn new(dispatch: &Arc<D>, inbound: Streaming<S::Calls>, serving: &Serving) -> Self {
         Self {
             dispatch: Arc::clone(dispatch),
             inbound: Some(inbound),
@@ -70,7 +72,10 @@ impl<S: CallStream, D: Dispatch<S>> Session<S, D> {
             aborts: HashMap::new(),
             gathered: Vec::new(),
             gathered_bytes: 0,
-            halted: Box::pin(halt.clone().cancelled_owned()),
+            serving: serving.clone(),
+            halted: Box::pin(serving.halt().clone().cancelled_owned()),
+            leaving: Some(Box::pin(serving.leaving().clone().cancelled_owned())),
+            noted: 0,
             is_over: false,
         }
     }
@@ -103,7 +108,33 @@ impl<S: CallStream, D: Dispatch<S>> Session<S, D> {
         }
     }
 
+    /// Tells the peer once that the server leaves.
+    fn take_leave(&mut self, context: &mut Context<'_>) {
+        if let Some(leaving) = &mut self.leaving
+            && leaving.poll_unpin(context).is_ready()
+        {
+            self.leaving = None;
+            let service = S::SERVICE;
+            let failure = S::failure(to_failure(PeerError::Unavailable { service }));
+            self.push(S::reply_frame(NO_CALL, false, failure));
+        }
+    }
+
     fn begin(&mut self) {
+        let already = self.running.len();
+        self.begin_unbegun();
+        let running = self.running.len();
+        self.serving.note(running - already, self.noted, running);
+        self.noted = running;
+    }
+
+    fn note_ended(&mut self) {
+        let running = self.running.len();
+        self.serving.note(0, self.noted, running);
+        self.noted = running;
+    }
+
+    fn begin_unbegun(&mut self) {
         while self.running.len() < MAX_SERVED {
             let Some(frame) = self.unbegun.pop_front() else {
                 return;
@@ -190,6 +221,7 @@ impl<S: CallStream, D: Dispatch<S>> Session<S, D> {
         if self.halted.poll_unpin(context).is_ready() {
             return Poll::Ready(Some(Err(Status::unavailable("the service is going away"))));
         }
+        self.take_leave(context);
         loop {
             let has_read = match self.read(context) {
                 Ok(has_read) => has_read,
@@ -200,6 +232,7 @@ impl<S: CallStream, D: Dispatch<S>> Session<S, D> {
             };
             self.begin();
             self.collect(context);
+            self.note_ended();
             if let Some(batch) = self.take_batch() {
                 return Poll::Ready(Some(Ok(batch)));
             }
@@ -224,8 +257,15 @@ impl<S: CallStream, D: Dispatch<S>> Stream for Session<S, D> {
         if !matches!(polled, Poll::Pending | Poll::Ready(Some(Ok(_)))) {
             self.is_over = true;
             self.running.clear();
+            self.note_ended();
         }
         polled
+    }
+}
+
+impl<S: CallStream, D> Drop for Session<S, D> {
+    fn drop(&mut self) {
+        self.serving.note(0, self.noted, 0);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Spreads the items of a call over lanes and over calls of bounded size.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 
 use prost::Message;
 
@@ -12,57 +12,60 @@ const ITEM_OVERHEAD_BYTES: usize = 6;
 
 /// One item of a batched call.
 pub(crate) trait Item: ToWire<Wire: Message> {
-    /// What keeps its order: items of one key go over one lane.
+    /// What keeps its order: items of one key go over one lane of one node.
     fn lane_key(&self) -> impl Hash + '_;
+}
+
+/// Where an item goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Which lane of which node, counted through.
+    pub(crate) slot: usize,
+    /// Hash of the item's key.
+    pub(crate) hash: u64,
 }
 
 /// The items of one call.
 pub(crate) struct Part<W> {
-    pub(crate) lane: usize,
+    /// The place of its first item.
+    pub(crate) place: Place,
     /// Where each item stood.
     pub(crate) positions: Vec<usize>,
     pub(crate) items: Vec<W>,
     bytes: usize,
 }
 
-/// The lane of a key, the same for equal keys.
-pub(crate) fn lane_of(key: &impl Hash, lanes: usize) -> usize {
-    if lanes <= 1 {
-        return 0;
-    }
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    let hash = usize::try_from(hasher.finish() >> 32).unwrap_or(0);
-    hash % lanes
-}
-
-/// Groups items by lane and cuts groups that grow too large. Items of one lane keep their order
+/// Groups items by slot and cuts groups that grow too large. Items of one slot keep their order
 /// across the parts.
-pub(super) fn split<T: Item>(items: Vec<T>, lanes: usize) -> Vec<Part<T::Wire>> {
+pub(crate) fn split<T: Item>(
+    items: Vec<T>,
+    slots: usize,
+    place: impl Fn(&T) -> Place,
+) -> Vec<Part<T::Wire>> {
     let mut parts: Vec<Part<T::Wire>> = Vec::new();
-    // Index of the part of each lane that takes more.
-    let mut open: Vec<Option<usize>> = vec![None; lanes];
+    // Index of the part of each slot that takes more.
+    let mut open: Vec<Option<usize>> = vec![None; slots];
     let count = items.len();
     for (position, item) in items.into_iter().enumerate() {
-        let lane = lane_of(&item.lane_key(), lanes);
+        let place = place(&item);
         let wire = item.to_wire();
         let bytes = wire.encoded_len() + ITEM_OVERHEAD_BYTES;
-        let roomy = open[lane].filter(|index| parts[*index].has_room_for(bytes));
+        let roomy = open[place.slot].filter(|index| parts[*index].has_room_for(bytes));
         let index = roomy.unwrap_or_else(|| {
             let expected = if parts.is_empty() { count } else { 0 };
-            parts.push(Part::new(lane, expected));
+            parts.push(Part::new(place, expected));
             parts.len() - 1
         });
-        open[lane] = Some(index);
+        open[place.slot] = Some(index);
         parts[index].push(position, wire, bytes);
     }
     parts
 }
 
 impl<W> Part<W> {
-    fn new(lane: usize, expected: usize) -> Self {
+    fn new(place: Place, expected: usize) -> Self {
         Self {
-            lane,
+            place,
             positions: Vec::with_capacity(expected),
             items: Vec::with_capacity(expected),
             bytes: 0,
@@ -102,6 +105,13 @@ mod tests {
         }
     }
 
+    fn place(item: &Keyed, slots: usize) -> Place {
+        Place {
+            slot: usize::from(item.0) % slots,
+            hash: item.0.into(),
+        }
+    }
+
     proptest! {
         #[test]
         fn every_item_goes_out_once_in_the_order_of_its_lane_and_within_bounds(
@@ -109,7 +119,7 @@ mod tests {
             lanes in 1..5_usize,
         ) {
             let keyed = items.iter().map(|(key, size)| Keyed(*key, *size)).collect();
-            let parts = split(keyed, lanes);
+            let parts = split(keyed, lanes, |item| place(item, lanes));
             let mut seen = vec![0; items.len()];
             let mut last = vec![None; lanes];
             for part in &parts {
@@ -118,9 +128,10 @@ mod tests {
                 for (position, item) in part.positions.iter().zip(&part.items) {
                     let (key, size) = items[*position];
                     prop_assert_eq!(item, &vec![key; size]);
-                    prop_assert_eq!(lane_of(&key, lanes), part.lane);
-                    prop_assert!(last[part.lane] < Some(*position));
-                    last[part.lane] = Some(*position);
+                    let slot = part.place.slot;
+                    prop_assert_eq!(usize::from(key) % lanes, slot);
+                    prop_assert!(last[slot] < Some(*position));
+                    last[slot] = Some(*position);
                     seen[*position] += 1;
                 }
             }
@@ -131,7 +142,7 @@ mod tests {
     #[test]
     fn an_item_above_the_bound_goes_alone() {
         let items = vec![Keyed(1, 10), Keyed(1, 2 * MAX_BATCH_BYTES), Keyed(1, 10)];
-        let sizes: Vec<_> = split(items, 1)
+        let sizes: Vec<_> = split(items, 1, |item| place(item, 1))
             .iter()
             .map(|part| part.items.len())
             .collect();

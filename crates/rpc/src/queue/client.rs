@@ -21,17 +21,16 @@ use tonic::transport::Channel;
 
 use super::QueueStream;
 use crate::carrier::{Endpoint, MAX_FRAME_BYTES};
-use crate::failure::{unary, unreadable};
-use crate::mux::{CallStream, Item, MuxClient, MuxOptions};
+use crate::failure::unreadable;
+use crate::mux::{CallStream, Item, MuxOptions};
+use crate::nodes::{Peer, Repeat};
 use crate::wire::{FromWire, ToWire, WireError, millis, read_all, token_to_wire};
 
 const SERVICE: &str = QueueStream::SERVICE;
 
 /// A queue service behind a carrier. Dropping it closes its connections.
 pub struct GrpcQueueClient {
-    calls: MuxClient<QueueStream>,
-    rare: QueueServiceClient<Channel>,
-    timeout: Duration,
+    peer: Peer<QueueStream>,
 }
 
 impl GrpcQueueClient {
@@ -40,13 +39,16 @@ impl GrpcQueueClient {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new(endpoint: &Endpoint, options: MuxOptions, lifecycle: &Lifecycle) -> Self {
-        Self {
-            calls: MuxClient::new(endpoint, &options, lifecycle),
-            rare: QueueServiceClient::new(endpoint.connect_lazy())
-                .max_decoding_message_size(MAX_FRAME_BYTES),
-            timeout: options.call_timeout,
-        }
+        Self::over(Peer::one(endpoint, &options, lifecycle))
     }
+
+    pub(crate) fn over(peer: Peer<QueueStream>) -> Self {
+        Self { peer }
+    }
+}
+
+fn client(channel: Channel) -> QueueServiceClient<Channel> {
+    QueueServiceClient::new(channel).max_decoding_message_size(MAX_FRAME_BYTES)
 }
 
 impl Item for NewMessage {
@@ -84,7 +86,10 @@ impl QueueApi for GrpcQueueClient {
             Reply::Enqueue(reply) => read_all(reply.results).map_err(broken),
             _ => Err(unreadable(SERVICE)),
         };
-        let answers = self.calls.call_with_each_item(messages, make, read).await;
+        let answers = self
+            .peer
+            .call_with_each_item(messages, Repeat::Never, make, read)
+            .await;
         // Messages beyond one frame go out in several calls: what was answered is not lost with
         // one that was not.
         let failure = answers.iter().find_map(|one| one.as_ref().err()).cloned();
@@ -104,7 +109,9 @@ impl QueueApi for GrpcQueueClient {
             Reply::Receive(reply) => read_held(reply, positions, &devices).map_err(broken),
             _ => Err(unreadable(SERVICE)),
         };
-        self.calls.call_with_items(calls, make, read).await
+        self.peer
+            .call_with_items(calls, Repeat::Never, make, read)
+            .await
     }
 
     async fn settle(
@@ -116,7 +123,9 @@ impl QueueApi for GrpcQueueClient {
             Reply::Settle(reply) => read_settled(&reply, positions.len()).map_err(broken),
             _ => Err(unreadable(SERVICE)),
         };
-        self.calls.call_with_items(settlements, make, read).await
+        self.peer
+            .call_with_items(settlements, Repeat::Never, make, read)
+            .await
     }
 
     async fn record_events(&self, events: Vec<Event>) -> Result<(), PeerError> {
@@ -125,7 +134,9 @@ impl QueueApi for GrpcQueueClient {
             Reply::RecordEvents(_) => Ok(vec![(); positions.len()]),
             _ => Err(unreadable(SERVICE)),
         };
-        self.calls.call_with_items(events, make, read).await?;
+        self.peer
+            .call_with_items(events, Repeat::Harmless, make, read)
+            .await?;
         Ok(())
     }
 
@@ -134,9 +145,12 @@ impl QueueApi for GrpcQueueClient {
             hub: hub.to_string(),
             device_id: device.to_string(),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.purge(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).purge(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&(&hub, &device), Repeat::Never, timeout, request, call)
+            .await?;
         Ok(PurgeOutcome {
             removed: response.removed,
         })
@@ -144,12 +158,16 @@ impl QueueApi for GrpcQueueClient {
 
     async fn count(&self, devices: Vec<DeviceKey>) -> Result<Vec<u64>, PeerError> {
         let expected = devices.len();
+        let first = devices.first().copied();
         let request = v1::CountRequest {
             device_keys: devices.into_iter().map(|device| device.0).collect(),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.count(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).count(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&first, Repeat::Read, timeout, request, call)
+            .await?;
         if response.counts.len() == expected {
             Ok(response.counts)
         } else {
@@ -166,9 +184,12 @@ impl QueueApi for GrpcQueueClient {
             hub: hub.to_string(),
             wait_millis: millis(wait),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.receive_feedback(request).await;
-        let response = unary(SERVICE, wait + self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).receive_feedback(request).await;
+        let timeout = wait + self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&hub, Repeat::Never, timeout, request, call)
+            .await?;
         let batch = response.batch.map(FeedbackBatch::from_wire).transpose();
         batch.map_err(broken)
     }
@@ -184,9 +205,12 @@ impl QueueApi for GrpcQueueClient {
             lock_token: token_to_wire(token),
             verdict: verdict.to_wire().into(),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.settle_feedback(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).settle_feedback(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&hub, Repeat::Never, timeout, request, call)
+            .await?;
         if response.is_lock_lost {
             Ok(Err(SettleError::LockLost))
         } else {

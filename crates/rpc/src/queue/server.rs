@@ -11,12 +11,12 @@ use downlink_proto::v1;
 use downlink_proto::v1::queue_call::Call;
 use downlink_proto::v1::queue_reply::Reply;
 use downlink_proto::v1::queue_service_server::QueueService;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::QueueStream;
 use crate::failure::{refuse, to_status};
 use crate::mux::{Dispatch, MAX_CALL_ITEMS, Session};
+use crate::serving::Serving;
 use crate::wire::{FromWire, ToWire, WireError, read_all, token_from_wire};
 
 /// Longest wait for feedback that a caller may ask for.
@@ -25,7 +25,7 @@ const MAX_FEEDBACK_WAIT: Duration = Duration::from_mins(10);
 /// Serves a queue.
 pub(crate) struct QueueServer {
     calls: Arc<Calls>,
-    halt: CancellationToken,
+    serving: Serving,
 }
 
 pub(crate) struct Calls {
@@ -33,10 +33,10 @@ pub(crate) struct Calls {
 }
 
 impl QueueServer {
-    pub(crate) fn new(api: Arc<dyn QueueApi>, halt: CancellationToken) -> Self {
+    pub(crate) fn new(api: Arc<dyn QueueApi>, serving: &Serving) -> Self {
         Self {
             calls: Arc::new(Calls { api }),
-            halt,
+            serving: serving.clone(),
         }
     }
 }
@@ -106,7 +106,8 @@ impl QueueService for QueueServer {
         &self,
         request: Request<Streaming<v1::QueueCalls>>,
     ) -> Result<Response<Self::CallsStream>, Status> {
-        let session = Session::new(&self.calls, request.into_inner(), &self.halt);
+        self.serving.admit_stream()?;
+        let session = Session::new(&self.calls, request.into_inner(), &self.serving);
         Ok(Response::new(session))
     }
 

@@ -1,7 +1,6 @@
 //! The calling side.
 
 use std::hash::Hash;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,8 +21,9 @@ use tonic::transport::Channel;
 
 use super::TwinStream;
 use crate::carrier::{Endpoint, MAX_FRAME_BYTES};
-use crate::failure::{unary, unreadable};
-use crate::mux::{CallStream, Item, MuxClient, MuxOptions, lane_of};
+use crate::failure::unreadable;
+use crate::mux::{CallStream, Item, MuxOptions};
+use crate::nodes::{Peer, Repeat};
 use crate::wire::twin::{change_to_wire, view};
 use crate::wire::{FromWire, ToWire, WireError, object_to_wire, present, read_all};
 
@@ -31,9 +31,7 @@ const SERVICE: &str = TwinStream::SERVICE;
 
 /// A twin service behind a carrier. Dropping it closes its connections.
 pub struct GrpcTwinClient {
-    calls: MuxClient<TwinStream>,
-    rare: TwinServiceClient<Channel>,
-    timeout: Duration,
+    peer: Peer<TwinStream>,
 }
 
 impl GrpcTwinClient {
@@ -42,18 +40,16 @@ impl GrpcTwinClient {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new(endpoint: &Endpoint, options: MuxOptions, lifecycle: &Lifecycle) -> Self {
-        Self {
-            calls: MuxClient::new(endpoint, &options, lifecycle),
-            rare: TwinServiceClient::new(endpoint.connect_lazy())
-                .max_decoding_message_size(MAX_FRAME_BYTES),
-            timeout: options.call_timeout,
-        }
+        Self::over(Peer::one(endpoint, &options, lifecycle))
     }
 
-    async fn call(&self, key: &(impl Hash + Sync), call: Call) -> Result<Reply, PeerError> {
-        let lane = lane_of(key, self.calls.lane_count());
-        self.calls.call(lane, call, None).await
+    pub(crate) fn over(peer: Peer<TwinStream>) -> Self {
+        Self { peer }
     }
+}
+
+fn client(channel: Channel) -> TwinServiceClient<Channel> {
+    TwinServiceClient::new(channel).max_decoding_message_size(MAX_FRAME_BYTES)
 }
 
 impl ToWire for (DeviceKey, Option<Bytes>) {
@@ -86,12 +82,12 @@ impl TwinApi for GrpcTwinClient {
         hub: HubName,
         name: IdentityName,
     ) -> Result<Option<OpenedDevice>, PeerError> {
-        let key = (hub.clone(), name.clone());
+        let key = (hub.clone(), name.device.clone());
         let call = Call::OpenDevice(v1::OpenDeviceCall {
             hub: hub.to_string(),
             name: Some(name.to_wire()),
         });
-        let Reply::OpenDevice(reply) = self.call(&key, call).await? else {
+        let Reply::OpenDevice(reply) = self.peer.call(&key, call, None, Repeat::Read).await? else {
             return Err(unreadable(SERVICE));
         };
         let Some(device) = reply.device else {
@@ -115,7 +111,9 @@ impl TwinApi for GrpcTwinClient {
             Reply::SaveSessions(_) => Ok(vec![(); positions.len()]),
             _ => Err(unreadable(SERVICE)),
         };
-        self.calls.call_with_items(sessions, make, read).await?;
+        self.peer
+            .call_with_items(sessions, Repeat::Harmless, make, read)
+            .await?;
         Ok(())
     }
 
@@ -125,7 +123,9 @@ impl TwinApi for GrpcTwinClient {
             Reply::RecordConnections(_) => Ok(vec![(); positions.len()]),
             _ => Err(unreadable(SERVICE)),
         };
-        self.calls.call_with_items(changes, make, read).await?;
+        self.peer
+            .call_with_items(changes, Repeat::Harmless, make, read)
+            .await?;
         Ok(())
     }
 
@@ -138,16 +138,19 @@ impl TwinApi for GrpcTwinClient {
     ) -> Result<Device, PeerError> {
         let request = v1::PutDeviceRequest {
             hub: hub.to_string(),
-            name: Some(name.to_wire()),
+            name: Some(name.clone().to_wire()),
             if_match: if_match.to_wire(),
             status: spec.status.to_wire().into(),
             status_reason: spec.status_reason,
             authentication: spec.authentication.to_wire(),
             is_edge: spec.is_edge,
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.put_device(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).put_device(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&(&hub, &name.device), Repeat::Never, timeout, request, call)
+            .await?;
         let device = present("device", response.device).and_then(Device::from_wire);
         device.map_err(broken)
     }
@@ -160,12 +163,14 @@ impl TwinApi for GrpcTwinClient {
     ) -> Result<(), PeerError> {
         let request = v1::DeleteDeviceRequest {
             hub: hub.to_string(),
-            name: Some(name.to_wire()),
+            name: Some(name.clone().to_wire()),
             if_match: if_match.to_wire(),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.delete_device(request).await;
-        unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).delete_device(request).await;
+        let timeout = self.peer.call_timeout();
+        self.peer
+            .unary(&(&hub, &name.device), Repeat::Never, timeout, request, call)
+            .await?;
         Ok(())
     }
 
@@ -176,11 +181,14 @@ impl TwinApi for GrpcTwinClient {
     ) -> Result<Option<Device>, PeerError> {
         let request = v1::FindDeviceRequest {
             hub: hub.to_string(),
-            name: Some(name.to_wire()),
+            name: Some(name.clone().to_wire()),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.find_device(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).find_device(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&(&hub, &name.device), Repeat::Read, timeout, request, call)
+            .await?;
         let device = response.device.map(Device::from_wire).transpose();
         device.map_err(broken)
     }
@@ -190,9 +198,12 @@ impl TwinApi for GrpcTwinClient {
             hub: hub.to_string(),
             limit,
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.list_devices(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).list_devices(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&hub, Repeat::Read, timeout, request, call)
+            .await?;
         read_all(response.devices).map_err(broken)
     }
 
@@ -200,9 +211,12 @@ impl TwinApi for GrpcTwinClient {
         let request = v1::CountDevicesRequest {
             hub: hub.to_string(),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.count_devices(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).count_devices(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&hub, Repeat::Read, timeout, request, call)
+            .await?;
         Ok(RegistryCounts {
             total: response.total,
             enabled: response.enabled,
@@ -212,11 +226,14 @@ impl TwinApi for GrpcTwinClient {
     async fn get_twin(&self, hub: HubName, name: IdentityName) -> Result<TwinView, PeerError> {
         let request = v1::GetTwinRequest {
             hub: hub.to_string(),
-            name: Some(name.to_wire()),
+            name: Some(name.clone().to_wire()),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.get_twin(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).get_twin(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&(&hub, &name.device), Repeat::Read, timeout, request, call)
+            .await?;
         view(response.device, response.twin).map_err(broken)
     }
 
@@ -234,13 +251,16 @@ impl TwinApi for GrpcTwinClient {
         };
         let request = v1::UpdateTwinRequest {
             hub: hub.to_string(),
-            name: Some(name.to_wire()),
+            name: Some(name.clone().to_wire()),
             if_match,
             change: Some(change),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.update_twin(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).update_twin(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&(&hub, &name.device), Repeat::Never, timeout, request, call)
+            .await?;
         view(response.device, response.twin).map_err(broken)
     }
 
@@ -248,7 +268,7 @@ impl TwinApi for GrpcTwinClient {
         let call = Call::GetOwnTwin(v1::GetOwnTwinCall {
             device_key: device.0,
         });
-        match self.call(&device, call).await? {
+        match self.peer.call(&device, call, None, Repeat::Read).await? {
             Reply::GetOwnTwin(reply) => Twin::from_wire(reply.twin).map_err(broken),
             _ => Err(unreadable(SERVICE)),
         }
@@ -259,12 +279,16 @@ impl TwinApi for GrpcTwinClient {
         devices: Vec<DeviceKey>,
     ) -> Result<Vec<Option<u64>>, PeerError> {
         let expected = devices.len();
+        let first = devices.first().copied();
         let request = v1::FindTwinVersionsRequest {
             device_keys: devices.into_iter().map(|key| key.0).collect(),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.find_twin_versions(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).find_twin_versions(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&first, Repeat::Read, timeout, request, call)
+            .await?;
         if response.versions.len() != expected {
             return Err(unreadable(SERVICE));
         }
@@ -288,7 +312,7 @@ impl TwinApi for GrpcTwinClient {
             patch: object_to_wire(&patch),
             expected_version,
         });
-        match self.call(&device, call).await? {
+        match self.peer.call(&device, call, None, Repeat::Never).await? {
             Reply::Report(reply) => Ok(reply.version),
             _ => Err(unreadable(SERVICE)),
         }
@@ -298,9 +322,12 @@ impl TwinApi for GrpcTwinClient {
         let request = v1::ListPoliciesRequest {
             hub: hub.to_string(),
         };
-        let mut client = self.rare.clone();
-        let call = async |request| client.list_policies(request).await;
-        let response = unary(SERVICE, self.timeout, request, call).await?;
+        let call = async |channel, request| client(channel).list_policies(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&hub, Repeat::Read, timeout, request, call)
+            .await?;
         read_all(response.policies).map_err(broken)
     }
 }

@@ -10,12 +10,12 @@ use downlink_proto::v1;
 use downlink_proto::v1::twin_call::Call;
 use downlink_proto::v1::twin_reply::Reply;
 use downlink_proto::v1::twin_service_server::TwinService;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::TwinStream;
 use crate::failure::{refuse, to_status};
 use crate::mux::{Dispatch, MAX_CALL_ITEMS, Session};
+use crate::serving::Serving;
 use crate::wire::twin::{change_from_wire, spec};
 use crate::wire::{FromWire, ToWire, WireError, object_from_wire};
 
@@ -25,7 +25,7 @@ const MAX_LISTED: u32 = 1000;
 /// Serves registry and twins.
 pub(crate) struct TwinServer {
     calls: Arc<Calls>,
-    halt: CancellationToken,
+    serving: Serving,
 }
 
 pub(crate) struct Calls {
@@ -33,10 +33,10 @@ pub(crate) struct Calls {
 }
 
 impl TwinServer {
-    pub(crate) fn new(api: Arc<dyn TwinApi>, halt: CancellationToken) -> Self {
+    pub(crate) fn new(api: Arc<dyn TwinApi>, serving: &Serving) -> Self {
         Self {
             calls: Arc::new(Calls { api }),
-            halt,
+            serving: serving.clone(),
         }
     }
 
@@ -117,7 +117,8 @@ impl TwinService for TwinServer {
         &self,
         request: Request<Streaming<v1::TwinCalls>>,
     ) -> Result<Response<Self::CallsStream>, Status> {
-        let session = Session::new(&self.calls, request.into_inner(), &self.halt);
+        self.serving.admit_stream()?;
+        let session = Session::new(&self.calls, request.into_inner(), &self.serving);
         Ok(Response::new(session))
     }
 

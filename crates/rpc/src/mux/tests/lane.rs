@@ -13,19 +13,41 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
 use crate::gateway::GatewayStream;
-use crate::mux::lane::{Lane, Outbound, Ticket};
-use crate::mux::{MAX_BATCH_BYTES, MAX_CALL_BYTES, MuxOptions};
+use crate::mux::{
+    Lane, Lost, MAX_BATCH_BYTES, MAX_CALL_BYTES, MuxOptions, NO_CALL, Outbound, Standing, Ticket,
+};
 
 type TestLane = Arc<Lane<GatewayStream>>;
 
-const UNAVAILABLE: PeerError = PeerError::Unavailable { service: "gateway" };
+#[track_caller]
+fn assert_not_sent<T>(outcome: Result<T, Lost<Call>>, expected: &Call) {
+    match outcome.err().expect("a call that was lost") {
+        Lost::NotSent(call) => assert_eq!(&*call, expected),
+        lost => panic!("not given back: {lost:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_unknown<T>(outcome: Result<T, Lost<Call>>) {
+    let lost = outcome.err().expect("a call that was lost");
+    assert!(matches!(lost, Lost::Unknown), "{lost:?}");
+}
+
+#[track_caller]
+fn assert_failed<T>(outcome: Result<T, Lost<Call>>, expected: &PeerError) {
+    match outcome.err().expect("a call that was lost") {
+        Lost::Failed(error) => assert_eq!(error, *expected),
+        lost => panic!("not an answer: {lost:?}"),
+    }
+}
 
 fn lane(max_calls: usize, max_waiting_bytes: usize) -> TestLane {
-    Lane::new(&MuxOptions {
+    let options = MuxOptions {
         max_calls,
         max_waiting_bytes,
         ..MuxOptions::default()
-    })
+    };
+    Lane::new(&options, Standing::Ready)
 }
 
 fn roomy() -> TestLane {
@@ -113,7 +135,10 @@ async fn a_batch_closes_at_its_bytes() {
 #[tokio::test]
 async fn a_call_above_the_frame_limit_is_refused() {
     let refused = roomy().add(notify(MAX_CALL_BYTES), soon()).err().unwrap();
-    assert_eq!(refused.code(), ErrorCode::MessageTooLarge);
+    assert_eq!(
+        refused.to_error("gateway").code(),
+        ErrorCode::MessageTooLarge
+    );
 }
 
 #[tokio::test]
@@ -124,7 +149,7 @@ async fn calls_beyond_the_bound_are_refused_until_one_is_answered() {
     let _second = add(&lane, wake(2));
     let first_id = batch(&mut outbound).unwrap().calls[0].call_id;
     let overloaded = PeerError::Overloaded { service: "gateway" };
-    assert_eq!(lane.add(wake(3), soon()).err(), Some(overloaded));
+    assert_failed(lane.add(wake(3), soon()), &overloaded);
     lane.on_replies(reply(first_id));
     assert!(first.reply().await.is_ok());
     let _third = add(&lane, wake(3));
@@ -136,7 +161,7 @@ async fn waiting_bytes_beyond_the_bound_are_refused_until_they_are_written() {
     let mut outbound = lane.begin_stream();
     let _first = add(&lane, notify(6000));
     let overloaded = PeerError::Overloaded { service: "gateway" };
-    assert_eq!(lane.add(notify(6000), soon()).err(), Some(overloaded));
+    assert_failed(lane.add(notify(6000), soon()), &overloaded);
     assert!(batch(&mut outbound).is_some());
     let _second = add(&lane, notify(6000));
 }
@@ -191,7 +216,7 @@ async fn a_call_without_a_reply_ends_at_its_deadline_and_is_cancelled() {
     let ticket = add(&lane, wake(1));
     let id = batch(&mut outbound).unwrap().calls[0].call_id;
     let deadline = PeerError::DeadlineExceeded { service: "gateway" };
-    assert_eq!(ticket.reply().await, Err(deadline));
+    assert_failed(ticket.reply().await, &deadline);
     assert_eq!(batch(&mut outbound).unwrap().cancelled_call_ids, [id]);
 }
 
@@ -203,7 +228,7 @@ async fn a_break_fails_what_was_written_and_keeps_what_was_not() {
     assert!(batch(&mut broken).is_some());
     let unwritten = add(&lane, wake(2));
     lane.on_break();
-    assert_eq!(written.reply().await, Err(UNAVAILABLE));
+    assert_unknown(written.reply().await);
     assert_eq!(broken.next().await, None);
 
     let mut outbound = lane.begin_stream();
@@ -218,8 +243,8 @@ async fn a_service_that_cannot_be_reached_fails_everything_until_it_can() {
     let lane = roomy();
     let waiting = add(&lane, wake(1));
     lane.on_down();
-    assert_eq!(waiting.reply().await, Err(UNAVAILABLE));
-    assert_eq!(lane.add(wake(2), soon()).err(), Some(UNAVAILABLE));
+    assert_not_sent(waiting.reply().await, &wake(1));
+    assert_not_sent(lane.add(wake(2), soon()), &wake(2));
     lane.on_open();
     add(&lane, wake(3));
 }
@@ -237,5 +262,37 @@ async fn a_reply_without_a_known_body_is_an_unavailable_service() {
             reply: None,
         }],
     });
-    assert_eq!(ticket.reply().await, Err(UNAVAILABLE));
+    assert_unknown(ticket.reply().await);
+}
+
+#[tokio::test]
+async fn a_break_gives_back_what_was_not_written_when_there_are_other_nodes() {
+    let lane = roomy();
+    lane.set_alone(false);
+    let mut outbound = lane.begin_stream();
+    lane.on_open();
+    let written = add(&lane, wake(1));
+    assert!(batch(&mut outbound).is_some());
+    let unwritten = add(&lane, wake(2));
+    lane.on_break();
+    assert_eq!(lane.standing(), Standing::Down);
+    assert_unknown(written.reply().await);
+    assert_not_sent(unwritten.reply().await, &wake(2));
+    assert_not_sent(lane.add(wake(3), soon()), &wake(3));
+    lane.on_open();
+    assert_eq!(lane.standing(), Standing::Ready);
+    add(&lane, wake(3));
+}
+
+#[tokio::test]
+async fn a_reply_to_no_call_says_that_the_node_drains_and_leaves_its_calls_alone() {
+    let lane = roomy();
+    let mut outbound = lane.begin_stream();
+    lane.on_open();
+    let ticket = add(&lane, wake(1));
+    let id = batch(&mut outbound).unwrap().calls[0].call_id;
+    lane.on_replies(reply(NO_CALL));
+    assert_eq!(lane.standing(), Standing::Draining);
+    lane.on_replies(reply(id));
+    assert!(ticket.reply().await.is_ok());
 }
