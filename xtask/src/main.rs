@@ -13,6 +13,8 @@
 
 mod cache;
 mod checks;
+#[cfg(test)]
+mod deployment;
 mod hosts;
 mod plan;
 mod sdk;

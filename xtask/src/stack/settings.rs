@@ -243,4 +243,41 @@ mod tests {
         assert_eq!(group("kafka"), group("postgres"));
         assert_ne!(group("downlink-gateway-1"), group("kafka"));
     }
+
+    #[test]
+    fn every_setting_given_to_a_process_is_one_that_the_configuration_knows() {
+        let stores = Stores {
+            postgres: "postgres://postgres@127.0.0.1:1/downlink".to_owned(),
+            redis: "redis://127.0.0.1:2".to_owned(),
+            kafka: "127.0.0.1:3".to_owned(),
+        };
+        let doors = || Doors {
+            address: "127.0.0.1".to_owned(),
+            mqtts: 10,
+            amqps: 11,
+            https: 12,
+            grpc: 13,
+        };
+        let nodes = Service::ALL.into_iter().flat_map(|service| {
+            (1..=2).map(move |number| Node {
+                service,
+                number,
+                metrics: 4,
+                peers: 4 + u16::try_from(number).unwrap(),
+                doors: (service == Service::Gateway).then(doors),
+            })
+        });
+        let plan = Plan {
+            folder: PathBuf::from("folder"),
+            stores: store_settings(&stores),
+            nodes: nodes.collect(),
+        };
+        let settings = plan.settings(Service::Gateway, 2);
+        assert!(settings.contains(&"peers.twins=127.0.0.1:5,127.0.0.1:6".to_owned()));
+        let known = crate::deployment::known_settings();
+        for setting in settings {
+            let name = setting.split('=').next().unwrap();
+            assert!(known.contains(name), "{name} is no setting");
+        }
+    }
 }
