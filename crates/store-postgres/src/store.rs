@@ -9,8 +9,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transactio
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{OpenError, store_error};
+use crate::message_store::Depths;
 use crate::open;
 use crate::options::{Pooler, PostgresOptions};
+use crate::relay::{self, Relay};
 
 /// All store ports on one Postgres database, which any number of processes share.
 ///
@@ -24,6 +26,10 @@ pub struct PostgresStore {
     /// What opens a transaction.
     begin: Arc<str>,
     pooler: Pooler,
+    /// The way out for events, with connections of its own.
+    pub(crate) relay: Relay,
+    /// What is remembered of deep queues.
+    pub(crate) depths: Depths,
 }
 
 impl PostgresStore {
@@ -37,17 +43,22 @@ impl PostgresStore {
     /// [`OpenError`], one line that names the fault and its cure.
     pub async fn open(options: PostgresOptions, scope: &Lifecycle) -> Result<Arc<Self>, OpenError> {
         let pool = open::open(&options).await?;
-        let (closing, end_of_scope) = (pool.clone(), scope.drain_token());
+        let relay_pool = open::pool(&options, relay::CONNECTIONS)?;
+        let closing = [relay_pool.clone(), pool.clone()];
+        let end_of_scope = scope.drain_token();
         scope.spawn("postgres-pool", OnError::Log, async move {
             end_of_scope.cancelled().await;
-            closing.close().await;
+            futures::future::join_all(closing.each_ref().map(PgPool::close)).await;
         });
+        let begin = open::begin(&options);
         let room = options.max_connections as usize + options.max_waiting as usize;
         Ok(Arc::new(Self {
             pool,
             room: Arc::new(Semaphore::new(room)),
-            begin: open::begin(&options),
+            relay: Relay::new(relay_pool, Arc::clone(&begin), options.acquire_timeout),
+            begin,
             pooler: options.pooler,
+            depths: Depths::default(),
         }))
     }
 
@@ -76,17 +87,6 @@ impl PostgresStore {
             _permit: permit,
         })
     }
-
-    /// An open transaction of its own, for work that spans calls.
-    pub(crate) async fn begin(&self) -> Result<Held, StoreError> {
-        let permit = Arc::clone(&self.room).try_acquire_owned();
-        let permit = permit.map_err(|_| StoreError::Overloaded)?;
-        let begun = self.pool.begin_with(sql(&self.begin)).await;
-        Ok(Held {
-            transaction: begun.map_err(store_error)?,
-            _permit: permit,
-        })
-    }
 }
 
 /// A connection of the pool, given back when it is dropped.
@@ -106,13 +106,6 @@ impl Lease {
     pub(crate) async fn begin(&mut self) -> sqlx::Result<Transaction<'_, Postgres>> {
         self.connection.begin_with(sql(&self.begin)).await
     }
-}
-
-/// A transaction with its connection; it is rolled back when it is dropped.
-pub(crate) struct Held {
-    /// The transaction.
-    pub(crate) transaction: Transaction<'static, Postgres>,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// The text of [`open::begin`], which is made of names of ours and of numbers.

@@ -8,7 +8,7 @@ use downlink_stack::{PgBouncer, Postgres};
 use downlink_store_postgres::{Pooler, PostgresOptions, PostgresStore, migrate};
 use tokio::sync::OnceCell;
 
-/// Name of a database with the schema and nothing in it.
+/// The address of a database with the schema and nothing in it.
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 static POOLER: OnceCell<PgBouncer> = OnceCell::const_new();
@@ -20,15 +20,14 @@ pub async fn database() -> String {
         .get_or_init(async || {
             let url = postgres.create_database();
             migrate(options(&url)).await.unwrap();
-            name(&url).to_owned()
+            url
         })
         .await;
     let number = DATABASES.fetch_add(1, Ordering::Relaxed);
     let copy = format!("fresh_{number}");
-    let statement = format!("CREATE DATABASE {copy} TEMPLATE {template}");
+    let statement = format!("CREATE DATABASE {copy} TEMPLATE {}", name(template));
     postgres.execute(&statement).unwrap();
-    let url = postgres.create_database();
-    url.replace(name(&url), &copy)
+    template.replace(name(template), &copy)
 }
 
 /// The address of the same database behind a pooler that gives connections to transactions.
