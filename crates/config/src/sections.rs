@@ -68,7 +68,11 @@ pub struct Config {
 }
 
 impl Configuration for Config {
-    const SECRETS: &'static [&'static str] = &["storage.postgres.url", "presence.redis.password"];
+    const SECRETS: &'static [&'static str] = &[
+        "storage.postgres.url",
+        "presence.redis.password",
+        "presence.redis.sentinel_password",
+    ];
 
     fn check(&self, checker: &mut Checker) {
         checker.section("hub", |at| self.hub.check(at));

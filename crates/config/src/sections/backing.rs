@@ -1,6 +1,7 @@
 //! What processes share: Postgres, Redis, Kafka.
 
 use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -181,6 +182,12 @@ pub struct Redis {
     pub username: String,
     /// Password, when the server asks for one. A secret; `password_file` names a file that holds it.
     pub password: Secret,
+    /// User of the sentinels, which have users of their own.
+    pub sentinel_username: String,
+    /// Password of the sentinels. A secret; `sentinel_password_file` names a file that holds it.
+    pub sentinel_password: Secret,
+    /// PEM file with the authorities to trust under `rediss://`; not set: those that the machine trusts.
+    pub ca_file: Option<PathBuf>,
     /// First part of every key; hubs that share a Redis need different ones.
     pub key_prefix: String,
     /// Time to connect, 100 ms to 1 minute.
@@ -197,6 +204,9 @@ impl Default for Redis {
             master: "mymaster".to_owned(),
             username: String::new(),
             password: Secret::default(),
+            sentinel_username: String::new(),
+            sentinel_password: Secret::default(),
+            ca_file: None,
             key_prefix: "downlink".to_owned(),
             connect_timeout: HumanDuration::from_secs(3),
             call_timeout: SECOND,
@@ -291,7 +301,7 @@ pub struct Kafka {
     /// Whether missing topics are made.
     pub create_topics: bool,
     /// Partitions of a topic that is made, 1 to 10,000.
-    pub partitions: NonZeroU32,
+    pub partitions: NonZeroU16,
     /// Copies of a topic that is made, 1 to 10. Set 3 where there are three brokers.
     pub replication_factor: NonZeroU16,
     /// Relays in each process of the queue service, 1 to 16.
@@ -310,7 +320,7 @@ impl Default for Kafka {
             brokers: List::default(),
             topic_prefix: "downlink".to_owned(),
             create_topics: true,
-            partitions: nonzero_u32(12),
+            partitions: nonzero_u16(12),
             replication_factor: nonzero_u16(1),
             relays: nonzero_u16(2),
             batch: nonzero_u32(1_000),

@@ -29,7 +29,7 @@ impl Signals {
     }
 
     /// Waits for the next signal and returns its name. Safe to cancel: no signal is lost.
-    pub(super) async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
@@ -49,7 +49,7 @@ impl Signals {
     }
 
     /// Waits for the next Ctrl-C.
-    pub(super) async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,0 +1,35 @@
+//! The hub and its policies, made when they are not there.
+
+use downlink_domain::Timestamp;
+use downlink_domain::id::HubName;
+use downlink_domain::policy::{Policy, default_policies};
+use downlink_ports::{IdSource, PolicyStore, StoreError};
+
+/// Length of the keys made here, in bytes (auth.md §1).
+const KEY_BYTES: usize = 32;
+
+/// Makes sure that there is a hub named `hub`, with the five default policies under fresh keys if
+/// it is new. Any number of processes may do so at once; one of them makes it.
+///
+/// # Errors
+/// What the store answers.
+pub async fn ensure_hub(
+    store: &dyn PolicyStore,
+    ids: &dyn IdSource,
+    hub: &HubName,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let policies = default_policies().map(|(name, permissions)| Policy {
+        name: name.to_owned(),
+        keys: [new_key(ids), new_key(ids)],
+        permissions,
+    });
+    store.ensure_hub(hub.clone(), policies.to_vec(), now).await
+}
+
+/// A fresh symmetric key.
+pub fn new_key(ids: &dyn IdSource) -> Vec<u8> {
+    let mut key = vec![0; KEY_BYTES];
+    ids.fill_random(&mut key);
+    key
+}

@@ -1,0 +1,92 @@
+//! The presence directory that the configuration chooses, as ports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use downlink_config::sections::{PresenceKind, RedisTopology};
+use downlink_config::{Config, Secret};
+use downlink_ports::{GatewayLeases, PresenceDirectory};
+use downlink_presence_memory::MemoryPresence;
+use downlink_presence_redis::{Credentials, Password, RedisOptions, RedisPresence, Topology};
+
+use crate::ground::Ground;
+
+/// How often a gateway writes an entry again in the time that the entry stays without it.
+const ROUNDS: u32 = 6;
+const LEAST_ROUTE_TTL: Duration = Duration::from_hours(1);
+
+/// Who is connected where, and which gateways are alive; both are one directory.
+#[derive(Clone)]
+pub struct Presence {
+    /// Connections.
+    pub directory: Arc<dyn PresenceDirectory>,
+    /// Gateways.
+    pub leases: Arc<dyn GatewayLeases>,
+}
+
+/// Opens the presence directory.
+///
+/// # Errors
+/// One line that names the setting and says what is wrong.
+pub async fn open_presence(ground: &Ground) -> anyhow::Result<Presence> {
+    match ground.config.presence.kind {
+        PresenceKind::Memory => {
+            let presence = Arc::new(MemoryPresence::new(ground.clock.now()));
+            Ok(Presence {
+                directory: Arc::clone(&presence) as _,
+                leases: presence,
+            })
+        }
+        PresenceKind::Redis => {
+            let options = redis_options(&ground.config)?;
+            let scope = ground.lifecycle.child("presence");
+            let presence = RedisPresence::open(options, &scope)
+                .await
+                .context("presence.redis.urls")?;
+            let pinged = Arc::clone(&presence);
+            ground.readiness.watch("redis", move || {
+                let presence = Arc::clone(&pinged);
+                async move { presence.ping().await }
+            });
+            Ok(Presence {
+                directory: Arc::clone(&presence) as _,
+                leases: presence,
+            })
+        }
+    }
+}
+
+fn redis_options(config: &Config) -> anyhow::Result<RedisOptions> {
+    let redis = &config.presence.redis;
+    let urls = redis.urls.as_slice().to_vec();
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let credentials = |username: &str, password: &Secret| Credentials {
+        username: given(username),
+        password: given(password.expose()).map(Password::new),
+    };
+    let authorities = redis.ca_file.as_ref().map(|path| {
+        std::fs::read(path)
+            .with_context(|| format!("presence.redis.ca_file: cannot read {}", path.display()))
+    });
+    let topology = match redis.topology {
+        RedisTopology::Single => Topology::Single {
+            url: urls.into_iter().next().unwrap_or_default(),
+        },
+        RedisTopology::Sentinel => Topology::Sentinel {
+            urls,
+            master: redis.master.clone(),
+        },
+        RedisTopology::Cluster => Topology::Cluster { urls },
+    };
+    Ok(RedisOptions {
+        credentials: credentials(&redis.username, &redis.password),
+        sentinel_credentials: credentials(&redis.sentinel_username, &redis.sentinel_password),
+        root_certificates: authorities.transpose()?,
+        key_prefix: redis.key_prefix.clone(),
+        connect_timeout: redis.connect_timeout.get(),
+        call_timeout: redis.call_timeout.get(),
+        route_ttl: (config.presence.reassert_interval.get() * ROUNDS).max(LEAST_ROUTE_TTL),
+        ..RedisOptions::new(topology)
+    })
+}
