@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -53,6 +54,13 @@ pub(crate) fn hand_over(path: &Path) -> Result<(), StackError> {
     if !is_root() {
         return Ok(());
     }
+    if let Some(closed) = path.ancestors().skip(1).find(|folder| is_closed(folder)) {
+        return Err(StackError::new(format!(
+            "this runs as root, and {} is closed to the user `{SERVER_USER}` that the server runs \
+             as: choose a folder that is below none such",
+            closed.display()
+        )));
+    }
     let number = |option| output_of("id", &[option, SERVER_USER]).and_then(|id| id.parse().ok());
     let (Some(user), Some(group)) = (number("-u"), number("-g")) else {
         return Err(StackError::new(format!(
@@ -62,6 +70,12 @@ pub(crate) fn hand_over(path: &Path) -> Result<(), StackError> {
     };
     std::os::unix::fs::chown(path, Some(user), Some(group))
         .map_err(StackError::from_io(format!("chown {}", path.display())))
+}
+
+/// Says whether users other than its owner and group cannot pass through the folder.
+fn is_closed(folder: &Path) -> bool {
+    const OTHERS_MAY_ENTER: u32 = 0o001;
+    fs::metadata(folder).is_ok_and(|found| found.permissions().mode() & OTHERS_MAY_ENTER == 0)
 }
 
 /// Says whether the process exists and has not ended: a zombie has.
