@@ -175,8 +175,8 @@ macro_rules! conformance_tests {
     };
 }
 
-/// Makes one test of each promise of `PresenceDirectory`, for empty directories made by the given
-/// async function.
+/// Makes one test of each promise of `PresenceDirectory` and `GatewayLeases`, for subjects
+/// ([`Presence`](crate::testsuite::presence::Presence)) made by the given async function.
 #[macro_export]
 macro_rules! presence_conformance_tests {
     ($make:ident) => {
@@ -188,6 +188,12 @@ macro_rules! presence_conformance_tests {
             a_subscription_under_a_stale_epoch_is_ignored
             a_watch_sees_each_kind_of_change_that_came_after_it_was_made
             a_watch_passes_over_other_devices
+            a_lease_is_anew_when_taken_and_kept_when_renewed
+            gateways_are_those_that_hold_a_lease
+            an_entry_written_again_stands_unless_a_newer_one_does
+            a_connect_after_entries_were_written_again_is_the_newer
+            large_batches_are_answered_by_position
+            a_watch_sees_an_entry_written_again
         }
     };
 }

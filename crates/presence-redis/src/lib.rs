@@ -1,1 +1,67 @@
 //! Presence of devices, shared by processes through Redis.
+//!
+//! [`RedisPresence`] is the directory of any number of gateways and services in processes of their
+//! own, and the leases of the gateways. Wiring may enter; services see only
+//! `downlink_ports::PresenceDirectory` and `downlink_ports::GatewayLeases`.
+//!
+//! # What is kept where
+//!
+//! - `<prefix>:{<device key>}`: the route of a device, one key for each, changed by scripts that
+//!   each touch this one key, so that a takeover is atomic and a cluster may hold the keys. An
+//!   epoch is the server's clock in microseconds, or one above the last if that is more. The key
+//!   expires unless its gateway writes it again
+//!   ([`RedisOptions::route_ttl`]), which frees what a killed gateway left.
+//! - The sharded channel of the same name: every change of the route, told by the script.
+//! - `<prefix>:{leases}:ends`, `…:details`: who holds a lease until when, by the server's clock,
+//!   and what each gateway says of itself; what has lapsed is removed by the next renewal.
+//! - `<prefix>:{<tag>}:witness:<gateway>`: one on each master; where it is missing, that master
+//!   was emptied.
+//!
+//! # What it may lose
+//!
+//! Everything. A gateway that renews its lease is told [`LeaseState::Anew`] when a master was
+//! emptied, started again or replaced by another since its last renewal, and then writes its
+//! entries again.
+//!
+//! [`LeaseState::Anew`]: downlink_ports::LeaseState::Anew
+//!
+//! ```no_run
+//! use downlink_presence_redis::{RedisOptions, RedisPresence, Topology};
+//! use downlink_runtime::Lifecycle;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let lifecycle = Lifecycle::new();
+//! let url = "redis://127.0.0.1:6379".to_owned();
+//! let options = RedisOptions::new(Topology::Single { url });
+//! let presence = RedisPresence::open(options, &lifecycle.child("presence")).await?;
+//! presence.ping().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod address;
+mod cluster;
+mod core;
+mod dial;
+mod directory;
+mod ears;
+mod entry;
+mod error;
+mod jitter;
+mod keys;
+mod leases;
+mod link;
+mod listener;
+mod live;
+mod map;
+mod options;
+mod presence;
+mod scripts;
+mod shards;
+mod slot;
+mod survey;
+mod watches;
+
+pub use error::OpenError;
+pub use options::{Credentials, Password, RedisOptions, Topology};
+pub use presence::RedisPresence;

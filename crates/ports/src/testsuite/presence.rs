@@ -1,19 +1,62 @@
-//! Who is connected where. Device keys are of the test's own, so that a shared directory serves.
+//! Who is connected where, and which gateways are alive.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use downlink_domain::id::{ConnectionId, DeviceKey, GatewayId};
 use downlink_domain::presence::{LeaseEpoch, Protocol, Route, Subscriptions};
 
-use crate::{Connected, PresenceDirectory};
+use crate::{
+    Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, Restored, StoreError,
+};
+
+/// A directory with the leases of its gateways, both empty. Devices and gateways are the test's
+/// own, so that one server may serve many subjects.
+#[derive(Clone)]
+pub struct Presence {
+    /// Who is connected where.
+    pub directory: Arc<dyn PresenceDirectory>,
+    /// Which gateways are alive.
+    pub leases: Arc<dyn GatewayLeases>,
+}
+
+impl Presence {
+    /// The subject of an adapter that is both.
+    pub fn of<P: PresenceDirectory + GatewayLeases + 'static>(presence: Arc<P>) -> Self {
+        Self {
+            directory: Arc::clone(&presence) as Arc<dyn PresenceDirectory>,
+            leases: presence,
+        }
+    }
+}
 
 type Directory = Arc<dyn PresenceDirectory>;
 
 const DEVICE: DeviceKey = DeviceKey(7);
 const OTHER: DeviceKey = DeviceKey(8);
+/// Longer than any test.
+const LEASE: Duration = Duration::from_secs(120);
 
 fn gateway(name: &str) -> GatewayId {
     name.parse().unwrap()
+}
+
+fn lease(name: &str) -> GatewayLease {
+    GatewayLease {
+        gateway: gateway(name),
+        address: format!("{name}.internal:7070"),
+        connections: 0,
+    }
+}
+
+async fn renew(presence: &Presence, name: &str) -> Result<LeaseState, StoreError> {
+    presence.leases.renew(lease(name), LEASE).await
+}
+
+/// The directory, once the gateway that [`connect`] names has its lease.
+async fn open(presence: &Presence) -> Directory {
+    renew(presence, "gateway-1").await.unwrap();
+    Arc::clone(&presence.directory)
 }
 
 async fn connect(directory: &Directory, device: DeviceKey, connection: u64) -> Connected {
@@ -36,7 +79,8 @@ const METHODS: Subscriptions = Subscriptions {
 };
 
 #[doc(hidden)]
-pub async fn a_connection_reads_back_whole_until_it_ends(directory: Directory) {
+pub async fn a_connection_reads_back_whole_until_it_ends(presence: Presence) {
+    let directory = open(&presence).await;
     let (own, id) = (gateway("gateway-1"), ConnectionId(1));
     let connected = directory
         .connect(DEVICE, own.clone(), id, Protocol::Amqp)
@@ -65,7 +109,8 @@ pub async fn a_connection_reads_back_whole_until_it_ends(directory: Directory) {
 }
 
 #[doc(hidden)]
-pub async fn a_second_connection_supersedes_the_first(directory: Directory) {
+pub async fn a_second_connection_supersedes_the_first(presence: Presence) {
+    let directory = open(&presence).await;
     let first = connect(&directory, DEVICE, 1).await;
     assert_eq!(first.superseded, None);
     let second = connect(&directory, DEVICE, 2).await;
@@ -79,7 +124,8 @@ pub async fn a_second_connection_supersedes_the_first(directory: Directory) {
 }
 
 #[doc(hidden)]
-pub async fn a_stale_disconnect_leaves_the_newer_connection_alone(directory: Directory) {
+pub async fn a_stale_disconnect_leaves_the_newer_connection_alone(presence: Presence) {
+    let directory = open(&presence).await;
     let first = connect(&directory, DEVICE, 1).await;
     let second = connect(&directory, DEVICE, 2).await;
     directory
@@ -100,7 +146,8 @@ pub async fn a_stale_disconnect_leaves_the_newer_connection_alone(directory: Dir
 }
 
 #[doc(hidden)]
-pub async fn epochs_rise_across_disconnects(directory: Directory) {
+pub async fn epochs_rise_across_disconnects(presence: Presence) {
+    let directory = open(&presence).await;
     let mut last = LeaseEpoch(0);
     for connection in 1..4 {
         let epoch = connect(&directory, DEVICE, connection).await.epoch;
@@ -115,7 +162,8 @@ pub async fn epochs_rise_across_disconnects(directory: Directory) {
 }
 
 #[doc(hidden)]
-pub async fn a_subscription_under_a_stale_epoch_is_ignored(directory: Directory) {
+pub async fn a_subscription_under_a_stale_epoch_is_ignored(presence: Presence) {
+    let directory = open(&presence).await;
     let first = connect(&directory, DEVICE, 1).await;
     connect(&directory, DEVICE, 2).await;
     directory
@@ -127,7 +175,8 @@ pub async fn a_subscription_under_a_stale_epoch_is_ignored(directory: Directory)
 }
 
 #[doc(hidden)]
-pub async fn a_watch_sees_each_kind_of_change_that_came_after_it_was_made(directory: Directory) {
+pub async fn a_watch_sees_each_kind_of_change_that_came_after_it_was_made(presence: Presence) {
+    let directory = open(&presence).await;
     let mut watch = directory.watch(DEVICE).await.unwrap();
     let connected = connect(&directory, DEVICE, 1).await;
     assert_eq!(watch.changed().await.unwrap().epoch, connected.epoch);
@@ -144,9 +193,138 @@ pub async fn a_watch_sees_each_kind_of_change_that_came_after_it_was_made(direct
 }
 
 #[doc(hidden)]
-pub async fn a_watch_passes_over_other_devices(directory: Directory) {
+pub async fn a_watch_passes_over_other_devices(presence: Presence) {
+    let directory = open(&presence).await;
     let mut watch = directory.watch(DEVICE).await.unwrap();
     connect(&directory, OTHER, 1).await;
     let own = connect(&directory, DEVICE, 2).await;
     assert_eq!(watch.changed().await.unwrap().epoch, own.epoch);
+}
+
+#[doc(hidden)]
+pub async fn a_lease_is_anew_when_taken_and_kept_when_renewed(presence: Presence) {
+    assert_eq!(renew(&presence, "gateway-1").await, Ok(LeaseState::Anew));
+    assert_eq!(renew(&presence, "gateway-1").await, Ok(LeaseState::Kept));
+    assert_eq!(renew(&presence, "gateway-2").await, Ok(LeaseState::Anew));
+    assert_eq!(renew(&presence, "gateway-1").await, Ok(LeaseState::Kept));
+    let released = gateway("gateway-1");
+    presence.leases.release(&released).await.unwrap();
+    assert_eq!(renew(&presence, "gateway-1").await, Ok(LeaseState::Anew));
+}
+
+#[doc(hidden)]
+pub async fn gateways_are_those_that_hold_a_lease(presence: Presence) {
+    assert_eq!(presence.leases.gateways().await.unwrap(), []);
+    renew(&presence, "gateway-1").await.unwrap();
+    let second = GatewayLease {
+        connections: 17,
+        address: String::new(),
+        ..lease("gateway-2")
+    };
+    presence.leases.renew(second.clone(), LEASE).await.unwrap();
+    let mut held = presence.leases.gateways().await.unwrap();
+    held.sort_by(|one, other| one.gateway.cmp(&other.gateway));
+    assert_eq!(held, [lease("gateway-1"), second.clone()]);
+    let released = gateway("gateway-1");
+    presence.leases.release(&released).await.unwrap();
+    // Giving back what is not held changes nothing.
+    presence.leases.release(&released).await.unwrap();
+    assert_eq!(presence.leases.gateways().await.unwrap(), [second]);
+}
+
+#[doc(hidden)]
+pub async fn an_entry_written_again_stands_unless_a_newer_one_does(presence: Presence) {
+    let directory = open(&presence).await;
+    let first = connect(&directory, DEVICE, 1).await;
+    let old = route_of(&directory, DEVICE).await.unwrap();
+    directory
+        .disconnect(vec![(DEVICE, first.epoch)])
+        .await
+        .unwrap();
+
+    let again = Route {
+        subscriptions: METHODS,
+        ..old.clone()
+    };
+    let restored = directory.restore(vec![(DEVICE, again.clone())]).await;
+    assert_eq!(restored.unwrap(), [Restored::Stands]);
+    assert_eq!(route_of(&directory, DEVICE).await, Some(again.clone()));
+    // What is there is left as it is.
+    let restored = directory.restore(vec![(DEVICE, old)]).await.unwrap();
+    assert_eq!(restored, [Restored::Stands]);
+    assert_eq!(route_of(&directory, DEVICE).await, Some(again.clone()));
+
+    renew(&presence, "gateway-2").await.unwrap();
+    let (second, id) = (gateway("gateway-2"), ConnectionId(2));
+    let newer = directory
+        .connect(DEVICE, second, id, Protocol::Mqtt)
+        .await
+        .unwrap();
+    assert_eq!(newer.superseded, Some(again.clone()));
+    let restored = directory.restore(vec![(DEVICE, again)]).await.unwrap();
+    assert_eq!(restored, [Restored::Superseded]);
+    let standing = route_of(&directory, DEVICE).await.unwrap();
+    assert_eq!((standing.connection, standing.epoch), (id, newer.epoch));
+}
+
+#[doc(hidden)]
+pub async fn a_connect_after_entries_were_written_again_is_the_newer(presence: Presence) {
+    let directory = open(&presence).await;
+    let first = connect(&directory, DEVICE, 1).await;
+    let route = route_of(&directory, DEVICE).await.unwrap();
+    directory
+        .disconnect(vec![(DEVICE, first.epoch)])
+        .await
+        .unwrap();
+    let restored = directory.restore(vec![(DEVICE, route.clone())]).await;
+    assert_eq!(restored.unwrap(), [Restored::Stands]);
+    let second = connect(&directory, DEVICE, 2).await;
+    assert!(second.epoch > first.epoch);
+    assert_eq!(second.superseded, Some(route));
+}
+
+#[doc(hidden)]
+pub async fn large_batches_are_answered_by_position(presence: Presence) {
+    const COUNT: i64 = 2500;
+    let directory = open(&presence).await;
+    let epoch = connect(&directory, DEVICE, 1).await.epoch;
+    let route = |device: i64| Route {
+        gateway: gateway("gateway-1"),
+        connection: ConnectionId(device.cast_unsigned()),
+        epoch: LeaseEpoch(epoch.0 + 1),
+        protocol: Protocol::MqttWs,
+        subscriptions: METHODS,
+    };
+    // Every second one, so that an answer in a wrong place shows.
+    let entries: Vec<_> = (100..100 + COUNT)
+        .step_by(2)
+        .map(|device| (DeviceKey(device), route(device)))
+        .collect();
+    let restored = directory.restore(entries.clone()).await.unwrap();
+    assert_eq!(restored, vec![Restored::Stands; entries.len()]);
+    let devices: Vec<_> = (100..100 + COUNT).map(DeviceKey).collect();
+    let found = directory.lookup(&devices).await.unwrap();
+    let expected: Vec<_> = (100..100 + COUNT)
+        .map(|device| (device % 2 == 0).then(|| route(device)))
+        .collect();
+    assert!(found == expected, "each route in its place");
+    let all = entries.iter().map(|(device, route)| (*device, route.epoch));
+    directory.disconnect(all.collect()).await.unwrap();
+    let found = directory.lookup(&devices).await.unwrap();
+    assert!(found.iter().all(Option::is_none));
+    assert_eq!(directory.lookup(&[]).await.unwrap(), []);
+    assert_eq!(directory.restore(Vec::new()).await.unwrap(), []);
+    directory.disconnect(Vec::new()).await.unwrap();
+}
+
+#[doc(hidden)]
+pub async fn a_watch_sees_an_entry_written_again(presence: Presence) {
+    let directory = open(&presence).await;
+    let epoch = connect(&directory, DEVICE, 1).await.epoch;
+    let route = route_of(&directory, DEVICE).await.unwrap();
+    directory.disconnect(vec![(DEVICE, epoch)]).await.unwrap();
+    let mut watch = directory.watch(DEVICE).await.unwrap();
+    let restored = directory.restore(vec![(DEVICE, route.clone())]).await;
+    assert_eq!(restored.unwrap(), [Restored::Stands]);
+    assert_eq!(watch.changed().await, Some(route));
 }
