@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::sdk::Form;
 use crate::shell::{self, Outcome};
 use crate::{checks, sdk, tools};
 
@@ -91,8 +92,17 @@ fn run_sdk_suites(report: &mut Report) {
     let Some(names) = report.step("sdk tools and host names", sdk::prepare) else {
         return;
     };
-    report.step("node sdk suite", sdk::node_suite);
-    report.step("python sdk suite", sdk::python_suite);
+    report.step("node sdk suite, embedded form", || {
+        sdk::node_suite(Form::Embedded)
+    });
+    report.step("python sdk suite, embedded form", || {
+        sdk::python_suite(Form::Embedded)
+    });
+    if let Some(servers) = report.step("servers of the split form", sdk::Servers::start) {
+        let form = Form::Split(&servers);
+        report.step("node sdk suite, split form", || sdk::node_suite(form));
+        report.step("python sdk suite, split form", || sdk::python_suite(form));
+    }
     drop(names);
 }
 

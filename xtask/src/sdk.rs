@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use downlink_stack::{Kafka, Postgres, Redis, StackError};
+
 use crate::cache;
 use crate::hosts::Names;
 use crate::shell::{self, Failure, Outcome};
@@ -11,7 +13,53 @@ use crate::tools;
 /// Where the built server is handed to the suites.
 const SERVER_VARIABLE: &str = "DOWNLINK_BIN";
 
-/// Builds the server that the SDK suites start.
+/// The servers below the split form, for as long as this value is held.
+pub(crate) struct Servers {
+    postgres: Postgres,
+    redis: Redis,
+    kafka: Kafka,
+}
+
+impl Servers {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// One of them is not installed or does not start.
+    pub(crate) fn start() -> Outcome<Self> {
+        let failed = |error: StackError| Failure(error.to_string());
+        Ok(Self {
+            postgres: Postgres::try_start().map_err(failed)?,
+            redis: Redis::try_start().map_err(failed)?,
+            kafka: Kafka::try_start().map_err(failed)?,
+        })
+    }
+}
+
+/// In which form the hub is driven.
+#[derive(Clone, Copy)]
+pub(crate) enum Form<'a> {
+    /// All services in one process on embedded storage.
+    Embedded,
+    /// Two processes of each service; devices reach one gateway and back-ends the other.
+    Split(&'a Servers),
+}
+
+impl Form<'_> {
+    /// Tells `suite` which program to start, and where its servers are.
+    fn apply(self, suite: &mut Command) {
+        let folder = cache::build_dir().join("debug");
+        match self {
+            Self::Embedded => suite.env(SERVER_VARIABLE, folder.join("downlink")),
+            Self::Split(servers) => suite
+                .env(SERVER_VARIABLE, folder.join("split-hub"))
+                .env("DOWNLINK_POSTGRES", servers.postgres.url())
+                .env("DOWNLINK_REDIS", servers.redis.url())
+                .env("DOWNLINK_KAFKA", servers.kafka.bootstrap()),
+        };
+    }
+}
+
+/// Builds the programs that the SDK suites start.
 ///
 /// The development profile is what `cargo test` has just built most of: a release build would
 /// double the time of a cold run and the suites prove behaviour, not speed.
@@ -19,8 +67,8 @@ pub(crate) fn build_server() -> Outcome {
     shell::run(&mut shell::cargo([
         "build",
         "--locked",
-        "--package",
-        "downlink",
+        "--workspace",
+        "--bins",
     ]))
 }
 
@@ -41,7 +89,7 @@ pub(crate) fn prepare() -> Outcome<Names> {
 }
 
 /// Installs the pinned Node SDKs and runs their suite.
-pub(crate) fn node_suite() -> Outcome {
+pub(crate) fn node_suite(form: Form<'_>) -> Outcome {
     let dir = suite_dir("node");
     let lock = dir.join("package-lock.json");
     let stamp = dir.join("node_modules").join(".made-from-lock");
@@ -54,24 +102,20 @@ pub(crate) fn node_suite() -> Outcome {
         cache::mark(&stamp, &lock)?;
     }
     let mut suite = Command::new("node");
-    shell::run(
-        suite
-            .arg("run.mjs")
-            .current_dir(&dir)
-            .env(SERVER_VARIABLE, server()),
-    )
+    form.apply(&mut suite);
+    shell::run(suite.arg("run.mjs").current_dir(&dir))
 }
 
 /// Installs the pinned Python SDKs and runs their suite.
-pub(crate) fn python_suite() -> Outcome {
+pub(crate) fn python_suite(form: Form<'_>) -> Outcome {
     let dir = suite_dir("python");
     let python = provide_python(&dir.join("requirements.txt"))?;
     let mut suite = Command::new(python);
     suite
         .args(["-m", "pytest", "-p", "no:cacheprovider"])
         .current_dir(&dir)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env(SERVER_VARIABLE, server());
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    form.apply(&mut suite);
     shell::run(&mut suite)
 }
 
@@ -109,8 +153,4 @@ fn install_requirements(python: &Path, requirements: &Path) -> Outcome {
 
 fn suite_dir(language: &str) -> PathBuf {
     cache::workspace().join("tests").join("sdk").join(language)
-}
-
-fn server() -> PathBuf {
-    cache::build_dir().join("debug").join("downlink")
 }
