@@ -7,13 +7,13 @@
 //!
 //! [`SKIP LOCKED`]: https://www.postgresql.org/docs/current/sql-select.html
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::{DeviceKey, GenerationId, HubName, LockToken};
 use downlink_domain::message::Verdict;
 use downlink_domain::message::feedback::{FeedbackBatch, FeedbackRecord, FeedbackStatus};
 use downlink_ports::{FeedbackReceive, FeedbackStore, SettleError, StoreError};
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use tracing::error;
 
@@ -77,7 +77,7 @@ impl Work for ReceiveBatch {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Vec<PgRow>, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Vec<PgRow>, Failure> {
         let request = self.request;
         let ready_since = self.now - request.flush_interval;
         let rows = sqlx::query(include_str!("../queries/receive_feedback.sql"))
@@ -149,7 +149,7 @@ impl Work for SettleBatch {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let statement = match self.verdict {
             Verdict::Complete | Verdict::Reject => include_str!("../queries/end_feedback.sql"),
             Verdict::Abandon | Verdict::ReleaseDelivered => {
@@ -184,7 +184,7 @@ impl Work for SweepRecords {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<u64, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<u64, Failure> {
         let dropped = sqlx::query(include_str!("../queries/sweep_feedback.sql"))
             .bind(self.now.as_millis())
             .bind(i64::from(self.max_delivery_count))

@@ -35,6 +35,7 @@ mod policy_store;
 mod relay;
 mod retry;
 mod schema;
+mod session;
 mod session_store;
 mod store;
 mod twin_store;

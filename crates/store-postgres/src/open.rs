@@ -32,9 +32,15 @@ pub(crate) async fn open(options: &PostgresOptions) -> Result<PgPool, OpenError>
     }
     // The connection has done its part; its successors are made under the pool's rules.
     let _ = connection.close().await;
+    pool(options, options.max_connections)
+}
+
+/// A pool of connections that are made when they are needed.
+pub(crate) fn pool(options: &PostgresOptions, max_connections: u32) -> Result<PgPool, OpenError> {
+    let connect = connect_options(options)?;
     Ok(PgPoolOptions::new()
         .min_connections(0)
-        .max_connections(options.max_connections)
+        .max_connections(max_connections)
         .acquire_timeout(options.acquire_timeout)
         .idle_timeout(Duration::from_mins(5))
         .max_lifetime(Duration::from_mins(30))
@@ -126,6 +132,7 @@ async fn check_server(
             pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'
                 AS is_read_only",
     )
+    .persistent(false)
     .fetch_one(&mut *transaction)
     .await
     .map_err(failed)?;

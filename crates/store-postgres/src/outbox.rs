@@ -4,12 +4,12 @@
 //! sequence. Events of different devices may become visible out of the order of their positions;
 //! of one device, what was committed before another transaction began to write stands before it.
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::DeviceKey;
 use downlink_ports::{EventOutbox, OutboxBounds, StoreError};
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use crate::error::Failure;
@@ -48,7 +48,7 @@ impl Work for Append {
     // An id that is there is skipped; one that was relayed meanwhile goes out again under its id.
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<(), Failure> {
         insert(connection, &self.events).await?;
         Ok(())
     }
@@ -65,7 +65,7 @@ impl Work for ReadAfter {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let rows = sqlx::query(include_str!("../queries/read_events.sql"))
             .bind(stored(self.after))
             .bind(i64::from(self.limit))
@@ -82,7 +82,7 @@ impl Work for ReadAfter {
 
 /// Writes events with the change that they report, after the rows that this change locks. One
 /// statement; an id that is there already is skipped.
-pub(crate) async fn insert(connection: &mut PgConnection, events: &[Event]) -> sqlx::Result<()> {
+pub(crate) async fn insert(connection: &mut Session<'_>, events: &[Event]) -> sqlx::Result<()> {
     if events.is_empty() {
         return Ok(());
     }

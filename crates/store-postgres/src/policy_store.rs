@@ -1,11 +1,11 @@
 //! Hubs and their policies.
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::HubName;
 use downlink_domain::policy::{Permissions, Policy};
 use downlink_ports::{PolicyStore, StoreError};
-use sqlx::PgConnection;
 
 use crate::error::Failure;
 use crate::fields::Fields;
@@ -40,7 +40,7 @@ impl Work for Hubs {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let rows = sqlx::query("SELECT number, hub FROM hubs ORDER BY created_at, number")
             .fetch_all(connection)
             .await?;
@@ -64,7 +64,7 @@ impl Work for EnsureHub {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<(), Failure> {
         let policies = self.policies.iter();
         let names: Vec<&str> = policies.clone().map(|policy| &policy.name[..]).collect();
         let primary: Vec<&[u8]> = policies.clone().map(|policy| &policy.keys[0][..]).collect();
@@ -95,7 +95,7 @@ impl Work for Policies {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let rows = sqlx::query("SELECT * FROM policies WHERE hub = $1 ORDER BY position")
             .bind(self.hub.as_str())
             .fetch_all(connection)

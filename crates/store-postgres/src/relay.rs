@@ -39,7 +39,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use self::floors::Floors;
 use crate::error::Failure;
 use crate::fields::Fields;
+use crate::options::{Pooler, PostgresOptions};
 use crate::outbox::trim::Excess;
+use crate::session::Session;
 use crate::store::PostgresStore;
 
 mod claim;
@@ -63,6 +65,7 @@ pub(crate) struct Relay {
     pool: PgPool,
     /// What opens a transaction.
     begin: Arc<str>,
+    pub(crate) pooler: Pooler,
     acquire_timeout: Duration,
     claims: Arc<Semaphore>,
     /// The lane whose turn is next.
@@ -73,14 +76,15 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// Makes the relay over a pool of [`CONNECTIONS`].
-    pub(crate) fn new(pool: PgPool, begin: Arc<str>, acquire_timeout: Duration) -> Self {
+    pub(crate) fn new(pool: PgPool, begin: Arc<str>, options: &PostgresOptions) -> Self {
         // A fresh state is seeded by chance: relays that start together do not walk together.
         let chance = RandomState::new().hash_one(LOCK_CLASS);
         let turn = usize::try_from(chance % LANES as u64).unwrap_or(0);
         Self {
             pool,
             begin,
-            acquire_timeout,
+            pooler: options.pooler,
+            acquire_timeout: options.acquire_timeout,
             claims: Arc::new(Semaphore::new(MOST_CLAIMS)),
             turn: AtomicUsize::new(turn),
             floors: Floors::default(),
@@ -108,7 +112,7 @@ impl Relay {
         let mut transaction = self.begin().await?;
         let row = sqlx::query(include_str!("../queries/count_backlog.sql"))
             .bind(&look.floors[..])
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut Session::of(&mut transaction, self.pooler))
             .await?;
         transaction.rollback().await?;
         let row = Fields::new(&row, "outbox", "events");

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use downlink_ports::StoreError;
-use sqlx::PgConnection;
 use tracing::debug;
 
 use crate::error::{Failure, Verdict, verdict};
+use crate::options::Pooler;
+use crate::session::Session;
 use crate::store::PostgresStore;
 
 /// Attempts of one piece of work.
@@ -55,7 +56,7 @@ pub(crate) trait Work: Sync {
     const REPEAT: Repeat;
 
     /// Does it. An error undoes everything.
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure>;
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure>;
 }
 
 /// An attempt that failed.
@@ -88,9 +89,10 @@ impl PostgresStore {
 
     async fn attempt<W: Work>(&self, work: &W) -> Result<W::Answer, Attempt> {
         let mut lease = self.acquire().await.map_err(Attempt::refused)?;
-        if W::EXTENT == Extent::Statement && self.commits_by_itself() {
+        if W::EXTENT == Extent::Statement && self.pooler == Pooler::None {
+            let mut session = Session::of(lease.connection(), self.pooler);
             return work
-                .run(lease.connection())
+                .run(&mut session)
                 .await
                 .map_err(|failure| Attempt::of(failure, false));
         }
@@ -98,7 +100,8 @@ impl PostgresStore {
             .begin()
             .await
             .map_err(|error| Attempt::of(error.into(), true))?;
-        match work.run(&mut open).await {
+        let done = work.run(&mut Session::of(&mut open, self.pooler)).await;
+        match done {
             Ok(answer) => match open.commit().await {
                 Ok(()) => Ok(answer),
                 Err(error) => Err(Attempt::of(error.into(), false)),

@@ -39,11 +39,13 @@ pub(crate) async fn bring_up_to_date(
     let mut transaction = connection.begin().await.map_err(sql)?;
     // Bound to the transaction, so that it holds behind a pooler too. Whoever waits here waits for
     // migrations, not for a statement.
-    sqlx::raw_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+    // The migrator prepares statements by name, which must neither be there nor stay there.
+    sqlx::raw_sql("DEALLOCATE ALL; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
         .execute(&mut *transaction)
         .await
         .map_err(sql)?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .persistent(false)
         .bind(LOCK)
         .execute(&mut *transaction)
         .await
@@ -61,6 +63,10 @@ pub(crate) async fn bring_up_to_date(
         .run_direct(None, &mut *transaction, false)
         .await
         .map_err(failed)?;
+    sqlx::raw_sql("DEALLOCATE ALL")
+        .execute(&mut *transaction)
+        .await
+        .map_err(sql)?;
     transaction.commit().await.map_err(sql)
 }
 
@@ -82,10 +88,12 @@ pub(crate) async fn check(
 /// Compares the migrations that are there with those of this version.
 async fn compare(connection: &mut PgConnection) -> sqlx::Result<Result<(), SchemaFault>> {
     let is_there: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .persistent(false)
         .fetch_one(&mut *connection)
         .await?;
     let applied: Vec<(i64, bool, Vec<u8>)> = if is_there {
         sqlx::query_as("SELECT version, success, checksum FROM _sqlx_migrations ORDER BY version")
+            .persistent(false)
             .fetch_all(&mut *connection)
             .await?
     } else {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::session::Session;
 use async_trait::async_trait;
 use bytes::Bytes;
 use downlink_domain::id::DeviceKey;
 use downlink_ports::{SessionStore, StoreError};
-use sqlx::PgConnection;
 
 use crate::error::Failure;
 use crate::fields::Fields;
@@ -42,7 +42,7 @@ impl Work for FindSession {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Option<Bytes>, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Option<Bytes>, Failure> {
         let row = sqlx::query("SELECT device_key, body FROM sessions WHERE device_key = $1")
             .bind(self.device.0)
             .fetch_optional(connection)
@@ -62,7 +62,7 @@ impl Work for SaveSessions {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<(), Failure> {
         let (mut written, mut bodies, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         for (device, session) in &self.sessions {
             match session {

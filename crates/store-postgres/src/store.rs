@@ -25,7 +25,7 @@ pub struct PostgresStore {
     room: Arc<Semaphore>,
     /// What opens a transaction.
     begin: Arc<str>,
-    pooler: Pooler,
+    pub(crate) pooler: Pooler,
     /// The way out for events, with connections of its own.
     pub(crate) relay: Relay,
     /// What is remembered of deep queues.
@@ -55,7 +55,7 @@ impl PostgresStore {
         Ok(Arc::new(Self {
             pool,
             room: Arc::new(Semaphore::new(room)),
-            relay: Relay::new(relay_pool, Arc::clone(&begin), options.acquire_timeout),
+            relay: Relay::new(relay_pool, Arc::clone(&begin), &options),
             begin,
             pooler: options.pooler,
             depths: Depths::default(),
@@ -69,11 +69,6 @@ impl PostgresStore {
     pub async fn ping(&self) -> Result<(), StoreError> {
         let mut lease = self.acquire().await?;
         lease.connection().ping().await.map_err(store_error)
-    }
-
-    /// Whether a statement without a transaction runs under the settings of [`PostgresOptions`].
-    pub(crate) fn commits_by_itself(&self) -> bool {
-        self.pooler == Pooler::None
     }
 
     /// A connection, once there is one.

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::device::Device;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::twin::{Object, Section, Twin, TwinChange, TwinError, TwinRules, TwinWritten};
 use downlink_ports::{StoreError, TwinStore};
-use sqlx::PgConnection;
 
 use self::update::UpdateTwins;
 use crate::error::Failure;
@@ -58,7 +58,7 @@ impl Work for Find<'_> {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let rows = sqlx::query(include_str!("../queries/find_twins.sql"))
             .bind(keys(self.devices))
             .fetch_all(connection)
@@ -82,7 +82,7 @@ impl Work for FindVersions<'_> {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let rows = sqlx::query(include_str!("../queries/find_twin_versions.sql"))
             .bind(keys(self.devices))
             .fetch_all(connection)
@@ -126,7 +126,7 @@ pub(crate) fn read(row: &Fields<'_>, etag: &'static str) -> Result<Twin, StoreEr
 
 /// Writes the twin of a new identity.
 pub(crate) async fn insert(
-    connection: &mut PgConnection,
+    connection: &mut Session<'_>,
     device: &Device,
     twin: &Twin,
 ) -> sqlx::Result<()> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::event::Event;
 use downlink_ports::ConnectionChange;
 use downlink_ports::events::connection_event;
-use sqlx::PgConnection;
 
 use crate::error::Failure;
 use crate::outbox;
@@ -43,7 +43,7 @@ impl Work for RecordConnections {
     // Times only move forward, and events have ids of their own.
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<(), Failure> {
         sqlx::query(include_str!("../../queries/record_connections.sql"))
             .bind(&self.keys)
             .bind(&self.instants)

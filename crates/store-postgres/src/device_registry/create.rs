@@ -1,5 +1,6 @@
 //! Identities created.
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::device::{Device, DeviceSpec};
@@ -7,7 +8,6 @@ use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::twin::Twin;
 use downlink_ports::events::{Lifecycle, lifecycle_event};
 use downlink_ports::{RegistryError, registered};
-use sqlx::PgConnection;
 
 use super::{Proof, module_text};
 use crate::error::Failure;
@@ -30,7 +30,7 @@ impl Work for Create {
     // A second time would find the name taken, by the first.
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         if self.name.module.is_some() && !self.share_device(connection).await? {
             let device = IdentityName::from(self.name.device.clone());
             return Ok(Err(RegistryError::NotFound(device)));
@@ -58,7 +58,7 @@ impl Work for Create {
 
 impl Create {
     /// Keeps the module's device until the end of the transaction; tells whether there is one.
-    async fn share_device(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
+    async fn share_device(&self, connection: &mut Session<'_>) -> sqlx::Result<bool> {
         let found = sqlx::query(include_str!("../../queries/share_device.sql"))
             .bind(self.hub.as_str())
             .bind(self.name.device.as_str())
@@ -69,7 +69,7 @@ impl Create {
 }
 
 /// Inserts the identity unless its name is taken; tells whether it did.
-async fn insert(connection: &mut PgConnection, device: &Device) -> sqlx::Result<bool> {
+async fn insert(connection: &mut Session<'_>, device: &Device) -> sqlx::Result<bool> {
     let proof = Proof::of(&device.authentication);
     let inserted = sqlx::query(include_str!("../../queries/insert_identity.sql"))
         .bind(device.key.0)

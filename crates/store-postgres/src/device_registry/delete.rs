@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::device::{Device, IfMatch};
@@ -10,7 +11,6 @@ use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::twin::Twin;
 use downlink_ports::events::{Lifecycle, lifecycle_event};
 use downlink_ports::{RegistryError, StoreError};
-use sqlx::PgConnection;
 
 use super::{checked, device, module_text};
 use crate::error::Failure;
@@ -33,7 +33,7 @@ impl Work for Delete {
     // A second time would find nothing.
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let found = self.lock(connection).await?;
         let found = match checked(found, &self.name, &self.if_match) {
             Ok(found) => found,
@@ -52,7 +52,7 @@ impl Work for Delete {
 }
 
 impl Delete {
-    async fn lock(&self, connection: &mut PgConnection) -> Result<Option<Device>, Failure> {
+    async fn lock(&self, connection: &mut Session<'_>) -> Result<Option<Device>, Failure> {
         let row = sqlx::query(include_str!("../../queries/lock_identity_for_deletion.sql"))
             .bind(self.hub.as_str())
             .bind(self.name.device.as_str())
@@ -62,7 +62,7 @@ impl Delete {
         Ok(row.as_ref().map(device).transpose()?)
     }
 
-    async fn lock_modules(&self, connection: &mut PgConnection) -> Result<Vec<Device>, Failure> {
+    async fn lock_modules(&self, connection: &mut Session<'_>) -> Result<Vec<Device>, Failure> {
         let rows = sqlx::query(include_str!("../../queries/lock_modules_for_deletion.sql"))
             .bind(self.hub.as_str())
             .bind(self.name.device.as_str())
@@ -83,7 +83,7 @@ impl Delete {
 
 /// Deletes the identities with all that is their own; what their twins were.
 async fn delete_owned(
-    connection: &mut PgConnection,
+    connection: &mut Session<'_>,
     ended: &[Device],
 ) -> Result<HashMap<DeviceKey, Twin>, Failure> {
     let keys: Vec<i64> = ended.iter().map(|ended| ended.key.0).collect();

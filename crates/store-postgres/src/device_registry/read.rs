@@ -1,10 +1,10 @@
 //! Identities found, listed, counted.
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::device::Device;
 use downlink_domain::id::{HubName, IdentityName};
 use downlink_ports::RegistryCounts;
-use sqlx::PgConnection;
 
 use super::{device, module_text};
 use crate::error::Failure;
@@ -22,7 +22,7 @@ impl Work for Find {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let mut devices: Vec<Option<Device>> = vec![None; self.names.len()];
         let ids: Vec<&str> = self.names.iter().map(|name| name.device.as_str()).collect();
         let modules: Vec<&str> = self.names.iter().map(module_text).collect();
@@ -52,7 +52,7 @@ impl Work for List {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let rows = sqlx::query(include_str!("../../queries/list_devices.sql"))
             .bind(self.hub.as_str())
             .bind(i64::from(self.limit))
@@ -73,7 +73,7 @@ impl Work for Count {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let row = sqlx::query(include_str!("../../queries/count_devices.sql"))
             .bind(self.hub.as_str())
             .fetch_one(connection)

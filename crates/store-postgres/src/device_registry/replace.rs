@@ -1,11 +1,11 @@
 //! Identities replaced.
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{HubName, IdentityName};
 use downlink_ports::RegistryError;
-use sqlx::PgConnection;
 
 use super::{Proof, checked, device, module_text};
 use crate::error::Failure;
@@ -27,7 +27,7 @@ impl Work for Replace {
     // The first time changes the etag that the condition names.
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let row = sqlx::query(include_str!("../../queries/lock_identity_for_write.sql"))
             .bind(self.hub.as_str())
             .bind(self.name.device.as_str())
@@ -45,7 +45,7 @@ impl Work for Replace {
 }
 
 /// Writes what a [`DeviceSpec`] says, and what follows from the write.
-async fn update(connection: &mut PgConnection, device: &Device) -> sqlx::Result<()> {
+async fn update(connection: &mut Session<'_>, device: &Device) -> sqlx::Result<()> {
     let proof = Proof::of(&device.authentication);
     sqlx::query(include_str!("../../queries/update_identity.sql"))
         .bind(device.key.0)

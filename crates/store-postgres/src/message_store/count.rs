@@ -1,10 +1,10 @@
 //! Messages counted.
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::DeviceKey;
 use downlink_ports::StoreError;
-use sqlx::PgConnection;
 
 use crate::error::Failure;
 use crate::fields::Fields;
@@ -35,7 +35,7 @@ impl Work for Count {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmless;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Vec<u64>, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Vec<u64>, Failure> {
         let rows = sqlx::query(include_str!("../../queries/count_messages.sql"))
             .bind(&self.devices)
             .bind(self.now.as_millis())

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::session::Session;
 use downlink_domain::Timestamp;
 use downlink_domain::event::{Event, EventKind};
 use downlink_domain::message::feedback::{FeedbackRecord, FeedbackStatus};
 use downlink_ports::events::feedback_event;
-use sqlx::PgConnection;
 
 use super::standing::{Stored, count_number, token};
 use crate::error::Failure;
@@ -83,7 +83,7 @@ impl Ordered {
     /// Ends those that still stand as they were read; returns these.
     pub(super) async fn write(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Session<'_>,
     ) -> Result<Vec<&Stored>, Failure> {
         let endings = || self.endings.iter().map(|(_, ending)| ending);
         let messages = || endings().map(|ending| &ending.message);

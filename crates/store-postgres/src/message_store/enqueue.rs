@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::{DeviceKey, SequenceNumber};
 use downlink_domain::message::NewMessage;
 use downlink_ports::{EnqueueError, EnqueueRules, Enqueued, StoreError};
-use sqlx::PgConnection;
 
 use super::depths::Name;
 use super::properties::StoredProperties;
@@ -209,7 +209,7 @@ impl Work for Insert<'_> {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Stored, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Stored, Failure> {
         let targets = || self.targets.iter();
         let items = || self.items.iter();
         let hubs: Vec<_> = targets().map(|target| target.name.0.as_str()).collect();

@@ -1,12 +1,12 @@
 //! A queue emptied.
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::{DeviceId, HubName};
 use downlink_domain::message::QueueRules;
 use downlink_domain::message::transition;
 use downlink_ports::{PurgeOutcome, StoreError};
-use sqlx::PgConnection;
 
 use super::depths::Name;
 use super::ending::Endings;
@@ -49,7 +49,7 @@ impl Work for Purge<'_> {
     const EXTENT: Extent = Extent::Transaction;
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let key: Option<i64> = sqlx::query_scalar(
             "SELECT device_key FROM identities
              WHERE hub = $1 AND device_id = $2 AND module_id = '' FOR KEY SHARE",
@@ -94,7 +94,7 @@ impl Purge<'_> {
     /// Ends the next messages whose senders hear of it; how many there were.
     async fn end_reported(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Session<'_>,
         key: i64,
         last: i64,
     ) -> Result<usize, Failure> {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::message::transition::Standing;
 use downlink_domain::message::{DeliveryCounting, Lock, Message, MessageState, QueueRules};
 use downlink_ports::{LockedMessage, Receive, StoreError};
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use tracing::error;
 
@@ -110,7 +110,7 @@ impl Work for HandOut {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Vec<PgRow>, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Vec<PgRow>, Failure> {
         let (exhausted_at, raised_by) = match self.rules.counting {
             DeliveryCounting::Deliveries => (count_number(self.rules.max_delivery_count), 1),
             DeliveryCounting::Abandons => (i32::MAX, 0),

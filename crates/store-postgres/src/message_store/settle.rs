@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::message::transition;
 use downlink_domain::message::{DeliveryCounting, QueueRules, Settlement, Verdict};
 use downlink_ports::{SettleError, StoreError};
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use tracing::error;
 
@@ -159,7 +159,7 @@ impl Work for First {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Vec<PgRow>, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Vec<PgRow>, Failure> {
         let settlements = || self.settlements.iter();
         let devices: Vec<_> = settlements().map(|it| it.device.0).collect();
         let sequences: Vec<_> = settlements().map(|it| stored(it.sequence.0)).collect();
@@ -202,7 +202,7 @@ impl Work for Second {
     const EXTENT: Extent = Extent::Statement;
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Vec<Place>, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Vec<Place>, Failure> {
         let ended = self.0.write(connection).await?;
         Ok(ended.into_iter().map(|message| message.place).collect())
     }

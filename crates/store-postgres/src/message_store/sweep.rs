@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::message::transition;
 use downlink_domain::message::{DeadLetterReason, MessageState, QueueRules};
 use downlink_ports::{StoreError, Swept};
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use tracing::error;
 
@@ -47,7 +47,7 @@ impl Work for Sweep {
     const EXTENT: Extent = Extent::Transaction;
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let rows = sqlx::query(include_str!("../../queries/find_due.sql"))
             .bind(self.now.as_millis())
@@ -116,10 +116,7 @@ fn count(swept: &mut Swept, next: &MessageState) -> bool {
     true
 }
 
-async fn give_back(
-    connection: &mut PgConnection,
-    returned: &[(Place, u32)],
-) -> Result<(), Failure> {
+async fn give_back(connection: &mut Session<'_>, returned: &[(Place, u32)]) -> Result<(), Failure> {
     if returned.is_empty() {
         return Ok(());
     }
@@ -138,7 +135,7 @@ async fn give_back(
 }
 
 async fn postpone(
-    connection: &mut PgConnection,
+    connection: &mut Session<'_>,
     places: &[Place],
     until: Timestamp,
 ) -> Result<(), Failure> {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::session::Session;
 use downlink_domain::Timestamp;
 use downlink_ports::{OutboxBounds, StoreError};
 use parking_lot::Mutex;
-use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use crate::error::{Failure, store_error};
@@ -56,7 +56,9 @@ impl Relay {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await.map_err(store_error)?;
-        let shed = self.shed(&mut transaction, bounds, now).await?;
+        let shed = self
+            .shed(&mut Session::of(&mut transaction, self.pooler), bounds, now)
+            .await?;
         transaction.commit().await.map_err(store_error)?;
         self.excess.on_shed(shed);
         Ok(shed)
@@ -64,7 +66,7 @@ impl Relay {
 
     async fn shed(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Session<'_>,
         bounds: OutboxBounds,
         now: Timestamp,
     ) -> Result<u64, Failure> {
@@ -92,7 +94,7 @@ impl Relay {
     /// be more of.
     async fn excess(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Session<'_>,
         span: i64,
         bounds: OutboxBounds,
     ) -> Result<u64, Failure> {
@@ -112,7 +114,7 @@ impl Relay {
     }
 }
 
-async fn measure(connection: &mut PgConnection) -> Result<Measure, Failure> {
+async fn measure(connection: &mut Session<'_>) -> Result<Measure, Failure> {
     let row = sqlx::query(include_str!("../../queries/measure_outbox.sql"))
         .bind(LOCK_CLASS)
         .bind(TRIM_LOCK)

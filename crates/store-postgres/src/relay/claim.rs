@@ -5,14 +5,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use downlink_domain::event::Event;
 use downlink_ports::{ClaimedEvents, StoreError};
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::floors::{Look, Reading};
 use super::{LANES, LOCK_CLASS, Relay, in_turn};
 use crate::error::{Failure, store_error};
 use crate::fields::Fields;
+use crate::options::Pooler;
 use crate::outbox::event;
+use crate::session::Session;
 
 /// Most events of a claim.
 const MOST_EVENTS: u32 = 10_000;
@@ -23,6 +25,7 @@ const MOST_BYTES: i64 = 16 * 1024 * 1024;
 pub(super) struct Claim {
     transaction: Transaction<'static, Postgres>,
     events: Vec<Event>,
+    pooler: Pooler,
     _room: OwnedSemaphorePermit,
 }
 
@@ -50,6 +53,7 @@ impl Relay {
         let claimed = claimed?.map(|(transaction, events)| Claim {
             transaction,
             events,
+            pooler: self.pooler,
             _room: room,
         });
         Ok(claimed)
@@ -64,7 +68,8 @@ impl Relay {
         for _ in 0..LANES {
             self.mark().await?;
             let mut transaction = self.begin().await?;
-            match self.take_lane(&mut transaction, limit, hold).await? {
+            let mut session = Session::of(&mut transaction, self.pooler);
+            match self.take_lane(&mut session, limit, hold).await? {
                 Taken::Lane(events) => return Ok(Some((transaction, events))),
                 Taken::Nothing => {
                     transaction.rollback().await?;
@@ -79,7 +84,7 @@ impl Relay {
 
     async fn take_lane(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Session<'_>,
         limit: u32,
         hold: Duration,
     ) -> Result<Taken, Failure> {
@@ -118,7 +123,7 @@ impl Relay {
 
     async fn read_lane(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Session<'_>,
         look: &Look,
         lane: usize,
         limit: u32,
@@ -141,9 +146,11 @@ impl Relay {
     async fn mark(&self) -> Result<(), Failure> {
         let look = self.floors.look();
         if self.floors.wants_mark(&look) {
+            let mut transaction = self.begin().await?;
             let id: i64 = sqlx::query_scalar("SELECT pg_current_xact_id()::text::bigint")
-                .fetch_one(&self.pool)
+                .fetch_one(&mut Session::of(&mut transaction, self.pooler))
                 .await?;
+            transaction.commit().await?;
             self.floors.on_mark(&look, id);
         }
         Ok(())
@@ -165,6 +172,7 @@ impl ClaimedEvents for Claim {
         let Self {
             mut transaction,
             events,
+            pooler,
             _room,
         } = *self;
         let sent = &events[..sent.min(events.len())];
@@ -176,7 +184,7 @@ impl ClaimedEvents for Claim {
         sqlx::query(include_str!("../../queries/delete_events.sql"))
             .bind(keys)
             .bind(ids)
-            .execute(&mut *transaction)
+            .execute(&mut Session::of(&mut transaction, pooler))
             .await
             .map_err(store_error)?;
         transaction.commit().await.map_err(store_error)

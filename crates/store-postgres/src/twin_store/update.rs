@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::device::Device;
@@ -10,7 +11,6 @@ use downlink_domain::id::DeviceKey;
 use downlink_domain::twin::{self, Twin, TwinChange, TwinError, TwinRules, TwinWritten};
 use downlink_ports::StoreError;
 use downlink_ports::events::twin_event;
-use sqlx::PgConnection;
 
 use super::{read, text};
 use crate::device_registry::device;
@@ -39,7 +39,7 @@ impl Work for UpdateTwins {
     // Versions would rise twice, and conditions fail.
     const REPEAT: Repeat = Repeat::Harmful;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Answer, Failure> {
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let mut twins = self.lock(connection).await?;
         let mut events = Vec::new();
         let answers = self.changes.iter().map(|(key, change)| {
@@ -61,7 +61,7 @@ impl Work for UpdateTwins {
 impl UpdateTwins {
     async fn lock(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Session<'_>,
     ) -> Result<BTreeMap<DeviceKey, Current>, Failure> {
         let mut keys: Vec<i64> = self.changes.iter().map(|(key, _)| key.0).collect();
         keys.sort_unstable();
@@ -102,7 +102,7 @@ impl UpdateTwins {
 
 /// Writes twins that are there, one statement for all.
 async fn write(
-    connection: &mut PgConnection,
+    connection: &mut Session<'_>,
     twins: &BTreeMap<DeviceKey, Current>,
 ) -> sqlx::Result<()> {
     let column = |of: fn(&Twin) -> i64| -> Vec<i64> {
