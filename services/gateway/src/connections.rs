@@ -233,6 +233,13 @@ impl Connections {
         }
     }
 
+    /// Wakes the shard of a device.
+    #[cfg(test)]
+    pub fn wake_shard_of(&self, device: DeviceKey) {
+        let index = usize::try_from(device.0.rem_euclid(64)).unwrap();
+        self.wake_shard(index % SHARDS);
+    }
+
     /// The connections of shard `index` that are not about to leave presence.
     pub fn of_shard(&self, index: usize) -> Vec<(DeviceKey, Arc<Handle>)> {
         let Some(shard) = self.shards.get(index) else {

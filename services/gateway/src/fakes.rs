@@ -28,7 +28,7 @@ use downlink_presence_memory::MemoryPresence;
 use downlink_runtime::Lifecycle;
 use downlink_runtime::telemetry::Metrics;
 use downlink_testkit::{
-    CountingIds, ManualClock, MemoryStore, a_device_spec, queue_rules, twin_rules,
+    CountingIds, ManualClock, MemoryStore, a_device_spec, a_message_to, queue_rules, twin_rules,
 };
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -42,6 +42,10 @@ use crate::options::GatewayOptions;
 use crate::passages::Passages;
 use crate::peers::Peers;
 use crate::shared::Shared;
+
+mod directory;
+
+pub(crate) use self::directory::FrailDirectory;
 
 /// Time between two looks of a receiver that waits for feedback.
 const FEEDBACK_LOOKS: Duration = Duration::from_millis(5);
@@ -71,6 +75,18 @@ impl TestHub {
     /// Makes the hub with peers changed by `change`.
     pub(crate) async fn with_peers(change: impl FnOnce(&mut Peers)) -> Self {
         Self::made(|_| (), change).await
+    }
+
+    /// Makes the hub with a presence that can fail, and with options changed by `change`.
+    pub(crate) async fn with_directory(
+        directory: &Arc<FrailDirectory>,
+        change: impl FnOnce(&mut GatewayOptions),
+    ) -> Self {
+        Self::made(change, |peers| {
+            peers.presence = Arc::clone(directory) as _;
+            peers.leases = Arc::clone(directory) as _;
+        })
+        .await
     }
 
     async fn made(
@@ -210,6 +226,17 @@ impl TestHub {
             .create(hub, name, a_device_spec(), self.clock.now())
             .await;
         made.unwrap().unwrap()
+    }
+
+    /// Stores a message and wakes nobody.
+    pub(crate) async fn send_unannounced(&self, device: &Device) {
+        let mut message = a_message_to(device.name.device.as_str(), "unannounced");
+        message.hub = device.hub.clone();
+        let now = self.clock.now();
+        message.expiry = Some(now + Duration::from_hours(1));
+        let rules = EnqueueRules { max_depth: 50 };
+        let accepted = self.store.enqueue(vec![message], rules, now).await;
+        accepted.unwrap().remove(0).unwrap();
     }
 
     /// A token of the device's first key, good for an hour.

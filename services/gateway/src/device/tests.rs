@@ -23,6 +23,8 @@ use super::{
 };
 use crate::fakes::TestHub;
 
+mod takeover;
+
 const ALL: Subscriptions = Subscriptions {
     c2d: true,
     methods: true,

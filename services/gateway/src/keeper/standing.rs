@@ -143,6 +143,29 @@ fn millis(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
+impl Standing {
+    /// Waits until everything that may have been lost has been written again.
+    pub(crate) async fn until_restored(&self) {
+        while !self.is_restored() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits until the keeper sees that entries may have been lost.
+    pub(crate) async fn until_lost(&self) {
+        while self.is_restored() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits for a loss and for its repair.
+    pub(crate) async fn until_lost_and_restored(&self) {
+        self.until_lost().await;
+        self.until_restored().await;
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

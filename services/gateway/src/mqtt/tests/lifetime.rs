@@ -246,7 +246,7 @@ async fn noise_ends_a_connection_and_harms_nobody() {
     }
     bystander.settle_down().await;
     assert!(hub.shared.connections.find(other.key).is_some());
-    assert!(hub.shared.connections.find(device.key).is_none());
+    hub.until_gone(&device).await;
 }
 
 #[tokio::test]
