@@ -128,6 +128,8 @@ fn open_operator_doors(
         amqps: bound.amqps,
         https: bound.https,
         tls: TlsAcceptor::new(&identity, &[], limit.clone())?,
+        grpc: Vec::new(),
+        grpc_tls: TlsAcceptor::new(&identity, &[b"h2"], limit.clone())?,
         https_tls: TlsAcceptor::new(&identity, &[b"h2", b"http/1.1"], limit)?,
     })
 }

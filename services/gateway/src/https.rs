@@ -14,33 +14,36 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response};
 use downlink_domain::ErrorCode;
 use downlink_domain::message::Verdict;
+use downlink_domain::policy::Permission;
 use tokio::time::timeout;
 
 use self::answer::Answer;
 use self::error::{ApiError, Tracking};
 use self::route::{Door, Endpoint, Route};
+use crate::authenticate::Principal;
 use crate::shared::Shared;
 
 mod answer;
 mod deadlines;
 mod devices;
-mod error;
-mod facts;
-mod identity;
+pub(crate) mod error;
+pub(crate) mod facts;
+pub(crate) mod identity;
 mod messages;
-mod methods;
-mod request;
+pub(crate) mod methods;
+pub(crate) mod request;
 mod route;
-mod serve;
+pub(crate) mod serve;
 mod statistics;
 #[cfg(test)]
 mod tests;
 mod twins;
 
+pub(crate) use self::devices::not_found;
 pub(crate) use self::serve::serve;
 
 /// Longest time for a use case that waits for no device.
-const USE_CASE_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const USE_CASE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Makes the routes: one, since paths are matched without case and decoded by hand.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -122,7 +125,16 @@ async fn authorize(shared: &Shared, route: &Route, parts: &Parts) -> Result<(), 
         return Ok(());
     };
     let segments: Vec<&str> = route.segments.iter().map(String::as_str).collect();
-    if principal.allows(permission, &segments) {
+    check_right(&principal, permission, &segments)
+}
+
+/// Refuses who has not the right to what `path` names by its decoded segments.
+pub(crate) fn check_right(
+    principal: &Principal,
+    permission: Permission,
+    path: &[&str],
+) -> Result<(), ApiError> {
+    if principal.allows(permission, path) {
         return Ok(());
     }
     tracing::debug!(

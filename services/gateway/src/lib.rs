@@ -10,6 +10,7 @@ mod connections;
 mod device;
 #[cfg(test)]
 mod fakes;
+mod grpc;
 mod https;
 mod keeper;
 mod local;
@@ -33,7 +34,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
 pub use keeper::LeaseHealth;
-pub use options::{AmqpOptions, GatewayOptions, HttpsOptions, MqttOptions};
+pub use options::{AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions};
 pub use peers::Peers;
 
 use crate::authenticate::Authenticator;
@@ -52,10 +53,14 @@ pub struct Sockets {
     pub amqps: Vec<Listener>,
     /// HTTPS.
     pub https: Vec<Listener>,
+    /// gRPC of back-ends; none closes that door.
+    pub grpc: Vec<Listener>,
     /// TLS of the MQTT and AMQP doors.
     pub tls: TlsAcceptor,
     /// TLS of the HTTPS door, which negotiates the HTTP version.
     pub https_tls: TlsAcceptor,
+    /// TLS of the gRPC door, which offers `h2` alone.
+    pub grpc_tls: TlsAcceptor,
 }
 
 /// Makes the part of a gateway that other services call, before its doors open.
@@ -169,9 +174,12 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
         mqtts,
         amqps,
         https,
+        grpc,
         tls,
         https_tls,
+        grpc_tls,
     } = sockets;
+    grpc::open(shared, scope, grpc, &grpc_tls);
     for listener in mqtts {
         let (shared, tls) = (Arc::clone(shared), tls.clone());
         listener.serve(scope, "mqtt", move |tcp, _| {

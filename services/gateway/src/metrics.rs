@@ -4,6 +4,8 @@ use downlink_runtime::telemetry::{HotCounter, HotGauge, InstrumentSpec, hot_coun
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
+use crate::grpc::RpcMetrics;
+
 /// A door of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -13,10 +15,12 @@ pub enum Door {
     Amqp,
     /// HTTPS.
     Https,
+    /// gRPC.
+    Grpc,
 }
 
 impl Door {
-    const ALL: [Self; 3] = [Self::Mqtt, Self::Amqp, Self::Https];
+    const ALL: [Self; 4] = [Self::Mqtt, Self::Amqp, Self::Https, Self::Grpc];
 
     /// The label of the door and the name of its tasks.
     pub const fn as_str(self) -> &'static str {
@@ -24,6 +28,7 @@ impl Door {
             Self::Mqtt => "mqtt",
             Self::Amqp => "amqp",
             Self::Https => "https",
+            Self::Grpc => "grpc",
         }
     }
 }
@@ -66,10 +71,12 @@ impl RefusedFor {
 /// Instruments of one gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayMetrics {
-    accepted: [HotCounter; 3],
-    handshakes_failed: [HotCounter; 3],
+    accepted: [HotCounter; Door::ALL.len()],
+    handshakes_failed: [HotCounter; Door::ALL.len()],
     refused: [HotCounter; 5],
     requests: [HotCounter; 3],
+    /// Calls of the gRPC door.
+    pub rpcs: RpcMetrics,
     /// Devices connected now.
     pub devices: HotGauge,
     /// Messages handed to devices.
@@ -172,6 +179,7 @@ impl GatewayMetrics {
                 requests,
                 ["2xx", "4xx", "5xx"].map(|class| vec![KeyValue::new("status", class)]),
             ),
+            rpcs: RpcMetrics::new(meter),
             devices: hot_gauge(meter, connected),
             messages_delivered: counter(
                 "downlink.gateway.messages.delivered",

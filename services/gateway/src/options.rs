@@ -43,6 +43,8 @@ pub struct GatewayOptions {
     pub amqp: AmqpOptions,
     /// The HTTPS door.
     pub https: HttpsOptions,
+    /// The gRPC door.
+    pub grpc: GrpcOptions,
 }
 
 /// Options of the MQTT door.
@@ -89,6 +91,27 @@ pub struct AmqpOptions {
     pub max_output_bytes: usize,
 }
 
+/// Options of the gRPC door.
+#[derive(Clone, Debug)]
+pub struct GrpcOptions {
+    /// From the end of the TLS handshake to the end of the HTTP/2 preface.
+    pub preface_deadline: Duration,
+    /// Longest time one write, or one message of a stream, may take.
+    pub write_deadline: Duration,
+    /// Longest time without a call, once one was made; before that, the two deadlines together.
+    pub idle_timeout: Duration,
+    /// Calls and streams at once on one connection.
+    pub max_streams: u32,
+    /// Largest request, in bytes; services that carry no batches take 1 MiB at most.
+    pub max_message_bytes: usize,
+    /// How long streams outlive their token.
+    pub token_grace: Duration,
+    /// Watchers of twins at once, at most 65,536.
+    pub max_watchers: usize,
+    /// Time between two looks at the versions of watched twins.
+    pub watch_interval: Duration,
+}
+
 /// Options of the HTTPS door.
 #[derive(Clone, Debug)]
 pub struct HttpsOptions {
@@ -133,6 +156,21 @@ impl Default for AmqpOptions {
     }
 }
 
+impl Default for GrpcOptions {
+    fn default() -> Self {
+        Self {
+            preface_deadline: Duration::from_secs(30),
+            write_deadline: Duration::from_secs(30),
+            idle_timeout: Duration::from_mins(5),
+            max_streams: 100,
+            max_message_bytes: 8 * 1024 * 1024,
+            token_grace: Duration::from_mins(5),
+            max_watchers: 10_000,
+            watch_interval: Duration::from_secs(1),
+        }
+    }
+}
+
 impl Default for HttpsOptions {
     fn default() -> Self {
         Self {
@@ -165,6 +203,7 @@ impl GatewayOptions {
             mqtt: MqttOptions::default(),
             amqp: AmqpOptions::default(),
             https: HttpsOptions::default(),
+            grpc: GrpcOptions::default(),
         }
     }
 }

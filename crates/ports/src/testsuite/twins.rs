@@ -76,7 +76,11 @@ pub async fn changes_are_applied_in_order_and_answered_by_position(subject: Subj
     assert_eq!(twins[0], twins[2]);
     let versions = [second, DeviceKey(i64::MAX), first];
     let versions = subject.twins.find_twin_versions(versions.to_vec()).await;
-    let expected = [Some(twins[0].as_ref().unwrap().version), None, Some(twin.version)];
+    let expected = [
+        Some(twins[0].as_ref().unwrap().version),
+        None,
+        Some(twin.version),
+    ];
     assert_eq!(versions.unwrap(), expected);
     assert_eq!(
         twins[0].as_ref().unwrap().reported.values,

@@ -94,7 +94,7 @@ fn parse_top(uri: &Uri) -> Result<u32, ApiError> {
     })
 }
 
-pub(super) fn not_found(id: &DeviceId) -> ApiError {
+pub(crate) fn not_found(id: &DeviceId) -> ApiError {
     ApiError::new(
         ErrorCode::DeviceNotFound,
         format!("device {id} is not registered"),

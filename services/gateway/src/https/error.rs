@@ -23,8 +23,8 @@ pub(super) enum Shape {
 
 /// A failure: its code, and a text for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ApiError {
-    pub(super) code: ErrorCode,
+pub(crate) struct ApiError {
+    pub(crate) code: ErrorCode,
     text: String,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Tracking {
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 impl ApiError {
-    pub(super) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
         Self {
             code,
             text: text.into(),
@@ -50,21 +50,26 @@ impl ApiError {
     }
 
     /// A field outside its rules.
-    pub(super) fn invalid(text: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn invalid(text: &dyn std::fmt::Display) -> Self {
         Self::new(ErrorCode::ArgumentInvalid, text.to_string())
     }
 
     /// A body that is not JSON.
-    pub(super) fn unreadable() -> Self {
+    pub(crate) fn unreadable() -> Self {
         JsonError::Malformed.into()
     }
 
     /// A peer that took too long; what became of the request is unknown.
-    pub(super) fn deadline() -> Self {
+    pub(crate) fn deadline() -> Self {
         Self::new(
             ErrorCode::ServiceUnavailable,
             "the hub did not finish in time and what became of the request is unknown",
         )
+    }
+
+    /// The text for the caller.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     pub(super) fn into_response(self, shape: Shape, tracking: &Tracking) -> Response<Body> {

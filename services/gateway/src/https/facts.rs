@@ -8,14 +8,14 @@ use crate::peers::Peers;
 
 /// Presence and queue of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
-    pub(super) is_connected: bool,
-    pub(super) waiting_messages: u64,
+pub(crate) struct Facts {
+    pub(crate) is_connected: bool,
+    pub(crate) waiting_messages: u64,
 }
 
 impl Facts {
     /// The word on the wire (registry.md §2.1).
-    pub(super) fn connection_state(self) -> &'static str {
+    pub(crate) fn connection_state(self) -> &'static str {
         if self.is_connected {
             "Connected"
         } else {
@@ -25,7 +25,7 @@ impl Facts {
 }
 
 /// Asks presence and queue about each device, one call each. By position.
-pub(super) async fn ask(peers: &Peers, keys: Vec<DeviceKey>) -> Result<Vec<Facts>, ApiError> {
+pub(crate) async fn ask(peers: &Peers, keys: Vec<DeviceKey>) -> Result<Vec<Facts>, ApiError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
@@ -42,14 +42,14 @@ pub(super) async fn ask(peers: &Peers, keys: Vec<DeviceKey>) -> Result<Vec<Facts
         .collect())
 }
 
-pub(super) async fn ask_one(peers: &Peers, device: &Device) -> Result<Facts, ApiError> {
+pub(crate) async fn ask_one(peers: &Peers, device: &Device) -> Result<Facts, ApiError> {
     let facts = ask(peers, vec![device.key]).await?;
     Ok(facts.first().copied().unwrap_or_default())
 }
 
 /// As [`ask_one`] after a write, which is done and must not be answered as failed because
 /// something beside it cannot be read.
-pub(super) async fn ask_after_write(peers: &Peers, device: &Device) -> Facts {
+pub(crate) async fn ask_after_write(peers: &Peers, device: &Device) -> Facts {
     match ask_one(peers, device).await {
         Ok(facts) => facts,
         Err(error) => {

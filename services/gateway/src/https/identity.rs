@@ -164,14 +164,24 @@ fn parse_authentication(said: &Object, ids: &dyn IdSource) -> Result<Authenticat
 
 fn parse_keys(said: &Object, ids: &dyn IdSource) -> Result<SymmetricKeys, ApiError> {
     let keys = object_member(said, "symmetricKey")?;
-    let key = |name| -> Result<Option<&str>, ApiError> {
+    let key = |name| -> Result<&str, ApiError> {
         let text = keys
             .map(|keys| text_member(keys, name))
             .transpose()?
             .flatten();
-        Ok(text.filter(|text| !text.is_empty()))
+        Ok(text.unwrap_or_default())
     };
-    match (key("primaryKey")?, key("secondaryKey")?) {
+    read_keys(key("primaryKey")?, key("secondaryKey")?, ids)
+}
+
+/// Reads two keys in base64; both are minted when both are empty.
+pub(crate) fn read_keys(
+    primary: &str,
+    secondary: &str,
+    ids: &dyn IdSource,
+) -> Result<SymmetricKeys, ApiError> {
+    let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
+    match (given(primary), given(secondary)) {
         (None, None) => Ok(mint(ids)),
         (Some(primary), Some(secondary)) => Ok(SymmetricKeys {
             primary: parse_key(primary)?,

@@ -19,7 +19,7 @@ use super::serve::end_of_patience;
 use crate::shared::Shared;
 
 /// What the hub may take beyond the response timeout before the door gives up by itself.
-const SLACK: Duration = Duration::from_secs(5);
+pub(crate) const SLACK: Duration = Duration::from_secs(5);
 /// What calls under way have left once the gateway drains.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
@@ -42,7 +42,16 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a Raw
 }
 
 pub(super) async fn invoke(shared: &Shared, id: DeviceId, body: &[u8]) -> Result<Answer, ApiError> {
-    let asked = parse(body)?;
+    let answer = call(shared, id, parse(body)?).await?;
+    render(&answer)
+}
+
+/// Makes a call; it ends at its response timeout and a little, or when the gateway has drained long enough.
+pub(crate) async fn call(
+    shared: &Shared,
+    id: DeviceId,
+    asked: Asked,
+) -> Result<MethodAnswer, ApiError> {
     let hub = shared.options.hub.clone();
     let found = shared
         .peers
@@ -62,7 +71,7 @@ pub(super) async fn invoke(shared: &Shared, id: DeviceId, body: &[u8]) -> Result
     let deadline = asked.timeouts.response() + SLACK;
     let answered = timeout(deadline, shared.peers.methods.invoke(call));
     tokio::select! {
-        answered = answered => render(&answered.map_err(|_| MethodError::TimedOut)??),
+        answered = answered => Ok(answered.map_err(|_| MethodError::TimedOut)??),
         () = end_of_patience(&shared.lifecycle, LAST_CALLS) => Err(ApiError::new(
             ErrorCode::ServiceUnavailable,
             "the node is going away and what became of the call is unknown",
@@ -70,10 +79,12 @@ pub(super) async fn invoke(shared: &Shared, id: DeviceId, body: &[u8]) -> Result
     }
 }
 
-struct Asked {
-    name: MethodName,
-    payload: Bytes,
-    timeouts: MethodTimeouts,
+/// What a caller asks for.
+pub(crate) struct Asked {
+    pub(crate) name: MethodName,
+    /// JSON text, empty when there is none.
+    pub(crate) payload: Bytes,
+    pub(crate) timeouts: MethodTimeouts,
 }
 
 fn parse(body: &[u8]) -> Result<Asked, ApiError> {
@@ -105,14 +116,21 @@ fn seconds(number: i64) -> Result<Duration, MethodError> {
 
 /// Puts the device's own text into the answer; an empty one stands for `null`.
 fn render(answer: &MethodAnswer) -> Result<Answer, ApiError> {
-    let payload: &RawValue = match &answer.payload[..] {
-        [] => RawValue::NULL,
-        text => serde_json::from_slice(text).map_err(|_| MethodError::BadAnswer)?,
-    };
+    let payload = payload_of(answer)?.unwrap_or(RawValue::NULL);
     let status = answer.status;
     Ok(Answer::text(format!(
         r#"{{"status":{status},"payload":{payload}}}"#
     )))
+}
+
+/// The device's own text, `None` when it sent none.
+pub(crate) fn payload_of(answer: &MethodAnswer) -> Result<Option<&RawValue>, MethodError> {
+    match &answer.payload[..] {
+        [] => Ok(None),
+        text => serde_json::from_slice(text)
+            .map(Some)
+            .map_err(|_| MethodError::BadAnswer),
+    }
 }
 
 #[cfg(test)]

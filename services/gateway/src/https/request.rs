@@ -66,7 +66,7 @@ pub(super) fn find_query(uri: &Uri, name: &str) -> Option<String> {
 }
 
 /// The credential, empty when there is none.
-pub(super) fn credential(headers: &HeaderMap) -> &str {
+pub(crate) fn credential(headers: &HeaderMap) -> &str {
     let value = headers.get(AUTHORIZATION);
     value
         .and_then(|value| value.to_str().ok())

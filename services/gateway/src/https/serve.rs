@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::deadlines::Guarded;
+use crate::options::HttpsOptions;
 use crate::shared::Shared;
 
 /// Bytes of a request's head, header by header: far above what SDKs send.
@@ -32,9 +33,43 @@ const PING_DEADLINE: Duration = Duration::from_secs(20);
 /// What a connection has left to finish its requests once it is told to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
+/// How long a connection may take for what, and how much it may ask for.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// Name of the tasks that run its streams.
+    pub(crate) task: &'static str,
+    /// Whether HTTP/2 is all it may speak.
+    pub(crate) is_http2_only: bool,
+    /// From its first byte to the end of the HTTP/2 preface, or of a request's head.
+    pub(crate) header_deadline: Duration,
+    /// Longest time one write may take.
+    pub(crate) write_deadline: Duration,
+    /// Requests at once over HTTP/2; a further one is refused.
+    pub(crate) max_streams: u32,
+    /// How long an HTTP/2 connection may ask for nothing while nobody on it has proved who they are.
+    pub(crate) stranger_idle_limit: Duration,
+    /// The same once somebody has.
+    pub(crate) idle_limit: Duration,
+}
+
+impl Terms {
+    fn of_https(options: &HttpsOptions) -> Self {
+        let idle_limit = options.header_deadline + options.write_deadline;
+        Self {
+            task: "https.stream",
+            is_http2_only: false,
+            header_deadline: options.header_deadline,
+            write_deadline: options.write_deadline,
+            max_streams: MAX_STREAMS,
+            stranger_idle_limit: idle_limit,
+            idle_limit,
+        }
+    }
+}
+
 /// Runs the streams of HTTP/2 connections in the scope of the connections.
 #[derive(Clone)]
-struct Scoped(Lifecycle);
+struct Scoped(Lifecycle, &'static str);
 
 impl<F> Executor<F> for Scoped
 where
@@ -42,7 +77,7 @@ where
 {
     fn execute(&self, stream: F) {
         let scope = self.0.clone();
-        self.0.spawn("https.stream", OnError::Log, async move {
+        self.0.spawn(self.1, OnError::Log, async move {
             tokio::select! {
                 () = stream => {}
                 () = end_of_patience(&scope, LAST_REQUESTS) => {}
@@ -52,18 +87,19 @@ where
 }
 
 /// Waits until `patience` after the drain began.
-pub(super) async fn end_of_patience(scope: &Lifecycle, patience: Duration) {
+pub(crate) async fn end_of_patience(scope: &Lifecycle, patience: Duration) {
     scope.draining().await;
     sleep(patience).await;
 }
 
-/// What shows that a connection is of use.
+/// What shows that a connection is of use; every request carries it among its extensions.
 ///
 /// HTTP/1.1 has a deadline for the head of each request; HTTP/2 has none, and a peer that answers pings and asks for
 /// nothing would stay for ever.
-struct Activity {
+pub(crate) struct Activity {
     running: AtomicUsize,
     is_http1: AtomicBool,
+    is_known: AtomicBool,
     ended_at: Mutex<Instant>,
 }
 
@@ -72,20 +108,32 @@ impl Activity {
         Self {
             running: AtomicUsize::new(0),
             is_http1: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
             ended_at: Mutex::new(Instant::now()),
         }
     }
 
-    async fn watch<T>(&self, version: Version, answering: impl Future<Output = T>) -> T {
+    async fn watch<T>(self: Arc<Self>, version: Version, answering: impl Future<Output = T>) -> T {
         if version < Version::HTTP_2 {
             self.is_http1.store(true, Ordering::Relaxed);
         }
-        let _running = Running::new(self);
+        let _running = self.hold();
         answering.await
     }
 
-    /// Waits until the connection has asked for nothing for `limit`.
-    async fn idle(&self, limit: Duration) {
+    /// Keeps the connection in use until what is returned is dropped.
+    pub(crate) fn hold(self: Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        Running(self)
+    }
+
+    /// Notes that somebody on the connection has proved who they are.
+    pub(crate) fn set_known(&self) {
+        self.is_known.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until the connection has asked for nothing for as long as `terms` allow.
+    async fn idle(&self, terms: &Terms) {
         loop {
             let is_running = self.running.load(Ordering::Acquire) > 0;
             let is_excused = is_running || self.is_http1.load(Ordering::Relaxed);
@@ -94,6 +142,11 @@ impl Activity {
                 now
             } else {
                 *self.ended_at.lock()
+            };
+            let limit = if self.is_known.load(Ordering::Relaxed) {
+                terms.idle_limit
+            } else {
+                terms.stranger_idle_limit
             };
             if since + limit <= now {
                 return;
@@ -104,59 +157,48 @@ impl Activity {
 }
 
 /// One request that is being answered.
-struct Running<'a>(&'a Activity);
+pub(crate) struct Running(Arc<Activity>);
 
-impl<'a> Running<'a> {
-    fn new(activity: &'a Activity) -> Self {
-        activity.running.fetch_add(1, Ordering::AcqRel);
-        Self(activity)
-    }
-}
-
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         *self.0.ended_at.lock() = Instant::now();
         self.0.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// Serves one connection to its end. Drain: requests in work are finished as far as
-/// [`LAST_REQUESTS`] allows, no other is taken. An HTTP/2 connection that asks for nothing ends the same way.
+/// Serves one connection of the HTTPS door to its end.
 pub(crate) async fn serve<S>(shared: Arc<Shared>, router: Router, io: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let options = &shared.options.https;
-    let io = Guarded::new(io, options.header_deadline, options.write_deadline);
-    let mut builder = Builder::new(Scoped(shared.lifecycle.clone()));
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_deadline)
-        .max_buf_size(MAX_HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(16 * 1024)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_DEADLINE);
+    let terms = Terms::of_https(&shared.options.https);
+    serve_on(&shared.lifecycle, &terms, router, io).await;
+}
+
+/// Serves one connection to its end. Drain: requests in work are finished as far as
+/// [`LAST_REQUESTS`] allows, no other is taken. An HTTP/2 connection that asks for nothing ends the same way.
+pub(crate) async fn serve_on<S>(scope: &Lifecycle, terms: &Terms, router: Router, io: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = Guarded::new(io, terms.header_deadline, terms.write_deadline);
+    let builder = builder(scope, terms);
     let activity = Arc::new(Activity::new());
     let service = TowerToHyperService::new(router);
-    let watched = service_fn(|request: Request<Incoming>| {
+    let watched = service_fn(|mut request: Request<Incoming>| {
         let activity = Arc::clone(&activity);
         let version = request.version();
+        request.extensions_mut().insert(Arc::clone(&activity));
         let answering = service.call(request);
-        async move { activity.watch(version, answering).await }
+        activity.watch(version, answering)
     });
-    let idle_limit = options.header_deadline + options.write_deadline;
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), watched));
     let ended = tokio::select! {
         ended = connection.as_mut() => Ok(ended),
         () = async {
             tokio::select! {
-                () = shared.lifecycle.draining() => {}
-                () = activity.idle(idle_limit) => {}
+                () = scope.draining() => {}
+                () = activity.idle(terms) => {}
             }
         } => {
             connection.as_mut().graceful_shutdown();
@@ -165,7 +207,28 @@ where
     };
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an https connection ended"),
-        Err(_) => tracing::debug!("an https connection was cut off"),
+        Ok(Err(error)) => tracing::debug!(%error, "an http connection ended"),
+        Err(_) => tracing::debug!("an http connection was cut off"),
+    }
+}
+
+fn builder(scope: &Lifecycle, terms: &Terms) -> Builder<Scoped> {
+    let mut builder = Builder::new(Scoped(scope.clone(), terms.task));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(terms.header_deadline)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(terms.max_streams)
+        .max_header_list_size(16 * 1024)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_DEADLINE);
+    if terms.is_http2_only {
+        builder.http2_only()
+    } else {
+        builder
     }
 }

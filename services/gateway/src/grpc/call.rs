@@ -1,0 +1,70 @@
+//! One call: who makes it, until when.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use downlink_domain::policy::Permission;
+use tokio::time::{Instant, sleep_until};
+use tonic::{Request, Status};
+
+use super::status;
+use crate::authenticate::Principal;
+use crate::https::check_right;
+use crate::https::error::ApiError;
+use crate::https::serve::Activity;
+use crate::shared::Shared;
+
+/// What the gate knows of a call.
+pub(super) struct Call {
+    pub(super) principal: Principal,
+    /// The caller's.
+    pub(super) deadline: Option<Instant>,
+    /// Of the connection it came on.
+    pub(super) activity: Option<Arc<Activity>>,
+}
+
+/// Why a stream ends although nobody has closed it.
+pub(super) enum Ending {
+    /// Its caller waits no longer: what is under way is given up.
+    Deadline,
+    /// Its token has run out, or the node goes away: what was taken is finished.
+    Soft(Status),
+}
+
+impl Call {
+    /// Splits a request that has passed the gate.
+    pub(super) fn open<T>(request: Request<T>) -> Result<(Arc<Self>, T), ApiError> {
+        let (_, extensions, message) = request.into_parts();
+        let call = extensions.get::<Arc<Self>>().cloned();
+        let call = call.ok_or_else(|| {
+            let code = downlink_domain::ErrorCode::ServerError;
+            ApiError::new(code, "the call did not pass its gate")
+        })?;
+        Ok((call, message))
+    }
+
+    /// Refuses a caller without the right to what `path` names, which is the path of the same
+    /// thing over HTTPS or AMQP: tokens are scoped by it.
+    pub(super) fn check(&self, permission: Permission, path: &[&str]) -> Result<(), ApiError> {
+        check_right(&self.principal, permission, path)
+    }
+
+    /// Waits until a stream of this call must end.
+    ///
+    /// # Cancellation
+    /// Safe: it only waits.
+    pub(super) async fn ending(&self, shared: &Shared) -> Ending {
+        let grace_ends_at = self.principal.expires_at + shared.options.grpc.token_grace;
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = deadline => Ending::Deadline,
+            () = shared.peers.clock.sleep_until(grace_ends_at) => Ending::Soft(status::expired()),
+            () = shared.lifecycle.draining() => Ending::Soft(status::going_away()),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Device identities and counts (registry.md §1, §2).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use downlink_domain::Timestamp;
+use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, IfMatch};
+use downlink_domain::policy::Permission;
+use downlink_ports::IdSource;
+use downlink_proto::api::v1;
+use downlink_proto::api::v1::authentication::Way;
+use downlink_proto::api::v1::registry_server::Registry;
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use super::call::Call;
+use super::commands::device_id;
+use super::twins::{if_match, status_to_wire};
+use crate::https::error::ApiError;
+use crate::https::facts::{self, Facts};
+use crate::https::identity;
+use crate::shared::Shared;
+
+/// Most devices of one list.
+const MAX_LISTED: u32 = 1000;
+
+#[tonic::async_trait]
+impl Registry for Api {
+    async fn create(
+        &self,
+        request: Request<v1::CreateDeviceRequest>,
+    ) -> Result<Response<v1::CreateDeviceResponse>, Status> {
+        let (call, request) = Call::open(request)?;
+        check(&call, Permission::RegistryWrite, &request.device_id)?;
+        let written = self.put(&request.device_id, request.spec, IfMatch::Absent);
+        let device = Some(written.await?);
+        Ok(Response::new(v1::CreateDeviceResponse { device }))
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetDeviceRequest>,
+    ) -> Result<Response<v1::GetDeviceResponse>, Status> {
+        let (call, request) = Call::open(request)?;
+        check(&call, Permission::RegistryRead, &request.device_id)?;
+        let device = find(&self.shared, &request.device_id).await?;
+        let facts = facts::ask_one(&self.shared.peers, &device).await?;
+        let device = Some(to_wire(device, facts));
+        Ok(Response::new(v1::GetDeviceResponse { device }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListDevicesRequest>,
+    ) -> Result<Response<v1::ListDevicesResponse>, Status> {
+        let (call, request) = Call::open(request)?;
+        call.check(Permission::RegistryRead, &["devices"])?;
+        let limit = request.limit.unwrap_or(MAX_LISTED);
+        if !(1..=MAX_LISTED).contains(&limit) {
+            return Err(ApiError::invalid(&"the limit must be 1 to 1000").into());
+        }
+        let peers = &self.shared.peers;
+        let hub = self.shared.options.hub.clone();
+        let devices = peers.twins.list_devices(hub, limit).await;
+        let devices = devices.map_err(ApiError::from)?;
+        let keys = devices.iter().map(|device| device.key).collect();
+        let facts = facts::ask(peers, keys).await?;
+        let devices = devices.into_iter().zip(facts);
+        let devices = devices.map(|(device, facts)| to_wire(device, facts));
+        Ok(Response::new(v1::ListDevicesResponse {
+            devices: devices.collect(),
+        }))
+    }
+
+    async fn update(
+        &self,
+        request: Request<v1::UpdateDeviceRequest>,
+    ) -> Result<Response<v1::UpdateDeviceResponse>, Status> {
+        let (call, request) = Call::open(request)?;
+        check(&call, Permission::RegistryWrite, &request.device_id)?;
+        let condition = if_match(request.etag);
+        let written = self.put(&request.device_id, request.spec, condition);
+        let device = Some(written.await?);
+        Ok(Response::new(v1::UpdateDeviceResponse { device }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteDeviceRequest>,
+    ) -> Result<Response<v1::DeleteDeviceResponse>, Status> {
+        let (call, request) = Call::open(request)?;
+        check(&call, Permission::RegistryWrite, &request.device_id)?;
+        let name = device_id(&request.device_id)?.into();
+        let hub = self.shared.options.hub.clone();
+        let twins = &self.shared.peers.twins;
+        let deleted = twins.delete_device(hub, name, if_match(request.etag)).await;
+        deleted.map_err(ApiError::from)?;
+        Ok(Response::new(v1::DeleteDeviceResponse {}))
+    }
+
+    async fn statistics(
+        &self,
+        request: Request<v1::StatisticsRequest>,
+    ) -> Result<Response<v1::StatisticsResponse>, Status> {
+        let (call, _) = Call::open(request)?;
+        for counted in ["devices", "service"] {
+            call.check(Permission::RegistryRead, &["statistics", counted])?;
+        }
+        let peers = &self.shared.peers;
+        let hub = self.shared.options.hub.clone();
+        let (devices, connected) = futures::join!(
+            peers.twins.count_devices(hub),
+            peers.presence.connected_count()
+        );
+        let devices = devices.map_err(ApiError::from)?;
+        Ok(Response::new(v1::StatisticsResponse {
+            total: devices.total,
+            enabled: devices.enabled,
+            disabled: devices.total.saturating_sub(devices.enabled),
+            connected: connected.map_err(ApiError::from)?,
+        }))
+    }
+}
+
+impl Api {
+    async fn put(
+        &self,
+        device: &str,
+        spec: Option<v1::DeviceSpec>,
+        if_match: IfMatch,
+    ) -> Result<v1::Device, ApiError> {
+        let name = device_id(device)?.into();
+        let spec = read_spec(spec.unwrap_or_default(), &*self.shared.peers.ids)?;
+        let hub = self.shared.options.hub.clone();
+        let twins = &self.shared.peers.twins;
+        let device = twins.put_device(hub, name, spec, if_match).await?;
+        let facts = facts::ask_after_write(&self.shared.peers, &device).await;
+        Ok(to_wire(device, facts))
+    }
+}
+
+fn check(call: &Call, permission: Permission, device: &str) -> Result<(), ApiError> {
+    call.check(permission, &["devices", device])
+}
+
+/// Finds a device.
+pub(super) async fn find(shared: &Shared, device: &str) -> Result<Device, ApiError> {
+    let id = device_id(device)?;
+    let hub = shared.options.hub.clone();
+    let found = shared
+        .peers
+        .twins
+        .find_device(hub, id.clone().into())
+        .await?;
+    found.ok_or_else(|| crate::https::not_found(&id))
+}
+
+fn read_spec(spec: v1::DeviceSpec, ids: &dyn IdSource) -> Result<DeviceSpec, ApiError> {
+    let status = match v1::DeviceStatus::try_from(spec.status) {
+        Ok(v1::DeviceStatus::Unspecified | v1::DeviceStatus::Enabled) => DeviceStatus::Enabled,
+        Ok(v1::DeviceStatus::Disabled) => DeviceStatus::Disabled,
+        Err(_) => return Err(ApiError::invalid(&"the status is unknown")),
+    };
+    let way = spec.authentication.and_then(|said| said.way);
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let authentication = match way {
+        None => Authentication::Sas(identity::read_keys("", "", ids)?),
+        Some(Way::SymmetricKeys(keys)) => {
+            Authentication::Sas(identity::read_keys(&keys.primary, &keys.secondary, ids)?)
+        }
+        Some(Way::Thumbprints(prints)) => Authentication::SelfSigned {
+            primary: given(prints.primary),
+            secondary: given(prints.secondary),
+        },
+        Some(Way::CertificateAuthority(_)) => Authentication::CertificateAuthority,
+    };
+    Ok(DeviceSpec {
+        status,
+        status_reason: spec.status_reason,
+        authentication,
+        is_edge: spec.is_edge,
+    })
+}
+
+fn to_wire(device: Device, facts: Facts) -> v1::Device {
+    let known = |at: Timestamp| (at != Timestamp::UNSET).then(|| at.as_millis());
+    v1::Device {
+        device_id: device.name.device.to_string(),
+        generation_id: device.generation.to_string(),
+        etag: device.etag_text(),
+        status: status_to_wire(device.status).into(),
+        status_reason: device.status_reason,
+        status_updated_at: known(device.status_updated_at),
+        authentication: Some(authentication(device.authentication)),
+        is_edge: device.is_edge,
+        is_connected: facts.is_connected,
+        connection_state_updated_at: known(device.connection_state_updated_at),
+        last_activity_at: known(device.last_activity_at),
+        waiting_messages: facts.waiting_messages,
+    }
+}
+
+fn authentication(authentication: Authentication) -> v1::Authentication {
+    let way = match authentication {
+        Authentication::Sas(keys) => Way::SymmetricKeys(v1::SymmetricKeys {
+            primary: STANDARD.encode(&keys.primary),
+            secondary: STANDARD.encode(&keys.secondary),
+        }),
+        Authentication::SelfSigned { primary, secondary } => {
+            Way::Thumbprints(v1::Thumbprints { primary, secondary })
+        }
+        Authentication::CertificateAuthority => {
+            Way::CertificateAuthority(v1::CertificateAuthority {})
+        }
+    };
+    v1::Authentication { way: Some(way) }
+}
