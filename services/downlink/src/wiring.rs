@@ -135,6 +135,7 @@ fn queue_deps(ground: &Ground, reach: &Reach) -> QueueDeps {
         messages: Arc::clone(&ground.store) as _,
         feedback: Arc::clone(&ground.store) as _,
         outbox: Arc::clone(&ground.store) as _,
+        relay: None,
         presence: Arc::clone(&reach.presence),
         gateways: Arc::clone(&reach.gateways),
         clock: Arc::clone(&ground.clock),

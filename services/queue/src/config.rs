@@ -10,6 +10,8 @@ use downlink_ports::OutboxBounds;
 use downlink_runtime::BatcherOptions;
 use thiserror::Error;
 
+use crate::relay::RelayOptions;
+
 /// How far the clocks of nodes and senders may differ (design.md §6).
 pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
@@ -40,8 +42,10 @@ pub struct QueueOptions {
     pub sweep: SweepOptions,
     /// Telling gateways that messages wait.
     pub wake: WakeOptions,
-    /// What the event outbox keeps while nobody relays it.
+    /// What the event outbox keeps. What is beyond it is shed, relayed or not.
     pub outbox: OutboxBounds,
+    /// Taking events out of the outbox, where there is a log for them.
+    pub relay: RelayOptions,
     /// How often the outbox is trimmed.
     pub outbox_trim_interval: Duration,
     /// How enqueues, receives and settlements are batched.
@@ -87,6 +91,11 @@ pub struct WakeOptions {
     pub max_calls: usize,
     /// How long one look-up or one call may take.
     pub timeout: Duration,
+    /// Times that a device is tried again whose gateway could not be woken or is not known (yet);
+    /// then it waits for the gateway to look by itself.
+    pub max_retries: u32,
+    /// Pause before the first further try; doubled for each one after it, up to 5 s.
+    pub retry_pause: Duration,
 }
 
 /// An option outside its bounds.
@@ -116,6 +125,7 @@ impl Default for QueueOptions {
                 retention: Duration::from_hours(7 * 24),
                 max_events: 1_000_000,
             },
+            relay: RelayOptions::default(),
             outbox_trim_interval: Duration::from_mins(1),
             batches: BatcherOptions {
                 queue_items: MAX_WAITING_GROUPS,
@@ -155,6 +165,8 @@ impl Default for WakeOptions {
             batch: 1_000,
             max_calls: 64,
             timeout: Duration::from_secs(1),
+            max_retries: 5,
+            retry_pause: Duration::from_millis(200),
         }
     }
 }
@@ -195,7 +207,8 @@ impl QueueOptions {
             .into_iter()
             .chain(self.feedback.checks())
             .chain(self.sweep.checks())
-            .chain(self.wake.checks());
+            .chain(self.wake.checks())
+            .chain(self.relay.checks());
         let violations: Vec<_> = parts
             .filter(|(_, holds, _)| !holds)
             .map(|(option, _, bounds)| OptionsError { option, bounds })
@@ -257,8 +270,9 @@ impl SweepOptions {
 }
 
 impl WakeOptions {
-    fn checks(&self) -> [Check; 2] {
+    fn checks(&self) -> [Check; 3] {
         [
+            ("wake.retry_pause", !self.retry_pause.is_zero(), ABOVE_ZERO),
             ("wake.batch", self.batch >= 1, AT_LEAST_ONE),
             ("wake.max_calls", self.max_calls >= 1, AT_LEAST_ONE),
         ]

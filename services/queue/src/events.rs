@@ -17,6 +17,7 @@ pub(crate) async fn record(shared: &Shared, events: Vec<Event>) -> Result<(), Pe
     let appended = shared.deps.outbox.append(events).await;
     appended.map_err(|error| shared.store_failed("record events", error))?;
     shared.metrics.events.recorded.add(count);
+    shared.arrivals.announce();
     Ok(())
 }
 
@@ -39,6 +40,12 @@ async fn trim(shared: &Shared) {
         match shared.deps.outbox.trim(shared.options.outbox, now).await {
             Ok(shed) => {
                 shared.metrics.events.shed.add(shed);
+                if shed > 0 && shared.deps.relay.is_some() {
+                    warn!(
+                        shed,
+                        "events were shed that nobody has read: the outbox is at its bounds"
+                    );
+                }
                 if shed < TRIM_BATCH {
                     debug!(shed, "outbox trimmed");
                     return;

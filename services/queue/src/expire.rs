@@ -28,7 +28,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// 75–125 % of `interval`: sweepers of several nodes drift apart.
-fn jittered(shared: &Shared, interval: Duration) -> Duration {
+pub(crate) fn jittered(shared: &Shared, interval: Duration) -> Duration {
     let mut byte = [0];
     shared.deps.ids.fill_random(&mut byte);
     let [byte] = byte;
@@ -77,9 +77,7 @@ fn on_swept(shared: &Shared, swept: Swept) {
     let dropped = shared.wakes.push(swept.lapsed);
     metrics.wakes.dropped.add(dropped);
     let ended = usize::try_from(ended).unwrap_or(usize::MAX);
-    shared
-        .feedback
-        .on_outcomes(ended, shared.options.feedback.flush_count);
+    shared.on_outcomes(ended);
 }
 
 async fn sweep_feedback(shared: &Shared, now: Timestamp) {

@@ -20,6 +20,7 @@ mod feedback;
 mod metrics;
 mod purge;
 mod receive;
+mod relay;
 mod service;
 mod settings;
 mod settle;
@@ -28,6 +29,7 @@ mod tests;
 mod wake;
 
 pub use config::{FeedbackOptions, OptionsError, QueueOptions, SweepOptions, WakeOptions};
+pub use relay::{RelayDeps, RelayOptions};
 pub use service::{QueueDeps, QueueService};
 
 use std::sync::Arc;

@@ -62,6 +62,7 @@ pub(crate) struct WakeOutcomes {
     pub(crate) absent: HotCounter,
     pub(crate) dropped: HotCounter,
     pub(crate) failed: HotCounter,
+    pub(crate) retried: HotCounter,
 }
 
 /// Feedback handed out and dropped.
@@ -245,17 +246,21 @@ impl Sweeps {
 
 impl WakeOutcomes {
     fn declare(meter: &Meter) -> Self {
-        let [sent, absent, dropped, failed] = labelled(
+        let [sent, absent, dropped, failed, retried] = labelled(
             meter,
-            ("downlink.queue.wakes", "devices to be woken"),
+            (
+                "downlink.queue.wakes",
+                "devices to be woken, by what became of a try",
+            ),
             "outcome",
-            ["sent", "absent", "dropped", "failed"],
+            ["sent", "absent", "dropped", "failed", "retried"],
         );
         Self {
             sent,
             absent,
             dropped,
             failed,
+            retried,
         }
     }
 }
@@ -329,7 +334,11 @@ impl BatchTimer<'_> {
     }
 }
 
-fn plain(meter: &Meter, name: &'static str, description: &'static str) -> [HotCounter; 1] {
+pub(crate) fn plain(
+    meter: &Meter,
+    name: &'static str,
+    description: &'static str,
+) -> [HotCounter; 1] {
     let spec = InstrumentSpec {
         name,
         unit: "",
@@ -338,7 +347,7 @@ fn plain(meter: &Meter, name: &'static str, description: &'static str) -> [HotCo
     hot_counters(meter, spec, [Vec::new()])
 }
 
-fn labelled<const N: usize>(
+pub(crate) fn labelled<const N: usize>(
     meter: &Meter,
     (name, description): (&'static str, &'static str),
     label: &'static str,

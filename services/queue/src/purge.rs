@@ -25,9 +25,7 @@ pub(crate) async fn purge(
     };
     shared.metrics.purged.add(outcome.removed);
     let removed = usize::try_from(outcome.removed).unwrap_or(usize::MAX);
-    shared
-        .feedback
-        .on_outcomes(removed, shared.options.feedback.flush_count);
+    shared.on_outcomes(removed);
     Ok(outcome)
 }
 

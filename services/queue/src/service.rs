@@ -23,8 +23,9 @@ use crate::config::QueueOptions;
 use crate::error::{no_answer, store_failed};
 use crate::feedback::FeedbackWaiters;
 use crate::metrics::QueueMetrics;
+use crate::relay::{Arrivals, RelayDeps};
 use crate::wake::{self, Wakes};
-use crate::{enqueue, events, expire, feedback, purge, receive, settle};
+use crate::{enqueue, events, expire, feedback, purge, receive, relay, settle};
 
 /// What the service calls.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub struct QueueDeps {
     pub feedback: Arc<dyn FeedbackStore>,
     /// Events.
     pub outbox: Arc<dyn EventOutbox>,
+    /// Where events go, if anywhere; without it they stay in the outbox, within its bounds.
+    pub relay: Option<RelayDeps>,
     /// Who is connected where.
     pub presence: Arc<dyn PresenceDirectory>,
     /// Whom to wake.
@@ -54,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: QueueMetrics,
     pub(crate) wakes: Wakes,
     pub(crate) feedback: FeedbackWaiters,
+    pub(crate) arrivals: Arrivals,
     /// Asks the sweeper for a sweep before its time.
     pub(crate) sweep_now: Notify,
     pub(crate) lifecycle: Lifecycle,
@@ -83,6 +87,7 @@ impl QueueService {
             metrics: QueueMetrics::declare(&deps.meter),
             wakes: Wakes::new(options.wake.max_pending, options.wake.max_calls),
             feedback: FeedbackWaiters::new(options.feedback.max_waiting),
+            arrivals: Arrivals::default(),
             sweep_now: Notify::new(),
             lifecycle: lifecycle.clone(),
             drain: lifecycle.drain_token(),
@@ -109,6 +114,9 @@ impl QueueService {
             OnError::Shutdown,
             events::run_trimmer(of(&shared)),
         );
+        if let Some(deps) = shared.deps.relay.clone() {
+            relay::start(&shared, deps, lifecycle);
+        }
         Self {
             shared,
             enqueues,
@@ -124,6 +132,17 @@ impl QueueService {
 }
 
 impl Shared {
+    /// Takes note of `count` messages that ended, each perhaps with a record and its event: tells
+    /// those who wait for feedback, and the relay.
+    pub(crate) fn on_outcomes(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let flush_count = self.options.feedback.flush_count;
+        self.feedback.on_outcomes(count, flush_count);
+        self.arrivals.announce();
+    }
+
     /// Turns a failed call into what its caller is told.
     pub(crate) fn call_failed(&self, operation: &'static str, error: CallError) -> PeerError {
         match error {

@@ -68,9 +68,7 @@ fn on_settled(shared: &Shared, settlements: &[Settlement], outcomes: &[Outcome])
     let ended = settled()
         .filter(|settlement| settlement.verdict != Verdict::ReleaseUndelivered)
         .count();
-    shared
-        .feedback
-        .on_outcomes(ended, shared.options.feedback.flush_count);
+    shared.on_outcomes(ended);
 }
 
 /// Tells whether a message settled so may be received again.

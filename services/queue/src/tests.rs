@@ -4,5 +4,5 @@ mod bounds;
 mod carrier;
 mod feedback;
 mod lifecycle_of_a_message;
-mod support;
+pub(crate) mod support;
 mod wake_ups;

@@ -2,118 +2,106 @@
 //!
 //! Nobody waits for a wake-up: devices are put in a bounded set, and one task looks up where they
 //! are, many at once, and calls each gateway once. When as many calls as may are on their way, the
-//! others wait in the set. A wake-up may be lost; gateways look for themselves from time to time.
+//! others wait in the set. What fails is tried again: all of it, paced, while presence does not
+//! answer; a few times where one gateway does not. A wake-up may be lost all the same; gateways
+//! look for themselves from time to time.
 
-use std::collections::{HashMap, HashSet};
+mod pending;
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use downlink_domain::id::{DeviceKey, GatewayId};
+use downlink_domain::presence::Route;
 use downlink_ports::GatewayApi;
 use downlink_runtime::OnError;
-use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 
+pub(crate) use self::pending::Wakes;
+use self::pending::{Tries, Waiting};
 use crate::service::Shared;
 
-/// Devices that wait to be woken, each once.
-pub(crate) struct Wakes {
-    pending: Mutex<HashSet<DeviceKey>>,
-    arrived: Notify,
-    max_pending: usize,
-    calls: Arc<Semaphore>,
-}
-
-impl Wakes {
-    pub(crate) fn new(max_pending: usize, max_calls: usize) -> Self {
-        Self {
-            pending: Mutex::default(),
-            arrived: Notify::new(),
-            max_pending,
-            calls: Arc::new(Semaphore::new(max_calls)),
-        }
-    }
-
-    /// Puts devices in; those that wait already count once. Returns how many found no room.
-    pub(crate) fn push(&self, devices: impl IntoIterator<Item = DeviceKey>) -> u64 {
-        let mut dropped = 0;
-        let mut is_anything_new = false;
-        let mut pending = self.pending.lock();
-        for device in devices {
-            if pending.len() < self.max_pending {
-                is_anything_new |= pending.insert(device);
-            } else if !pending.contains(&device) {
-                dropped += 1;
-            }
-        }
-        drop(pending);
-        if is_anything_new {
-            self.arrived.notify_one();
-        }
-        dropped
-    }
-
-    fn take(&self, most: usize) -> Vec<DeviceKey> {
-        let mut pending = self.pending.lock();
-        if pending.len() <= most {
-            return std::mem::take(&mut *pending).into_iter().collect();
-        }
-        let taken: Vec<_> = pending.iter().take(most).copied().collect();
-        for device in &taken {
-            pending.remove(device);
-        }
-        taken
-    }
-}
+/// Longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Wakes devices as they are put in, until the service drains and nothing waits.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut failed_lookups = 0;
     loop {
+        let due = shared.wakes.collect_due(Instant::now());
         let devices = shared.wakes.take(shared.options.wake.batch);
         if !devices.is_empty() {
-            wake(&shared, devices).await;
+            match wake(&shared, devices).await {
+                Looked::Up => failed_lookups = 0,
+                Looked::InVain => {
+                    let pause = pause(&shared, failed_lookups);
+                    failed_lookups = failed_lookups.saturating_add(1);
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        () = shared.drain.cancelled() => {}
+                    }
+                }
+            }
             continue;
         }
         if shared.drain.is_cancelled() {
             return;
         }
         tokio::select! {
-            () = shared.wakes.arrived.notified() => {}
+            () = shared.wakes.arrived() => {}
+            () = until(due) => {}
             () = shared.drain.cancelled() => {}
         }
     }
 }
 
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether presence told where devices are.
+enum Looked {
+    Up,
+    InVain,
+}
+
 /// One look-up for all, one call for each gateway.
-async fn wake(shared: &Arc<Shared>, devices: Vec<DeviceKey>) {
+async fn wake(shared: &Arc<Shared>, devices: Vec<Waiting>) -> Looked {
     let metrics = &shared.metrics.wakes;
-    let lookup = shared.deps.presence.lookup(&devices);
-    let routes = match timeout(shared.options.wake.timeout, lookup).await {
-        Ok(Ok(routes)) => routes,
-        Ok(Err(error)) => {
-            debug!(%error, "presence is unavailable, wake-ups are lost");
-            return metrics.failed.add(devices.len() as u64);
+    let Some(routes) = look_up(shared, &devices).await else {
+        if shared.drain.is_cancelled() {
+            metrics.failed.add(devices.len() as u64);
+        } else {
+            // Not counted as tries: where they are is as yet unknown.
+            metrics.retried.add(devices.len() as u64);
+            metrics.dropped.add(shared.wakes.put_back(devices));
         }
-        Err(_) => {
-            debug!("presence did not answer in time, wake-ups are lost");
-            return metrics.failed.add(devices.len() as u64);
-        }
+        return Looked::InVain;
     };
-    let mut by_gateway: HashMap<GatewayId, Vec<DeviceKey>> = HashMap::new();
-    for (device, route) in devices.into_iter().zip(routes) {
+    let mut by_gateway: HashMap<GatewayId, Vec<Waiting>> = HashMap::new();
+    for (waiting, route) in devices.into_iter().zip(routes) {
         match route {
             Some(route) if route.subscriptions.c2d => {
-                by_gateway.entry(route.gateway).or_default().push(device);
+                by_gateway.entry(route.gateway).or_default().push(waiting);
             }
             Some(_) | None => metrics.absent.increment(),
         }
     }
     let mut waiting = Vec::new();
-    for (gateway, devices) in by_gateway {
+    for (id, devices) in by_gateway {
         let permit = Arc::clone(&shared.wakes.calls).try_acquire_owned();
-        match (shared.deps.gateways.find(&gateway), permit) {
-            (None, _) => metrics.absent.add(devices.len() as u64),
+        match (shared.deps.gateways.find(&id), permit) {
+            (None, _) => {
+                // It may be new, and this node has not heard of it.
+                debug!(gateway.id = %id, "a gateway to be woken is not known");
+                try_later(shared, devices);
+            }
             (Some(_), Err(_)) => waiting.extend(devices),
             (Some(gateway), Ok(permit)) => {
                 let call = call(Arc::clone(shared), gateway, devices, permit);
@@ -124,16 +112,34 @@ async fn wake(shared: &Arc<Shared>, devices: Vec<DeviceKey>) {
     if !waiting.is_empty() {
         wait_for_a_call(shared, waiting).await;
     }
+    Looked::Up
+}
+
+async fn look_up(shared: &Shared, devices: &[Waiting]) -> Option<Vec<Option<Route>>> {
+    let keys: Vec<DeviceKey> = devices.iter().map(|waiting| waiting.device).collect();
+    let lookup = shared.deps.presence.lookup(&keys);
+    match timeout(shared.options.wake.timeout, lookup).await {
+        Ok(Ok(routes)) => Some(routes),
+        Ok(Err(error)) => {
+            debug!(%error, "presence is unavailable, wake-ups wait");
+            None
+        }
+        Err(_) => {
+            debug!("presence did not answer in time, wake-ups wait");
+            None
+        }
+    }
 }
 
 /// Puts devices back for which no call was left, and waits until one ends, which its timeout
 /// bounds. Dropped, they would wait for the gateway's slow look; meanwhile what is new folds into
 /// the set. A service that drains drops them: it has no time to wait.
-async fn wait_for_a_call(shared: &Shared, devices: Vec<DeviceKey>) {
+async fn wait_for_a_call(shared: &Shared, devices: Vec<Waiting>) {
     if shared.drain.is_cancelled() {
         return shared.metrics.wakes.dropped.add(devices.len() as u64);
     }
-    shared.metrics.wakes.dropped.add(shared.wakes.push(devices));
+    let dropped = shared.wakes.put_back(devices);
+    shared.metrics.wakes.dropped.add(dropped);
     tokio::select! {
         _permit = shared.wakes.calls.acquire() => {}
         () = shared.drain.cancelled() => {}
@@ -144,55 +150,50 @@ async fn wait_for_a_call(shared: &Shared, devices: Vec<DeviceKey>) {
 async fn call(
     shared: Arc<Shared>,
     gateway: Arc<dyn GatewayApi>,
-    devices: Vec<DeviceKey>,
+    devices: Vec<Waiting>,
     permit: OwnedSemaphorePermit,
 ) {
-    let metrics = &shared.metrics.wakes;
-    let count = devices.len() as u64;
-    match timeout(shared.options.wake.timeout, gateway.wake(devices)).await {
-        Ok(Ok(())) => metrics.sent.add(count),
+    let keys = devices.iter().map(|waiting| waiting.device).collect();
+    match timeout(shared.options.wake.timeout, gateway.wake(keys)).await {
+        Ok(Ok(())) => shared.metrics.wakes.sent.add(devices.len() as u64),
         Ok(Err(error)) => {
             debug!(%error, "a gateway could not be woken");
-            metrics.failed.add(count);
+            try_later(&shared, devices);
         }
         Err(_) => {
             debug!("a gateway did not answer its wake-up in time");
-            metrics.failed.add(count);
+            try_later(&shared, devices);
         }
     }
     drop(permit);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keys(range: std::ops::Range<i64>) -> impl Iterator<Item = DeviceKey> {
-        range.map(DeviceKey)
+/// Puts devices aside for another try, except those that had all of theirs.
+fn try_later(shared: &Shared, devices: Vec<Waiting>) {
+    let (options, metrics) = (&shared.options.wake, &shared.metrics.wakes);
+    let mut by_tries: HashMap<Tries, Vec<DeviceKey>> = HashMap::new();
+    for Waiting { device, tries } in devices {
+        if tries >= options.max_retries || shared.drain.is_cancelled() {
+            metrics.failed.increment();
+        } else {
+            by_tries.entry(tries).or_default().push(device);
+        }
     }
-
-    #[test]
-    fn a_device_that_waits_already_takes_no_second_place() {
-        let wakes = Wakes::new(10, 1);
-        assert_eq!(wakes.push(keys(0..5).chain(keys(0..5))), 0);
-        assert_eq!(wakes.take(10).len(), 5);
+    for (tries, devices) in by_tries {
+        metrics.retried.add(devices.len() as u64);
+        let due = Instant::now() + pause(shared, tries);
+        metrics
+            .dropped
+            .add(shared.wakes.put_aside(devices, tries + 1, due));
     }
+}
 
-    #[test]
-    fn devices_beyond_the_bound_are_dropped_and_counted() {
-        let wakes = Wakes::new(3, 1);
-        assert_eq!(wakes.push(keys(0..5)), 2);
-        assert_eq!(wakes.push(keys(0..3)), 0);
-        assert_eq!(wakes.take(10).len(), 3);
-        assert_eq!(wakes.push(keys(7..8)), 0);
-    }
-
-    #[test]
-    fn a_large_set_is_taken_in_parts_without_losing_any() {
-        let wakes = Wakes::new(100, 1);
-        wakes.push(keys(0..25));
-        let mut taken: Vec<_> = (0..3).flat_map(|_| wakes.take(10)).collect();
-        taken.sort_unstable();
-        assert_eq!(taken, keys(0..25).collect::<Vec<_>>());
-    }
+/// The pause before a further try, 50–100 % of a doubling time.
+fn pause(shared: &Shared, tries: Tries) -> Duration {
+    let mut random = [0];
+    shared.deps.ids.fill_random(&mut random);
+    let doubled = 2_u32.saturating_pow(tries.min(16));
+    let full = shared.options.wake.retry_pause.saturating_mul(doubled);
+    let full = full.min(LONGEST_PAUSE);
+    full / 2 + full * u32::from(random[0]) / 512
 }

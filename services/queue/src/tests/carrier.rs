@@ -28,6 +28,7 @@ async fn a_message_goes_its_whole_way_over_the_carrier() {
         messages: store.clone(),
         feedback: store.clone(),
         outbox: store,
+        relay: None,
         presence: Arc::new(MemoryPresence::new(noon())),
         gateways: Arc::new(GatewayPool::new()),
         clock: Arc::new(ManualClock::default()),

@@ -11,8 +11,8 @@ use downlink_domain::message::{AckMode, Message, NewMessage, Settlement, Verdict
 use downlink_domain::method::{MethodAnswer, MethodError};
 use downlink_domain::presence::{LeaseEpoch, Protocol, Subscriptions};
 use downlink_ports::{
-    Clock, DeviceRegistry, Disconnect, GatewayApi, Gateways, LockedMessage, MethodDelivery, Notify,
-    PeerError, PresenceDirectory, QueueApi, ReceiveCall, SettleError,
+    Clock, DeviceRegistry, Disconnect, EventOutbox, GatewayApi, Gateways, LockedMessage,
+    MethodDelivery, Notify, PeerError, PresenceDirectory, QueueApi, ReceiveCall, SettleError,
 };
 use downlink_presence_memory::MemoryPresence;
 use downlink_runtime::Lifecycle;
@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::{QueueDeps, QueueOptions, QueueService};
 
-pub(super) const DEVICE: &str = "dev-1";
+pub(crate) const DEVICE: &str = "dev-1";
 
 /// The only gateway: it writes down whom it was told to wake.
 struct RecordingGateway {
@@ -59,34 +59,42 @@ impl Gateways for OneGateway {
     }
 }
 
-pub(super) fn gateway_id() -> GatewayId {
+pub(crate) fn gateway_id() -> GatewayId {
     "gateway-a".parse().unwrap()
 }
 
 /// A running service and its surroundings.
-pub(super) struct Bench {
-    pub(super) service: QueueService,
-    pub(super) store: Arc<MemoryStore>,
-    pub(super) presence: MemoryPresence,
-    pub(super) clock: ManualClock,
-    pub(super) lifecycle: Lifecycle,
-    pub(super) metrics: Metrics,
+pub(crate) struct Bench {
+    pub(crate) service: QueueService,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) presence: MemoryPresence,
+    pub(crate) clock: ManualClock,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) metrics: Metrics,
     woken: Mutex<mpsc::Receiver<Vec<DeviceKey>>>,
 }
 
 impl Bench {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(QueueOptions::default())
     }
 
-    pub(super) fn start_with(options: QueueOptions) -> Self {
+    pub(crate) fn start_with(options: QueueOptions) -> Self {
         Self::start_changed(options, |_| {})
     }
 
     /// Starts with other collaborators than the usual ones.
-    pub(super) fn start_changed(
+    pub(crate) fn start_changed(
         options: QueueOptions,
         change: impl FnOnce(&mut QueueDeps),
+    ) -> Self {
+        Self::start_with_store(options, |_, deps| change(deps))
+    }
+
+    /// As [`Self::start_changed`], with the store at hand.
+    pub(crate) fn start_with_store(
+        options: QueueOptions,
+        change: impl FnOnce(&Arc<MemoryStore>, &mut QueueDeps),
     ) -> Self {
         options.validate().unwrap();
         let store = Arc::new(MemoryStore::new());
@@ -99,13 +107,14 @@ impl Bench {
             messages: store.clone(),
             feedback: store.clone(),
             outbox: store.clone(),
+            relay: None,
             presence: Arc::new(presence.clone()),
             gateways: Arc::new(OneGateway(Arc::new(RecordingGateway { woken: sender }))),
             clock: Arc::new(clock.clone()),
             ids: Arc::new(CountingIds::default()),
             meter: metrics.meter("queue"),
         };
-        change(&mut deps);
+        change(&store, &mut deps);
         Self {
             service: QueueService::start(options, deps, &lifecycle),
             store,
@@ -118,14 +127,14 @@ impl Bench {
     }
 
     /// Registers a device.
-    pub(super) async fn register(&self, device: &str) -> DeviceKey {
+    pub(crate) async fn register(&self, device: &str) -> DeviceKey {
         let (name, spec, now) = (an_identity(device), a_device_spec(), self.clock.now());
         let created = self.store.create(a_hub(), name, spec, now).await;
         created.unwrap().unwrap().key
     }
 
     /// Registers a device that may not connect.
-    pub(super) async fn register_disabled(&self, device: &str) {
+    pub(crate) async fn register_disabled(&self, device: &str) {
         let mut spec = a_device_spec();
         spec.status = DeviceStatus::Disabled;
         let (name, now) = (an_identity(device), self.clock.now());
@@ -134,7 +143,7 @@ impl Bench {
     }
 
     /// Connects a device to the gateway.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         device: DeviceKey,
         subscriptions: Subscriptions,
@@ -153,13 +162,13 @@ impl Bench {
     }
 
     /// Sends one message that must be accepted.
-    pub(super) async fn send(&self, message: NewMessage) {
+    pub(crate) async fn send(&self, message: NewMessage) {
         let answers = self.service.enqueue(vec![message]).await.unwrap();
         assert!(answers[0].is_ok(), "{answers:?}");
     }
 
     /// Receives up to `limit` messages of a device.
-    pub(super) async fn receive(&self, device: DeviceKey, limit: u16) -> Vec<LockedMessage> {
+    pub(crate) async fn receive(&self, device: DeviceKey, limit: u16) -> Vec<LockedMessage> {
         let call = ReceiveCall {
             device,
             limit,
@@ -169,7 +178,7 @@ impl Bench {
     }
 
     /// Receives the one message that must be there.
-    pub(super) async fn receive_one(&self, device: DeviceKey) -> LockedMessage {
+    pub(crate) async fn receive_one(&self, device: DeviceKey) -> LockedMessage {
         self.receive(device, 1)
             .await
             .pop()
@@ -177,7 +186,7 @@ impl Bench {
     }
 
     /// Settles one held message.
-    pub(super) async fn settle(
+    pub(crate) async fn settle(
         &self,
         held: &LockedMessage,
         verdict: Verdict,
@@ -190,13 +199,20 @@ impl Bench {
             .remove(0)
     }
 
+    /// Waits until the outbox is empty.
+    pub(crate) async fn outbox_is_empty(&self) {
+        while !self.store.read_after(0, 1).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Messages waiting for a device.
-    pub(super) async fn count(&self, device: DeviceKey) -> u64 {
+    pub(crate) async fn count(&self, device: DeviceKey) -> u64 {
         self.service.count(vec![device]).await.unwrap()[0]
     }
 
     /// The next wake-up.
-    pub(super) async fn next_wake(&self) -> Vec<DeviceKey> {
+    pub(crate) async fn next_wake(&self) -> Vec<DeviceKey> {
         self.woken
             .lock()
             .await
@@ -206,7 +222,7 @@ impl Bench {
     }
 
     /// Wake-ups that are there after everything that can run has run.
-    pub(super) async fn wakes_so_far(&self) -> Vec<DeviceKey> {
+    pub(crate) async fn wakes_so_far(&self) -> Vec<DeviceKey> {
         settle_down().await;
         let mut woken = self.woken.lock().await;
         let mut devices = Vec::new();
@@ -218,7 +234,7 @@ impl Bench {
     }
 
     /// Carries `work` out while the clock runs in steps of 100 ms.
-    pub(super) async fn while_time_passes<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn while_time_passes<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         for _ in 0..100_000 {
             if let std::task::Poll::Ready(done) = futures::poll!(work.as_mut()) {
@@ -231,7 +247,7 @@ impl Bench {
     }
 
     /// The outcomes in the next feedback batch, completed; waits as long as it takes.
-    pub(super) async fn next_feedback(&self) -> Vec<(String, FeedbackStatus)> {
+    pub(crate) async fn next_feedback(&self) -> Vec<(String, FeedbackStatus)> {
         let receive = async {
             loop {
                 let wait = Duration::from_mins(1);
@@ -253,7 +269,7 @@ impl Bench {
     }
 
     /// The value of a rendered metric line.
-    pub(super) fn metric(&self, series: &str) -> u64 {
+    pub(crate) fn metric(&self, series: &str) -> u64 {
         let text = String::from_utf8(self.metrics.render().unwrap()).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(series));
         let value = line.unwrap_or_else(|| panic!("{series} is not in\n{text}"));
@@ -262,13 +278,13 @@ impl Bench {
 }
 
 /// Lets every task run until it waits.
-pub(super) async fn settle_down() {
+pub(crate) async fn settle_down() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
 }
 
-pub(super) fn settlement(message: &Message, token: LockToken, verdict: Verdict) -> Settlement {
+pub(crate) fn settlement(message: &Message, token: LockToken, verdict: Verdict) -> Settlement {
     Settlement {
         device: message.device,
         sequence: message.sequence,
@@ -278,14 +294,14 @@ pub(super) fn settlement(message: &Message, token: LockToken, verdict: Verdict) 
 }
 
 /// A message to [`DEVICE`] that wants to hear of every outcome.
-pub(super) fn watched(body: &'static str) -> NewMessage {
+pub(crate) fn watched(body: &'static str) -> NewMessage {
     NewMessage {
         ack: AckMode::Full,
         ..a_message_to(DEVICE, body)
     }
 }
 
-pub(super) fn c2d() -> Subscriptions {
+pub(crate) fn c2d() -> Subscriptions {
     Subscriptions {
         c2d: true,
         ..Subscriptions::default()

@@ -1,11 +1,18 @@
 //! Whom the queue wakes, and that nobody waits for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use downlink_domain::id::DeviceKey;
+use async_trait::async_trait;
+use downlink_domain::id::{ConnectionId, DeviceKey, GatewayId};
 use downlink_domain::message::Verdict;
-use downlink_domain::presence::Subscriptions;
-use downlink_ports::{PresenceDirectory, QueueApi};
+use downlink_domain::method::{MethodAnswer, MethodError};
+use downlink_domain::presence::{LeaseEpoch, Protocol, Route, Subscriptions};
+use downlink_ports::{
+    Connected, Disconnect, GatewayApi, Gateways, MethodDelivery, Notify, PeerError,
+    PresenceDirectory, PresenceWatch, QueueApi, Restored, StoreError,
+};
 use downlink_testkit::{a_message, a_message_to};
 
 use super::support::{Bench, DEVICE, c2d, settle_down, watched};
@@ -170,4 +177,172 @@ async fn a_device_that_disconnected_is_not_looked_for_at_its_old_gateway() {
     bench.presence.disconnect(gone).await.unwrap();
     bench.send(a_message()).await;
     assert_eq!(bench.wakes_so_far().await, Vec::<DeviceKey>::new());
+}
+
+/// The bench's presence, which at first does not answer.
+struct Mute {
+    inner: Arc<dyn PresenceDirectory>,
+    lookups_to_fail: AtomicU32,
+}
+
+#[async_trait]
+impl PresenceDirectory for Mute {
+    async fn connect(
+        &self,
+        device: DeviceKey,
+        gateway: GatewayId,
+        connection: ConnectionId,
+        protocol: Protocol,
+    ) -> Result<Connected, StoreError> {
+        self.inner
+            .connect(device, gateway, connection, protocol)
+            .await
+    }
+
+    async fn subscribe(
+        &self,
+        device: DeviceKey,
+        epoch: LeaseEpoch,
+        subscriptions: Subscriptions,
+    ) -> Result<(), StoreError> {
+        self.inner.subscribe(device, epoch, subscriptions).await
+    }
+
+    async fn disconnect(&self, devices: Vec<(DeviceKey, LeaseEpoch)>) -> Result<(), StoreError> {
+        self.inner.disconnect(devices).await
+    }
+
+    async fn restore(&self, entries: Vec<(DeviceKey, Route)>) -> Result<Vec<Restored>, StoreError> {
+        self.inner.restore(entries).await
+    }
+
+    async fn lookup(&self, devices: &[DeviceKey]) -> Result<Vec<Option<Route>>, StoreError> {
+        let left = self.lookups_to_fail.load(Ordering::SeqCst);
+        if left == 0 {
+            return self.inner.lookup(devices).await;
+        }
+        self.lookups_to_fail.store(left - 1, Ordering::SeqCst);
+        if left.is_multiple_of(2) {
+            // Long enough to be given up.
+            tokio::time::sleep(Duration::from_hours(1)).await;
+        }
+        Err(StoreError::Unavailable("away".to_owned()))
+    }
+
+    async fn watch(&self, device: DeviceKey) -> Result<Box<dyn PresenceWatch>, StoreError> {
+        self.inner.watch(device).await
+    }
+
+    async fn connected_count(&self) -> Result<u64, StoreError> {
+        self.inner.connected_count().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_fails_is_made_again_until_presence_answers() {
+    let bench = Bench::start_changed(QueueOptions::default(), |deps| {
+        deps.presence = Arc::new(Mute {
+            inner: Arc::clone(&deps.presence),
+            lookups_to_fail: AtomicU32::new(20),
+        });
+    });
+    let device = bench.register(DEVICE).await;
+    bench.connect(device, c2d()).await;
+    bench.send(a_message()).await;
+    assert_eq!(bench.next_wake().await, [device]);
+    assert_eq!(
+        bench.metric("downlink_queue_wakes_total{outcome=\"retried\"}"),
+        20
+    );
+}
+
+/// Gateways of which one is not known at first, or refuses.
+struct Late {
+    inner: Arc<dyn Gateways>,
+    finds_to_fail: AtomicU32,
+    calls_to_fail: Arc<AtomicU32>,
+}
+
+impl Gateways for Late {
+    fn find(&self, gateway: &GatewayId) -> Option<Arc<dyn GatewayApi>> {
+        let left = self.finds_to_fail.load(Ordering::SeqCst);
+        if left > 0 {
+            self.finds_to_fail.store(left - 1, Ordering::SeqCst);
+            return None;
+        }
+        Some(Arc::new(Refusing {
+            inner: self.inner.find(gateway)?,
+            calls_to_fail: Arc::clone(&self.calls_to_fail),
+        }))
+    }
+}
+
+struct Refusing {
+    inner: Arc<dyn GatewayApi>,
+    calls_to_fail: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl GatewayApi for Refusing {
+    async fn wake(&self, devices: Vec<DeviceKey>) -> Result<(), PeerError> {
+        let left = self.calls_to_fail.load(Ordering::SeqCst);
+        if left > 0 {
+            self.calls_to_fail.store(left - 1, Ordering::SeqCst);
+            return Err(PeerError::Unavailable { service: "gateway" });
+        }
+        self.inner.wake(devices).await
+    }
+
+    async fn invoke(&self, delivery: MethodDelivery) -> Result<MethodAnswer, MethodError> {
+        self.inner.invoke(delivery).await
+    }
+
+    async fn notify(&self, changes: Vec<Notify>) -> Result<(), PeerError> {
+        self.inner.notify(changes).await
+    }
+
+    async fn disconnect(&self, orders: Vec<Disconnect>) -> Result<(), PeerError> {
+        self.inner.disconnect(orders).await
+    }
+}
+
+fn bench_with_late_gateway(finds: u32, calls: u32) -> Bench {
+    Bench::start_changed(QueueOptions::default(), |deps| {
+        deps.gateways = Arc::new(Late {
+            inner: Arc::clone(&deps.gateways),
+            finds_to_fail: AtomicU32::new(finds),
+            calls_to_fail: Arc::new(AtomicU32::new(calls)),
+        });
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_not_known_yet_or_fails_is_tried_again() {
+    for (finds, calls) in [(3, 0), (0, 3), (2, 3)] {
+        let bench = bench_with_late_gateway(finds, calls);
+        let device = bench.register(DEVICE).await;
+        bench.connect(device, c2d()).await;
+        bench.send(a_message()).await;
+        assert_eq!(bench.next_wake().await, [device]);
+        assert_eq!(
+            bench.metric("downlink_queue_wakes_total{outcome=\"retried\"}"),
+            u64::from(finds + calls)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_stays_unknown_is_given_up_after_a_few_tries() {
+    let bench = bench_with_late_gateway(u32::MAX, 0);
+    let device = bench.register(DEVICE).await;
+    bench.connect(device, c2d()).await;
+    bench.send(a_message()).await;
+    let failed = "downlink_queue_wakes_total{outcome=\"failed\"}";
+    while bench.metric(failed) == 0 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(
+        bench.metric("downlink_queue_wakes_total{outcome=\"retried\"}"),
+        5
+    );
 }
