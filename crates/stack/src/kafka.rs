@@ -54,8 +54,7 @@ impl Kafka {
     fn start_in(folder: &Path) -> Result<Self, StackError> {
         let ports = [Port::reserve()?, Port::reserve()?];
         let server = KafkaServer::new(folder, ports[0].number(), ports[1].number())?;
-        server.initialize()?;
-        let process = Supervised::start(Program {
+        let process = Supervised::prepare(Program {
             name: "kafka".to_owned(),
             words: server.words(),
             environment: Vec::new(),
@@ -63,6 +62,8 @@ impl Kafka {
             folder: Some(folder.to_owned()),
             ending: Signal::Kill,
         })?;
+        server.initialize()?;
+        process.start_again()?;
         let started = Self {
             server,
             process,

@@ -37,6 +37,9 @@ pub(crate) fn unprivileged() -> Vec<OsString> {
         return Vec::new();
     }
     [
+        // The folder this program runs in may be closed to that user.
+        "env",
+        "--chdir=/",
         "setpriv",
         "--reuid",
         SERVER_USER,
@@ -118,14 +121,6 @@ pub(crate) fn run(command: &mut Command) -> Result<String, StackError> {
         "`{shown}` ended with {}: {complaint}",
         output.status
     )))
-}
-
-/// The command that `words` are: the first is the program.
-pub(crate) fn command(words: &[OsString]) -> Command {
-    let mut words = words.iter();
-    let mut command = Command::new(words.next().cloned().unwrap_or_default());
-    command.args(words);
-    command
 }
 
 fn output_of(program: &str, arguments: &[&str]) -> Option<String> {

@@ -34,7 +34,12 @@ if [ -n "$pid" ]; then
   kill -CONT "$pid" 2>/dev/null
   wait "$pid"
 fi
-if [ -n "$folder" ]; then rm -rf -- "$folder"; fi
+# What wrote there may be just about to end, too.
+for delay in 0 0.1 1 5; do
+  sleep "$delay"
+  [ -z "$folder" ] || rm -rf -- "$folder" 2>/dev/null || continue
+  break
+done
 "#;
 
 /// The longest the shell may take for an answer; no order makes it wait.
@@ -105,6 +110,30 @@ pub struct Program {
     pub ending: Signal,
 }
 
+/// Runs a program that ends by itself and must succeed; it does not outlive this process either.
+pub(crate) fn run_to_end(
+    name: &str,
+    words: Vec<OsString>,
+    log: PathBuf,
+    patience: Duration,
+) -> Result<(), StackError> {
+    let run = Supervised::start(Program {
+        name: name.to_owned(),
+        words,
+        environment: Vec::new(),
+        log,
+        folder: None,
+        ending: Signal::Kill,
+    })?;
+    match run.wait(patience)? {
+        0 => Ok(()),
+        code => Err(StackError::new(format!(
+            "{name} ended with {code}; it said: {}",
+            run.log_tail()
+        ))),
+    }
+}
+
 /// A process that ends when this value is dropped or its owner dies, however that happens.
 ///
 /// It can be ended and started again; its number changes then, its command line does not.
@@ -127,13 +156,18 @@ impl Supervised {
     /// # Errors
     /// The shell above it did not start. A program that cannot be run shows as one that ended.
     pub fn start(program: Program) -> Result<Self, StackError> {
-        let state = State::new(&program)?;
-        let supervised = Self {
-            program,
-            state: Mutex::new(state),
-        };
+        let supervised = Self::prepare(program)?;
         supervised.start_again()?;
         Ok(supervised)
+    }
+
+    /// Does all but start the program: from now on its folder goes when the owner does.
+    pub(crate) fn prepare(program: Program) -> Result<Self, StackError> {
+        let state = State::new(&program)?;
+        Ok(Self {
+            program,
+            state: Mutex::new(state),
+        })
     }
 
     /// Starts the program again after it ended.

@@ -53,8 +53,7 @@ impl Postgres {
     fn start_in(folder: &std::path::Path) -> Result<Self, StackError> {
         let port = Port::reserve()?;
         let server = PostgresServer::new(folder, port.number(), Durability::ProcessCrash)?;
-        server.initialize()?;
-        let process = Supervised::start(Program {
+        let process = Supervised::prepare(Program {
             name: "postgres".to_owned(),
             words: server.words(),
             environment: Vec::new(),
@@ -62,6 +61,8 @@ impl Postgres {
             folder: Some(folder.to_owned()),
             ending: Signal::Quit,
         })?;
+        server.initialize()?;
+        process.start_again()?;
         let started = Self {
             server,
             process,

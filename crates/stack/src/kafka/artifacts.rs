@@ -1,13 +1,18 @@
 //! Apache Kafka's Java archives, fetched once from Maven Central into the user's cache folder.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
+use crate::owned::run_to_end;
 use crate::{StackError, folder, machine};
 
 /// The exact versions wanted.
 const POM: &str = include_str!("../../../../deploy/kafka/pom.xml");
+
+/// The longest fetching may take: some 60 MB, over a slow line.
+const FETCH_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Gives the folder with the archives, fetching them first if that has not been done.
 ///
@@ -43,16 +48,18 @@ fn fetch(place: &Path, libraries: &Path) -> Result<(), StackError> {
         .map_err(StackError::from_io(format!("make {}", libraries.display())))?;
     let pom = place.join("pom.xml");
     folder::write(&pom, POM)?;
-    let mut output = std::ffi::OsString::from("-DoutputDirectory=");
+    let mut output = OsString::from("-DoutputDirectory=");
     output.push(libraries);
-    machine::run(
-        Command::new(maven)
-            .args(["--batch-mode", "--quiet", "--file"])
-            .arg(&pom)
-            .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
-            .arg(output),
-    )
-    .map(|_| ())
+    let words = vec![
+        maven.into(),
+        "--batch-mode".into(),
+        "--file".into(),
+        pom.into(),
+        "dependency:copy-dependencies".into(),
+        "-DincludeScope=runtime".into(),
+        output,
+    ];
+    run_to_end("maven", words, place.join("log"), FETCH_TIMEOUT)
 }
 
 fn cache_folder() -> Result<PathBuf, StackError> {

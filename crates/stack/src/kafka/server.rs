@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::owned::run_to_end;
 use crate::waiting::{Attempt, until};
 use crate::{StackError, folder, machine};
 
@@ -64,7 +65,7 @@ impl KafkaServer {
         let mut words = self.java_words("kafka.tools.StorageTool");
         words.extend(["format", "--cluster-id", CLUSTER_ID, "--config"].map(OsString::from));
         words.push(self.settings().into());
-        machine::run(&mut machine::command(&words)).map(|_| ())
+        run_to_end("kafka's StorageTool", words, self.log(), START_TIMEOUT)
     }
 
     /// The command line of the node.

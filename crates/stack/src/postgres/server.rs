@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::owned::run_to_end;
 use crate::waiting::{Attempt, until};
 use crate::{StackError, machine};
 
@@ -22,6 +23,17 @@ const OLDEST_VERSION: u32 = 15;
 
 /// The longest a start may take: recovery after a crash is part of it.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Trust is enough on a loopback port of a developer's machine; the collation is the same on every
+/// machine.
+const INITDB_OPTIONS: [&str; 6] = [
+    "--no-instructions",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--username",
+    USER,
+];
 
 /// What a server keeps of what it acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,30 +79,25 @@ impl PostgresServer {
 
     /// Makes the data folder unless it has been made before.
     pub(crate) fn initialize(&self) -> Result<(), StackError> {
-        if self.data.join("PG_VERSION").exists() {
+        if self.data.exists() {
             return Ok(());
         }
-        fs::create_dir_all(&self.data)
-            .map_err(StackError::from_io(format!("make {}", self.data.display())))?;
-        machine::hand_over(&self.data)?;
+        // Made under another name, so that one which was cut off is not taken for whole.
+        let making = self.data.with_extension("making");
+        let _ = fs::remove_dir_all(&making);
+        fs::create_dir(&making)
+            .map_err(StackError::from_io(format!("make {}", making.display())))?;
+        machine::hand_over(&making)?;
         let mut words = machine::unprivileged();
         words.push(self.programs.join("initdb").into());
-        words.extend(
-            [
-                "--no-sync",
-                "--no-instructions",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--username",
-                USER,
-                "--pgdata",
-            ]
-            .map(OsString::from),
-        );
-        words.push(self.data.clone().into());
-        // The folder this program runs in may be closed to the other user.
-        machine::run(machine::command(&words).current_dir("/")).map(|_| ())
+        words.extend(INITDB_OPTIONS.map(OsString::from));
+        words.extend(["--pgdata".into(), making.clone().into()]);
+        if self.durability == Durability::ProcessCrash {
+            words.push("--no-sync".into());
+        }
+        run_to_end("initdb", words, self.log(), START_TIMEOUT)?;
+        fs::rename(&making, &self.data)
+            .map_err(StackError::from_io(format!("rename {}", making.display())))
     }
 
     /// The command line of the server.
