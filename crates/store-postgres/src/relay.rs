@@ -70,7 +70,7 @@ pub(crate) struct Relay {
     claims: Arc<Semaphore>,
     /// The lane whose turn is next.
     turn: AtomicUsize,
-    floors: Floors,
+    floors: Arc<Floors>,
     pub(crate) excess: Excess,
 }
 
@@ -87,7 +87,7 @@ impl Relay {
             acquire_timeout: options.acquire_timeout,
             claims: Arc::new(Semaphore::new(MOST_CLAIMS)),
             turn: AtomicUsize::new(turn),
-            floors: Floors::default(),
+            floors: Arc::default(),
             excess: Excess::default(),
         }
     }

@@ -2,6 +2,8 @@
 
 #[path = "support/nodes.rs"]
 mod nodes;
+#[path = "support/orphans.rs"]
+mod orphans;
 
 use bytes::Bytes;
 use downlink_domain::device::IfMatch;
@@ -16,7 +18,8 @@ use downlink_ports::{
 use downlink_testkit::{a_device_spec, a_hub, a_message_to, an_identity, noon, twin_rules};
 use futures::future::join_all;
 
-use self::nodes::{Nodes, keys, number, orphans};
+use self::nodes::{Nodes, keys, number};
+use self::orphans::orphans;
 
 fn module_of(device: &str, module: &str) -> IdentityName {
     IdentityName {

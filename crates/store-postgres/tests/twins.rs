@@ -2,6 +2,8 @@
 
 #[path = "support/nodes.rs"]
 mod nodes;
+#[path = "support/orphans.rs"]
+mod orphans;
 
 use std::collections::HashMap;
 
@@ -12,9 +14,10 @@ use downlink_domain::twin::{TwinChange, TwinError};
 use downlink_ports::{EventOutbox, TwinStore};
 use downlink_testkit::{noon, twin_rules};
 use futures::future::join_all;
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 
-use self::nodes::{Nodes, keys, number, orphans, until_waiting};
+use self::nodes::{Nodes, keys, number};
+use self::orphans::orphans;
 
 fn report(value: usize) -> TwinChange {
     TwinChange::Report {
@@ -29,6 +32,18 @@ fn patch(value: usize, if_match: IfMatch) -> TwinChange {
         desired: Some(serde_json::from_str(&format!("{{\"value\": {value}}}")).unwrap()),
         if_match,
     }
+}
+
+/// Waits until that many sessions of the database wait for a lock.
+async fn until_waiting(connection: &mut PgConnection, sessions: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for _ in 0..100_000 {
+        if number(connection, waiting).await >= sessions {
+            return;
+        }
+    }
+    panic!("nobody waits for a lock");
 }
 
 async fn devices(nodes: &Nodes, count: usize) -> Vec<DeviceKey> {

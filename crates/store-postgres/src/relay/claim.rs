@@ -1,5 +1,6 @@
 //! A lane claimed, and given back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use downlink_ports::{ClaimedEvents, StoreError};
 use sqlx::{Postgres, Transaction};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::floors::{Look, Reading};
+use super::floors::{Floors, Look, Reading};
 use super::{LANES, LOCK_CLASS, Relay, in_turn};
 use crate::error::{Failure, store_error};
 use crate::fields::Fields;
@@ -26,6 +27,7 @@ pub(super) struct Claim {
     transaction: Transaction<'static, Postgres>,
     events: Vec<Event>,
     pooler: Pooler,
+    floors: Arc<Floors>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -54,6 +56,7 @@ impl Relay {
             transaction,
             events,
             pooler: self.pooler,
+            floors: Arc::clone(&self.floors),
             _room: room,
         });
         Ok(claimed)
@@ -169,24 +172,29 @@ impl ClaimedEvents for Claim {
     }
 
     async fn finish(self: Box<Self>, sent: usize) -> Result<(), StoreError> {
-        let Self {
-            mut transaction,
-            events,
-            pooler,
-            _room,
-        } = *self;
-        let sent = &events[..sent.min(events.len())];
+        let floors = Arc::clone(&self.floors);
+        let finished = self.remove(sent).await;
+        finished.map_err(|error| {
+            floors.forget();
+            store_error(error)
+        })
+    }
+}
+
+impl Claim {
+    /// Removes the first `sent` events and ends the transaction.
+    async fn remove(mut self, sent: usize) -> sqlx::Result<()> {
+        let sent = &self.events[..sent.min(self.events.len())];
         if sent.is_empty() {
-            return transaction.rollback().await.map_err(store_error);
+            return self.transaction.rollback().await;
         }
         let keys: Vec<i64> = sent.iter().map(|event| event.device_key.0).collect();
         let ids: Vec<&[u8]> = sent.iter().map(|event| &event.id[..]).collect();
         sqlx::query(include_str!("../../queries/delete_events.sql"))
             .bind(keys)
             .bind(ids)
-            .execute(&mut Session::of(&mut transaction, pooler))
-            .await
-            .map_err(store_error)?;
-        transaction.commit().await.map_err(store_error)
+            .execute(&mut Session::of(&mut self.transaction, self.pooler))
+            .await?;
+        self.transaction.commit().await
     }
 }

@@ -62,35 +62,6 @@ pub async fn number(connection: &mut PgConnection, sql: &str) -> i64 {
     found.fetch_one(connection).await.unwrap()
 }
 
-/// Rows that should have gone with their identities.
-pub async fn orphans(connection: &mut PgConnection) -> i64 {
-    number(
-        connection,
-        "SELECT
-            (SELECT count(*) FROM twins WHERE device_key NOT IN (SELECT device_key FROM identities))
-            + (SELECT count(*) FROM sessions WHERE device_key NOT IN (SELECT device_key FROM identities))
-            + (SELECT count(*) FROM messages WHERE device_key NOT IN (SELECT device_key FROM identities))
-            + (SELECT count(*) FROM identities AS module WHERE module_id <> '' AND NOT EXISTS (
-                SELECT 1 FROM identities AS device
-                WHERE device.hub = module.hub AND device.device_id = module.device_id
-                    AND device.module_id = ''))
-            + (SELECT count(*) FROM identities WHERE device_key NOT IN (SELECT device_key FROM twins))",
-    )
-    .await
-}
-
-/// Waits until that many sessions of the database wait for a lock.
-pub async fn until_waiting(connection: &mut PgConnection, sessions: i64) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    for _ in 0..100_000 {
-        if number(connection, waiting).await >= sessions {
-            return;
-        }
-    }
-    panic!("nobody waits for a lock");
-}
-
 /// Keys as a device of many tests has them.
 pub fn keys(devices: &[Device]) -> Vec<DeviceKey> {
     devices.iter().map(|device| device.key).collect()
