@@ -65,6 +65,8 @@ use downlink_ports::{MethodApi, QueueApi, TwinApi};
 use downlink_runtime::Lifecycle;
 
 pub(crate) use attempts::Repeat;
+#[cfg(test)]
+pub(crate) use members::MAX_NODES;
 pub(crate) use members::Members;
 pub(crate) use peer::Peer;
 use resolve::SystemResolver;

@@ -62,6 +62,9 @@ struct State<S: CallStream> {
     is_down: bool,
     /// Counts streams; what belongs to an earlier one is void.
     stream: u64,
+    /// Whether the server has answered the opening of the stream. Nothing is written before: it
+    /// would not be known whether anybody reads it.
+    is_open: bool,
     /// Not yet written, ids ascending. Bounded by `pending`; a call that was dropped leaves an
     /// empty place, and the places are counted too.
     waiting: VecDeque<Waiting<S>>,
@@ -98,6 +101,7 @@ impl<S: CallStream> Lane<S> {
                 next_call_id: 1,
                 is_down: false,
                 stream: 0,
+                is_open: false,
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
                 pending: HashMap::new(),
@@ -174,6 +178,7 @@ impl<S: CallStream> Lane<S> {
     pub(crate) fn begin_stream(self: &Arc<Self>) -> Outbound<S> {
         let mut state = self.state.lock();
         state.stream += 1;
+        state.is_open = false;
         Outbound::new(Arc::clone(self), state.stream)
     }
 
@@ -181,7 +186,13 @@ impl<S: CallStream> Lane<S> {
     pub(crate) fn on_open(&self) {
         let mut state = self.state.lock();
         state.is_down = false;
+        state.is_open = true;
         self.stand(Standing::Ready);
+        let waker = state.outbound.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// The stream broke: what was written has an unknown outcome. What was not written waits for
@@ -190,6 +201,7 @@ impl<S: CallStream> Lane<S> {
         let mut state = self.state.lock();
         // Whatever still polls the broken stream finds that it ended.
         state.stream += 1;
+        state.is_open = false;
         state.cancelled.clear();
         let written: Vec<_> = state
             .pending
@@ -293,7 +305,11 @@ impl<S: CallStream> Lane<S> {
         if state.stream != stream {
             return Poll::Ready(None);
         }
-        let batch = state.take_batch();
+        let batch = if state.is_open {
+            state.take_batch()
+        } else {
+            Vec::new()
+        };
         if batch.is_empty() && state.cancelled.is_empty() {
             state.outbound = Some(context.waker().clone());
             return Poll::Pending;

@@ -43,6 +43,11 @@ impl<S: CallStream> NodeSet<S> {
         self.nodes.len() <= 1
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }

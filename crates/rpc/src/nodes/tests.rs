@@ -1,1 +1,7 @@
 //! Several nodes over real TCP.
+
+mod choice;
+mod fixture;
+mod membership;
+mod restart;
+mod trouble;

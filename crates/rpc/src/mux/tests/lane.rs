@@ -54,6 +54,13 @@ fn roomy() -> TestLane {
     lane(100, 64 * 1024 * 1024)
 }
 
+/// What is written to a new stream that the server has answered.
+fn opened(lane: &TestLane) -> Outbound<GatewayStream> {
+    let outbound = lane.begin_stream();
+    lane.on_open();
+    outbound
+}
+
 fn wake(device: i64) -> Call {
     Call::Wake(v1::WakeCall {
         device_keys: vec![device],
@@ -96,7 +103,7 @@ fn reply(call_id: u64) -> v1::GatewayReplies {
 #[tokio::test]
 async fn what_waits_goes_out_as_one_batch_in_the_order_it_was_added() {
     let lane = roomy();
-    let mut outbound = lane.begin_stream();
+    let mut outbound = opened(&lane);
     assert!(batch(&mut outbound).is_none());
     let _tickets: Vec<_> = (0..5).map(|device| add(&lane, wake(device))).collect();
     let calls = batch(&mut outbound).unwrap().calls;
@@ -112,7 +119,7 @@ async fn what_waits_goes_out_as_one_batch_in_the_order_it_was_added() {
 #[tokio::test(start_paused = true)]
 async fn a_call_carries_what_is_left_of_its_time_when_it_is_written() {
     let lane = roomy();
-    let mut outbound = lane.begin_stream();
+    let mut outbound = opened(&lane);
     let _ticket = add(&lane, wake(1));
     tokio::time::advance(Duration::from_secs(4)).await;
     let calls = batch(&mut outbound).unwrap().calls;
@@ -122,7 +129,7 @@ async fn a_call_carries_what_is_left_of_its_time_when_it_is_written() {
 #[tokio::test]
 async fn a_batch_closes_at_its_bytes() {
     let lane = roomy();
-    let mut outbound = lane.begin_stream();
+    let mut outbound = opened(&lane);
     let size = MAX_BATCH_BYTES / 2 - 100;
     let _tickets: Vec<_> = (0..5).map(|_| add(&lane, notify(size))).collect();
     let _large = add(&lane, notify(3 * MAX_BATCH_BYTES));
@@ -144,7 +151,7 @@ async fn a_call_above_the_frame_limit_is_refused() {
 #[tokio::test]
 async fn calls_beyond_the_bound_are_refused_until_one_is_answered() {
     let lane = lane(2, 1024);
-    let mut outbound = lane.begin_stream();
+    let mut outbound = opened(&lane);
     let first = add(&lane, wake(1));
     let _second = add(&lane, wake(2));
     let first_id = batch(&mut outbound).unwrap().calls[0].call_id;
@@ -158,7 +165,7 @@ async fn calls_beyond_the_bound_are_refused_until_one_is_answered() {
 #[tokio::test]
 async fn waiting_bytes_beyond_the_bound_are_refused_until_they_are_written() {
     let lane = lane(100, 10_000);
-    let mut outbound = lane.begin_stream();
+    let mut outbound = opened(&lane);
     let _first = add(&lane, notify(6000));
     let overloaded = PeerError::Overloaded { service: "gateway" };
     assert_failed(lane.add(notify(6000), soon()), &overloaded);
@@ -169,7 +176,7 @@ async fn waiting_bytes_beyond_the_bound_are_refused_until_they_are_written() {
 #[tokio::test]
 async fn a_call_dropped_before_it_was_written_never_is_and_gives_its_room_back() {
     let lane = lane(100, 10_000);
-    let mut outbound = lane.begin_stream();
+    let mut outbound = opened(&lane);
     let first = add(&lane, notify(6000));
     let _second = add(&lane, wake(2));
     drop(first);
@@ -187,7 +194,7 @@ async fn a_call_dropped_before_it_was_written_never_is_and_gives_its_room_back()
 #[tokio::test]
 async fn a_call_dropped_after_it_was_written_is_cancelled_and_its_late_reply_goes_nowhere() {
     let lane = roomy();
-    let mut outbound = lane.begin_stream();
+    let mut outbound = opened(&lane);
     let dropped = add(&lane, wake(1));
     let kept = add(&lane, wake(2));
     let ids: Vec<_> = batch(&mut outbound)
@@ -212,7 +219,7 @@ async fn a_call_dropped_after_it_was_written_is_cancelled_and_its_late_reply_goe
 #[tokio::test(start_paused = true)]
 async fn a_call_without_a_reply_ends_at_its_deadline_and_is_cancelled() {
     let lane = roomy();
-    let mut outbound = lane.begin_stream();
+    let mut outbound = opened(&lane);
     let ticket = add(&lane, wake(1));
     let id = batch(&mut outbound).unwrap().calls[0].call_id;
     let deadline = PeerError::DeadlineExceeded { service: "gateway" };
@@ -223,7 +230,7 @@ async fn a_call_without_a_reply_ends_at_its_deadline_and_is_cancelled() {
 #[tokio::test]
 async fn a_break_fails_what_was_written_and_keeps_what_was_not() {
     let lane = roomy();
-    let mut broken = lane.begin_stream();
+    let mut broken = opened(&lane);
     let written = add(&lane, wake(1));
     assert!(batch(&mut broken).is_some());
     let unwritten = add(&lane, wake(2));
@@ -231,8 +238,7 @@ async fn a_break_fails_what_was_written_and_keeps_what_was_not() {
     assert_unknown(written.reply().await);
     assert_eq!(broken.next().await, None);
 
-    let mut outbound = lane.begin_stream();
-    lane.on_open();
+    let mut outbound = opened(&lane);
     let id = batch(&mut outbound).unwrap().calls[0].call_id;
     lane.on_replies(reply(id));
     assert!(unwritten.reply().await.is_ok());
@@ -252,7 +258,7 @@ async fn a_service_that_cannot_be_reached_fails_everything_until_it_can() {
 #[tokio::test]
 async fn a_reply_without_a_known_body_is_an_unavailable_service() {
     let lane = roomy();
-    let mut outbound = lane.begin_stream();
+    let mut outbound = opened(&lane);
     let ticket = add(&lane, wake(1));
     let call_id = batch(&mut outbound).unwrap().calls[0].call_id;
     lane.on_replies(v1::GatewayReplies {
@@ -269,8 +275,7 @@ async fn a_reply_without_a_known_body_is_an_unavailable_service() {
 async fn a_break_gives_back_what_was_not_written_when_there_are_other_nodes() {
     let lane = roomy();
     lane.set_alone(false);
-    let mut outbound = lane.begin_stream();
-    lane.on_open();
+    let mut outbound = opened(&lane);
     let written = add(&lane, wake(1));
     assert!(batch(&mut outbound).is_some());
     let unwritten = add(&lane, wake(2));
@@ -287,12 +292,21 @@ async fn a_break_gives_back_what_was_not_written_when_there_are_other_nodes() {
 #[tokio::test]
 async fn a_reply_to_no_call_says_that_the_node_drains_and_leaves_its_calls_alone() {
     let lane = roomy();
-    let mut outbound = lane.begin_stream();
-    lane.on_open();
+    let mut outbound = opened(&lane);
     let ticket = add(&lane, wake(1));
     let id = batch(&mut outbound).unwrap().calls[0].call_id;
     lane.on_replies(reply(NO_CALL));
     assert_eq!(lane.standing(), Standing::Draining);
     lane.on_replies(reply(id));
     assert!(ticket.reply().await.is_ok());
+}
+
+#[tokio::test]
+async fn nothing_is_written_before_the_server_has_answered() {
+    let lane = roomy();
+    let mut outbound = lane.begin_stream();
+    let unwritten = add(&lane, wake(1));
+    assert!(batch(&mut outbound).is_none());
+    lane.on_down();
+    assert_not_sent(unwritten.reply().await, &wake(1));
 }
