@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use downlink_domain::id::{DeviceKey, GatewayId};
 use downlink_domain::presence::Route;
-use downlink_ports::{GatewayApi, Gateways, PresenceDirectory};
+use downlink_ports::{GatewayApi, Gateways, IdSource, PresenceDirectory};
 use tokio::time::timeout;
 
 /// Finds who holds what.
@@ -26,8 +26,22 @@ pub(crate) struct Part<T> {
 /// A batch sorted by who holds its devices.
 pub(crate) struct Sorted<T> {
     pub(crate) parts: Vec<Part<T>>,
-    /// How many items are for devices that nobody holds, or a gateway that is not known any more.
+    /// How many items are for devices that nobody holds.
     pub(crate) absent: usize,
+    /// Items for gateways that are not known: they are new and this node has yet to hear of them,
+    /// or gone and presence has yet to.
+    pub(crate) lost: Vec<T>,
+}
+
+/// Wait before the second try of what failed; doubled for each further one, with jitter.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The wait before round `round`, 50–100 % of a doubling time.
+pub(crate) fn pause(round: u32, ids: &dyn IdSource) -> Duration {
+    let mut random = [0];
+    ids.fill_random(&mut random);
+    let full = FIRST_PAUSE * 2_u32.pow(round.saturating_sub(1).min(16));
+    full / 2 + full * u32::from(random[0]) / 512
 }
 
 impl Finder {
@@ -63,12 +77,17 @@ impl Finder {
             }
         }
         let mut parts = Vec::with_capacity(by_gateway.len());
+        let mut lost = Vec::new();
         for (id, items) in by_gateway {
             match self.gateways.find(&id) {
                 Some(gateway) => parts.push(Part { gateway, items }),
-                None => absent += items.len(),
+                None => lost.extend(items),
             }
         }
-        Some(Sorted { parts, absent })
+        Some(Sorted {
+            parts,
+            absent,
+            lost,
+        })
     }
 }

@@ -1,24 +1,32 @@
 //! Telling connected devices what was written to their desired properties.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::twin::DesiredNotification;
-use downlink_ports::Notify;
+use downlink_ports::{IdSource, Notify};
 use downlink_runtime::{BatchItem, Batcher, BatcherOptions, Lifecycle, TryEnqueueError};
 use futures::future::join_all;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::by_gateway::{Finder, Part};
+use crate::by_gateway::{Finder, Part, pause};
 use crate::metrics::{Metrics, Passage};
 
-/// Passes changes on in the background, one lane per device, so that versions keep their order.
+/// Passes over presence and gateways before a change is given up. Few, since the changes of other
+/// devices wait meanwhile; what is given up the device finds by the gap in the versions.
+const ROUNDS: u32 = 4;
+
+/// Passes changes on in the background, one lane per device, so that versions keep their order on
+/// the way from this node; the gateway drops what another node's change has overtaken.
 pub(crate) struct Notifier {
     lanes: Batcher<Change, ()>,
     metrics: Metrics,
 }
 
 /// A change on its way.
+#[derive(Clone)]
 struct Change(Notify);
 
 impl BatchItem for Change {
@@ -34,13 +42,15 @@ impl BatchItem for Change {
 impl Notifier {
     pub(crate) fn start(
         finder: Finder,
+        ids: Arc<dyn IdSource>,
         options: BatcherOptions,
         metrics: Metrics,
         lifecycle: &Lifecycle,
     ) -> Self {
         let of_lanes = metrics.clone();
         let lanes = Batcher::start(lifecycle, "twin.notify", options, move |changes| {
-            pass_on(finder.clone(), of_lanes.clone(), changes)
+            let finder = finder.clone();
+            pass_on(finder, Arc::clone(&ids), of_lanes.clone(), changes)
         });
         Self { lanes, metrics }
     }
@@ -63,36 +73,63 @@ impl Notifier {
     }
 }
 
-async fn pass_on(finder: Finder, metrics: Metrics, changes: Vec<Change>) -> Vec<()> {
+async fn pass_on(
+    finder: Finder,
+    ids: Arc<dyn IdSource>,
+    metrics: Metrics,
+    changes: Vec<Change>,
+) -> Vec<()> {
     let count = changes.len();
+    let mut left = changes;
+    for round in 0..ROUNDS {
+        if round > 0 {
+            sleep(pause(round, &*ids)).await;
+        }
+        left = pass_round(&finder, &metrics, left).await;
+        if left.is_empty() {
+            return vec![(); count];
+        }
+    }
+    metrics.count_notifications(Passage::Failed, left.len());
+    vec![(); count]
+}
+
+/// Offers each change once; returns those that may be offered again.
+async fn pass_round(finder: &Finder, metrics: &Metrics, changes: Vec<Change>) -> Vec<Change> {
     let sorted = finder
-        .sort(changes, |change| change.0.device, |change, _| change.0)
+        .sort(
+            changes.clone(),
+            |change| change.0.device,
+            |change, _| change.0,
+        )
         .await;
     let Some(sorted) = sorted else {
-        metrics.count_notifications(Passage::Failed, count);
-        return vec![(); count];
+        return changes;
     };
     metrics.count_notifications(Passage::Absent, sorted.absent);
     let calls = sorted
         .parts
         .into_iter()
-        .map(|part| tell_gateway(&finder, &metrics, part));
-    join_all(calls).await;
-    vec![(); count]
+        .map(|part| tell_gateway(finder, metrics, part));
+    let mut failed = join_all(calls).await.concat();
+    failed.extend(sorted.lost.into_iter().map(Change));
+    failed
 }
 
-async fn tell_gateway(finder: &Finder, metrics: &Metrics, part: Part<Notify>) {
+/// Calls one gateway; returns what may be offered again, which is safe: what it has told already
+/// it drops. A gateway that does not answer is not waited for twice.
+async fn tell_gateway(finder: &Finder, metrics: &Metrics, part: Part<Notify>) -> Vec<Change> {
     let count = part.items.len();
-    let passage = match timeout(finder.deadline, part.gateway.notify(part.items)).await {
-        Ok(Ok(())) => Passage::Passed,
+    match timeout(finder.deadline, part.gateway.notify(part.items.clone())).await {
+        Ok(Ok(())) => metrics.count_notifications(Passage::Passed, count),
         Ok(Err(error)) => {
-            tracing::warn!(%error, count, "a gateway did not take changes of desired properties");
-            Passage::Failed
+            tracing::debug!(%error, count, "a gateway did not take changes of desired properties");
+            return part.items.into_iter().map(Change).collect();
         }
         Err(_) => {
             tracing::warn!(count, "a gateway did not answer in time");
-            Passage::Failed
+            metrics.count_notifications(Passage::Failed, count);
         }
-    };
-    metrics.count_notifications(passage, count);
+    }
+    Vec::new()
 }

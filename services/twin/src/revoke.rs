@@ -1,7 +1,6 @@
 //! Ending connections of identities that lost the right to them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use downlink_domain::id::DeviceKey;
 use downlink_domain::presence::DisconnectReason;
@@ -10,13 +9,12 @@ use downlink_runtime::{BatchItem, Batcher, BatcherOptions, Lifecycle};
 use futures::future::join_all;
 use tokio::time::{sleep, timeout};
 
-use crate::by_gateway::{Finder, Part};
+use crate::by_gateway::{Finder, Part, pause};
 use crate::metrics::{Metrics, Passage};
 
-/// Passes over presence and gateways before an order is given up.
-const ROUNDS: u32 = 4;
-/// Wait before the second round; doubled for each further one, with jitter.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Passes over presence and gateways before an order is given up: some six seconds, in which a
+/// new gateway becomes known.
+const ROUNDS: u32 = 7;
 
 /// Gives orders to end connections, in the background and again when they fail.
 #[derive(Clone)]
@@ -108,7 +106,16 @@ async fn give_round(finder: &Finder, metrics: &Metrics, orders: Vec<Order>) -> V
         .parts
         .into_iter()
         .map(|part| order_gateway(finder, metrics, part));
-    join_all(calls).await.concat()
+    let mut failed = join_all(calls).await.concat();
+    failed.extend(sorted.lost.into_iter().map(again));
+    failed
+}
+
+fn again(order: Disconnect) -> Order {
+    Order {
+        device: order.device,
+        reason: order.reason,
+    }
 }
 
 async fn order_gateway(finder: &Finder, metrics: &Metrics, part: Part<Disconnect>) -> Vec<Order> {
@@ -117,16 +124,5 @@ async fn order_gateway(finder: &Finder, metrics: &Metrics, part: Part<Disconnect
         metrics.count_revocations(Passage::Passed, part.items.len());
         return Vec::new();
     }
-    let again = part.items.into_iter().map(|order| Order {
-        device: order.device,
-        reason: order.reason,
-    });
-    again.collect()
-}
-
-fn pause(round: u32, ids: &dyn IdSource) -> Duration {
-    let mut random = [0];
-    ids.fill_random(&mut random);
-    let full = FIRST_PAUSE * 2_u32.pow(round - 1);
-    full / 2 + full * u32::from(random[0]) / 512
+    part.items.into_iter().map(again).collect()
 }

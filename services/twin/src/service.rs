@@ -45,8 +45,9 @@ impl TwinService {
         let behind = lifecycle.child("twin.changes");
         let ahead = lifecycle.child("twin.stores");
         let ids = Arc::clone(&deps.ids);
-        let revoker = Revoker::start(finder.clone(), ids, metrics.clone(), &behind);
-        let notifier = Notifier::start(finder, options.notifications, metrics.clone(), &behind);
+        let revoker = Revoker::start(finder.clone(), Arc::clone(&ids), metrics.clone(), &behind);
+        let (lanes, counts) = (options.notifications, metrics.clone());
+        let notifier = Notifier::start(finder, ids, lanes, counts, &behind);
         let desk = Desk {
             twins: Arc::clone(&deps.twins),
             clock: Arc::clone(&deps.clock),

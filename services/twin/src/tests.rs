@@ -37,6 +37,7 @@ struct FakeGateway {
     orders: mpsc::Sender<Disconnect>,
     permits: Semaphore,
     failures_left: Mutex<u32>,
+    unknown_left: Mutex<u32>,
 }
 
 #[async_trait]
@@ -76,10 +77,16 @@ impl GatewayApi for FakeGateway {
     }
 }
 
+/// Knows one gateway, though not at the first times it is asked.
 struct OneGateway(Arc<FakeGateway>);
 
 impl Gateways for OneGateway {
     fn find(&self, gateway: &GatewayId) -> Option<Arc<dyn GatewayApi>> {
+        let mut left = self.0.unknown_left.lock();
+        if *left > 0 {
+            *left -= 1;
+            return None;
+        }
         let is_it = gateway.as_str() == "gateway-1";
         is_it.then(|| Arc::clone(&self.0) as Arc<dyn GatewayApi>)
     }
@@ -113,6 +120,7 @@ impl World {
             orders,
             permits: Semaphore::new(1000),
             failures_left: Mutex::new(0),
+            unknown_left: Mutex::new(0),
         });
         let store = Arc::new(MemoryStore::new());
         let presence = MemoryPresence::new(noon());

@@ -84,7 +84,19 @@ async fn a_full_lane_drops_and_the_writer_is_answered_all_the_same() {
     assert_eq!(first.version, 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_not_known_yet_is_told_once_it_is() {
+    let mut world = World::new();
+    let device = world.create("dev-1").await;
+    world.connect(&device, "gateway-1").await;
+    *world.gateway.unknown_left.lock() = 3;
+    world.patch("dev-1", json!({"a": 1})).await;
+    world.patch("dev-1", json!({"a": 2})).await;
+    assert_eq!(world.changes.recv().await.unwrap().version, 2);
+    assert_eq!(world.changes.recv().await.unwrap().version, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_is_told_when_the_device_is_away_or_its_gateway_is_gone() {
     let world = World::new();
     world.create("away").await;
@@ -92,7 +104,10 @@ async fn nobody_is_told_when_the_device_is_away_or_its_gateway_is_gone() {
     world.connect(&lost, "gateway-2").await;
     world.patch("away", json!({"a": 1})).await;
     world.patch("lost", json!({"a": 1})).await;
-    await_passages(&world, Passage::Absent, 2).await;
+    await_passages(&world, Passage::Absent, 1).await;
+    while world.service.metrics.notifications(Passage::Failed) < 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test]

@@ -128,3 +128,20 @@ async fn a_connection_ends_although_the_caller_hung_up_before_the_answer() {
         assert_eq!((order.device, order.reason), (device.key, reason));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_order_for_a_gateway_that_is_not_known_yet_reaches_it_once_it_is() {
+    let mut world = World::new();
+    let device = world.create("dev-1").await;
+    let epoch = world.connect(&device, "gateway-1").await;
+    *world.gateway.unknown_left.lock() = 6;
+    let deleted = world
+        .service
+        .delete_device(a_hub(), an_identity("dev-1"), IfMatch::Any);
+    deleted.await.unwrap();
+    let order = world.orders.recv().await.unwrap();
+    assert_eq!(
+        (order.device, order.up_to, order.reason),
+        (device.key, epoch, DisconnectReason::Deleted)
+    );
+}
