@@ -57,6 +57,11 @@ const FOR_SERVERS: &[Need] = &[
         probe: &["redis-cli", "--version"],
         packages: &["redis-tools"],
     },
+    // The consumer outside the project that reads events back.
+    Need {
+        probe: &["kcat", "-V"],
+        packages: &["kcat"],
+    },
     Need {
         probe: &["java", "-version"],
         packages: &["default-jre-headless"],
