@@ -19,6 +19,7 @@
 //! ```
 
 mod carrier;
+mod discovery;
 mod failure;
 mod gateway;
 mod gateway_pool;
@@ -34,6 +35,7 @@ mod twin;
 mod wire;
 
 pub use carrier::{Acceptor, Endpoint, MAX_FRAME_BYTES, in_process};
+pub use discovery::{DiscoveryOptions, GatewayDiscovery};
 pub use failure::{ERROR_CODE_KEY, from_status, grpc_code, to_status};
 pub use gateway::GrpcGatewayClient;
 pub use gateway_pool::GatewayPool;
