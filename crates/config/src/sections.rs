@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use self::backing::{
     Events, EventsKind, Kafka, Pooler, Postgres, Presence, PresenceKind, Redis, RedisTopology,
 };
-pub use self::doors::{Amqp, DisabledConnack, Gateway, Https, Mqtt};
+pub use self::doors::{Amqp, DisabledConnack, Gateway, Grpc, Https, Mqtt};
 pub use self::peers::Peers;
 pub use self::place::{Hub, Listen, Storage, StorageKind, Tls};
 pub use self::process::{Log, LogFormat, Outbox, Shutdown};
@@ -59,6 +59,8 @@ pub struct Config {
     pub amqp: Amqp,
     /// The door for back-ends on HTTPS.
     pub https: Https,
+    /// The door for back-ends on gRPC.
+    pub grpc: Grpc,
     /// Events that wait for their consumers.
     pub outbox: Outbox,
     /// Log lines on stderr.
@@ -89,6 +91,7 @@ impl Configuration for Config {
         checker.section("mqtt", |at| self.mqtt.check(at));
         checker.section("amqp", |at| self.amqp.check(at));
         checker.section("https", |at| self.https.check(at));
+        checker.section("grpc", |at| self.grpc.check(at));
         checker.section("outbox", |at| self.outbox.check(at));
         checker.section("log", |at| self.log.check(at));
         checker.section("shutdown", |at| self.shutdown.check(at));

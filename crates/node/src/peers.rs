@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use downlink_config::Config;
 use downlink_config::sections::Peers;
-use downlink_ports::{Gateways, MethodApi, QueueApi, TwinApi};
+use downlink_domain::id::GatewayId;
+use downlink_ports::{GatewayApi, Gateways, MethodApi, QueueApi, TwinApi};
 use downlink_rpc::{
-    Acceptor, GatewayDiscovery, MuxOptions, NodesOptions, method_nodes, queue_nodes, twin_nodes,
+    Acceptor, DiscoveryOptions, GatewayDiscovery, MuxOptions, NodesOptions, method_nodes,
+    queue_nodes, twin_nodes,
 };
 use downlink_runtime::{BindError, Lifecycle, Listener, ListenerOptions};
 
@@ -77,11 +79,18 @@ pub fn connect_services(config: &Config, scope: &Lifecycle) -> Services {
     }
 }
 
-/// Clients of the gateways that hold a lease.
-pub fn discover_gateways(ground: &Ground, presence: &Presence) -> Arc<dyn Gateways> {
+/// Clients of the gateways that hold a lease; `own` is the one of this process, if it is one.
+pub fn discover_gateways(
+    ground: &Ground,
+    presence: &Presence,
+    own: Option<(GatewayId, Arc<dyn GatewayApi>)>,
+) -> Arc<dyn Gateways> {
     let scope = ground.lifecycle.child("gateways");
-    let leases = Arc::clone(&presence.leases);
-    GatewayDiscovery::start(leases, mux_options(&ground.config.peers), &scope)
+    let options = DiscoveryOptions {
+        mux: mux_options(&ground.config.peers),
+        ..DiscoveryOptions::default()
+    };
+    GatewayDiscovery::start(Arc::clone(&presence.leases), own, options, &scope)
 }
 
 fn mux_options(peers: &Peers) -> MuxOptions {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use downlink_node::Settings;
 
 /// Reach devices from your back-end: messages, direct methods, twins.
 #[derive(Debug, Parser)]
@@ -19,6 +20,12 @@ pub struct Cli {
 pub enum Command {
     /// Start everything in this process on embedded storage, with a development certificate.
     Dev(DevArgs),
+    /// Bring the schema of the Postgres database up to date.
+    Migrate(ToolArgs),
+    /// Make sure of the hub in the Postgres database and print the connection strings of its policies.
+    Hub(HubArgs),
+    /// Make a development certificate authority and a certificate for the hub's host names.
+    Certificate(CertificateArgs),
 }
 
 /// Flags of `downlink dev`; each stands above the environment, which stands above the file.
@@ -44,19 +51,49 @@ pub struct DevArgs {
     /// Port of HTTPS, which the SDKs expect at 443; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub https_port: Option<u16>,
-    /// Port of gRPC health and reflection, for operators; 0 takes a free one
+    /// Port of the gRPC API over TLS; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub grpc_port: Option<u16>,
     /// Port of metrics and probes, for operators; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
-    /// Settings in TOML
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// One setting, as in the file, such as `queue.max_depth=100`; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub settings: Vec<String>,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: Settings,
     /// Print the merged settings, secrets hidden, and exit
     #[arg(long)]
     pub print_config: bool,
+}
+
+/// Flags of a command that works on the shared store.
+#[derive(Debug, Args)]
+pub struct ToolArgs {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// Flags of `downlink hub`.
+#[derive(Debug, Args)]
+pub struct HubArgs {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Make sure of a device to try things with, and print its connection string too
+    #[arg(long)]
+    pub demo_device: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `downlink certificate`.
+#[derive(Debug, Args)]
+pub struct CertificateArgs {
+    /// Folder to put the files in; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: Settings,
 }

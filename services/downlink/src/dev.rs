@@ -1,183 +1,137 @@
 //! `downlink dev`: from flags to a running hub.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context as _;
-use downlink_domain::id::GatewayId;
-use downlink_gateway::{Gateway, Sockets};
-use downlink_ports::{Clock, PolicyStore};
-use downlink_rpc::{Acceptor, Services};
-use downlink_runtime::clock::{RandomIds, SystemClock};
-use downlink_runtime::dev_certificate;
-use downlink_runtime::telemetry::{Metrics, init_logging, serve_operations};
-use downlink_runtime::{Lifecycle, Shutdown, Signals, TlsAcceptor, TlsIdentity};
+use downlink_config::sections::{Config, PresenceKind};
+use downlink_config::{Process, to_toml};
+use downlink_domain::id::{GatewayId, HubName};
+use downlink_gateway::{Gateway, GatewayOptions, Sockets};
+use downlink_node::certificate::{Certificate, handshake_limit};
+use downlink_node::doors::{Bound, Wanted};
+use downlink_node::stores::make_private_folder;
+use downlink_node::{Ground, events, open_presence, open_stores, run_until_stopped};
+use downlink_runtime::telemetry::serve_operations;
 
 use crate::cli::DevArgs;
-use crate::facts::Facts;
-use crate::first_start::{Start, demo_device, ensure_hub};
-use crate::ports::Bound;
-use crate::settings::Settings;
-use crate::wiring::{self, Ground};
+use crate::facts::{Credentials, Facts};
+use crate::first_start::{Start, demo_device, find_or_make_hub};
+use crate::wiring::{self, Adapters};
 
 /// Runs until it is told to stop.
 ///
 /// # Errors
 /// Whatever kept the hub from starting or from ending in order, as one line.
 pub fn run(args: &DevArgs) -> anyhow::Result<()> {
-    let settings = Settings::load(args)?;
+    let config = load(args)?;
     if args.print_config {
-        write!(std::io::stdout(), "{}", settings.printed())?;
+        write!(std::io::stdout(), "{}", to_toml(&config))?;
         return Ok(());
     }
-    let (filter, format) = settings.log();
-    init_logging(filter, format)?;
-    raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(serve(settings))
+    run_until_stopped(config, async |ground| {
+        let facts = start(&ground).await?;
+        ground.readiness.started();
+        writeln!(std::io::stdout(), "{}", facts.to_text())?;
+        Ok(())
+    })
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
-    // Before anything is said to be ready: whoever reads that may stop it at once.
-    let signals = Signals::install().context("cannot listen for stop signals")?;
-    let lifecycle = Lifecycle::new();
-    let grace = settings.grace();
-    let started = start(&settings, &lifecycle).await;
-    let facts = match started {
-        Ok(facts) => facts,
-        Err(error) => {
-            lifecycle.shutdown(grace).await;
-            return Err(error);
-        }
+/// Merges defaults, file, environment and flags.
+fn load(args: &DevArgs) -> anyhow::Result<Config> {
+    let addresses: Vec<_> = args.listen.iter().map(ToString::to_string).collect();
+    let (first_host, more_hosts) = match args.hosts.split_first() {
+        Some((first, more)) => (Some(first), more.join(",")),
+        None => (None, String::new()),
     };
-    lifecycle.set_ready(true);
-    writeln!(std::io::stdout(), "{}", facts.to_text())?;
-    match lifecycle.run_until_signal(signals, grace).await? {
-        Shutdown::Drained => Ok(()),
-        Shutdown::Halted { unfinished } => {
-            anyhow::bail!("stopped with unfinished tasks: {unfinished:?}")
-        }
-    }
+    let given = |list: String| (!list.is_empty()).then_some(list);
+    let layers = args
+        .settings
+        .lower_layers()
+        .flag(
+            "--data",
+            "storage.path",
+            args.data.as_ref().map(|path| path.display()),
+        )
+        .flag("--host", "hub.host_name", first_host)
+        .flag("--host", "hub.extra_host_names", given(more_hosts))
+        .flag("--listen", "listen.addresses", given(addresses.join(",")))
+        .flag("--mqtts-port", "listen.mqtts_port", args.mqtts_port)
+        .flag("--amqps-port", "listen.amqps_port", args.amqps_port)
+        .flag("--https-port", "listen.https_port", args.https_port)
+        .flag("--grpc-port", "listen.grpc_port", args.grpc_port)
+        .flag("--metrics-port", "listen.metrics_port", args.metrics_port);
+    let config = args.settings.load(layers, Process::AllInOne)?;
+    anyhow::ensure!(
+        config.presence.kind == PresenceKind::Memory,
+        "presence.kind: `downlink dev` is one process, which keeps presence in memory; to share it, run the services \
+         as processes of their own"
+    );
+    Ok(config)
 }
 
-async fn start(settings: &Settings, lifecycle: &Lifecycle) -> anyhow::Result<Facts> {
+async fn start(ground: &Ground) -> anyhow::Result<Facts> {
+    let config = &ground.config;
     // Sockets first: a port that is taken must not leave a new data folder behind.
-    let bound = settings.wanted().bind()?;
-    let folder = settings.folder();
-    make_private_folder(&folder)?;
-    let options = settings.services();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let now = clock.now();
-    let certificate = Certificate::find(settings, &folder, now.as_seconds())?;
-    let ground = Ground {
-        store: wiring::open_store(&folder, options.store.clone(), lifecycle).await?,
-        clock,
-        ids: Arc::new(RandomIds),
-        metrics: Metrics::new("downlink")?,
+    let bound = Wanted::from_config(config).bind()?;
+    let folder = &config.storage.path;
+    make_private_folder(folder)?;
+    let now = ground.clock.now();
+    let certificate = Certificate::find(config, folder, now.as_seconds())?;
+    let names: Vec<HubName> = config
+        .hub
+        .host_names()
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    let adapters = Adapters {
+        stores: open_stores(ground).await?,
+        presence: open_presence(ground).await?,
+        sink: events::open_sink(ground)?,
     };
-    let (store, ids) = (ground.store.as_ref(), ground.ids.as_ref());
-    let is_first = store.hubs().await?.is_empty();
-    let hub = ensure_hub(store, ids, &settings.hub(), now).await?;
+    let stores = &adapters.stores;
+    let ids = ground.ids.as_ref();
+    let is_first = stores.policies.hubs().await?.is_empty();
+    let hub = find_or_make_hub(stores.policies.as_ref(), ids, &names[0], now).await?;
     let start = if is_first { Start::First } else { Start::Later };
-    let device = demo_device(store, ids, &hub, start, now).await?;
+    let device = demo_device(stores.registry.as_ref(), ids, &hub, start, now).await?;
     let facts = Facts {
-        host_name: settings.hub().to_string(),
+        credentials: Credentials {
+            host_name: names[0].to_string(),
+            policies: stores.policies.policies(hub.clone()).await?,
+            device,
+        },
         ca_file: certificate.ca.display().to_string(),
         ports: bound.ports(),
-        policies: store.policies(hub.clone()).await?,
-        device,
     };
     let id: GatewayId = format!("gateway-{:016x}", ids.connection_number()).parse()?;
-    let names = wiring::host_names(&hub, settings.names());
+    let all_names = wiring::host_names(&hub, &names);
     let gateway = Gateway::new();
-    let peers = wiring::start_services(&ground, options, (&id, &gateway), lifecycle);
-    let sockets = open_operator_doors(bound, &certificate, &ground, settings, lifecycle)?;
+    let peers = wiring::start_services(ground, adapters, (&id, &gateway));
+    let sockets = open_operator_doors(bound, &certificate, ground)?;
     let meter = ground.metrics.meter("downlink.gateway");
-    let scope = lifecycle.child("gateway");
-    gateway.start(
-        settings.gateway(id, hub, names),
-        peers,
-        sockets,
-        &meter,
-        &scope,
-    );
+    let options = GatewayOptions::from_config(config, id, hub, all_names);
+    let scope = ground.lifecycle.child("gateway");
+    gateway.start(options, peers, sockets, &meter, &scope);
     facts
-        .write(&folder)
+        .write(folder)
         .with_context(|| format!("cannot write in {}", folder.display()))?;
     Ok(facts)
 }
 
-/// Serves metrics, probes, gRPC health and reflection; returns the doors that are the gateway's.
+/// Serves metrics and probes; returns the doors that are the gateway's.
 fn open_operator_doors(
     bound: Bound,
     certificate: &Certificate,
     ground: &Ground,
-    settings: &Settings,
-    lifecycle: &Lifecycle,
 ) -> anyhow::Result<Sockets> {
-    serve_operations(bound.metrics, lifecycle, ground.metrics.clone());
-    let (grpc, max_connections) = bound.grpc.into_socket();
-    Services::new(lifecycle).serve(Acceptor::tcp(grpc, max_connections));
-    let identity = TlsIdentity::from_pem_files(&certificate.chain, &certificate.key)?;
-    let limit = settings.handshake_limit();
+    serve_operations(bound.metrics, &ground.lifecycle, ground.metrics.clone());
+    let limit = handshake_limit(&ground.config);
     Ok(Sockets {
         mqtts: bound.mqtts,
         amqps: bound.amqps,
         https: bound.https,
-        tls: TlsAcceptor::new(&identity, &[], limit.clone())?,
-        grpc: Vec::new(),
-        grpc_tls: TlsAcceptor::new(&identity, &[b"h2"], limit.clone())?,
-        https_tls: TlsAcceptor::new(&identity, &[b"h2", b"http/1.1"], limit)?,
+        grpc: bound.grpc,
+        tls: certificate.acceptor(&[], &limit)?,
+        https_tls: certificate.acceptor(&[b"h2", b"http/1.1"], &limit)?,
+        grpc_tls: certificate.acceptor(&[b"h2"], &limit)?,
     })
-}
-
-/// The files TLS is served with.
-struct Certificate {
-    /// What clients must trust.
-    ca: PathBuf,
-    chain: PathBuf,
-    key: PathBuf,
-}
-
-impl Certificate {
-    /// Takes the given certificate, else makes sure of a development one in the data folder.
-    fn find(settings: &Settings, folder: &Path, now_seconds: i64) -> anyhow::Result<Self> {
-        if let Some((chain, key)) = settings.certificate_files() {
-            return Ok(Self {
-                ca: chain.clone(),
-                chain,
-                key,
-            });
-        }
-        let names: Vec<String> = settings.names().iter().map(ToString::to_string).collect();
-        let made = dev_certificate::ensure(folder, &names, now_seconds)?;
-        // Clients are started elsewhere: they need the whole path.
-        let ca = std::path::absolute(&made.ca_file)?;
-        Ok(Self {
-            ca,
-            chain: made.certificate_file,
-            key: made.key_file,
-        })
-    }
-}
-
-/// Makes the data folder, for its owner only: it will hold keys.
-fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(folder)
-        .with_context(|| format!("cannot make {}", folder.display()))
-}
-
-/// Every connection is a descriptor, and the usual limit of 1,024 is for other kinds of programs.
-fn raise_descriptor_limit() {
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
 }

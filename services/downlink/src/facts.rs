@@ -9,39 +9,32 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use downlink_domain::device::{Authentication, Device};
 use downlink_domain::policy::Policy;
+use downlink_node::doors::Ports;
 use serde_json::{Map, Value, json};
 
-/// Ports in use.
-#[derive(Clone, Copy, Debug)]
-pub struct Ports {
-    /// MQTT over TLS.
-    pub mqtts: u16,
-    /// AMQP over TLS.
-    pub amqps: u16,
-    /// HTTPS.
-    pub https: u16,
-    /// gRPC: health and reflection.
-    pub grpc: u16,
-    /// Metrics and probes.
-    pub metrics: u16,
-}
-
-/// Everything a client needs.
+/// What clients prove themselves by.
 #[derive(Debug)]
-pub struct Facts {
+pub struct Credentials {
     /// Host name of connection strings.
     pub host_name: String,
-    /// Certificate authority that clients must trust.
-    pub ca_file: String,
-    /// Ports in use.
-    pub ports: Ports,
     /// Policies of the hub.
     pub policies: Vec<Policy>,
     /// The demo device.
     pub device: Option<Device>,
 }
 
-impl Facts {
+/// Everything a client needs.
+#[derive(Debug)]
+pub struct Facts {
+    /// Connection strings.
+    pub credentials: Credentials,
+    /// Certificate authority that clients must trust.
+    pub ca_file: String,
+    /// Ports in use.
+    pub ports: Ports,
+}
+
+impl Credentials {
     fn policy_string(&self, policy: &Policy) -> String {
         let key = STANDARD.encode(&policy.keys[0]);
         let (host, name) = (&self.host_name, &policy.name);
@@ -68,7 +61,8 @@ impl Facts {
         ))
     }
 
-    fn to_json(&self) -> Value {
+    /// Connection strings by policy, and of the device.
+    pub fn to_json(&self) -> Value {
         let policies: Map<String, Value> = self
             .policies
             .iter()
@@ -85,6 +79,28 @@ impl Facts {
                 "connectionString": self.device_string(),
             })
         });
+        json!({
+            "hostName": self.host_name,
+            "policies": policies,
+            "device": device,
+        })
+    }
+
+    /// A line for each policy, and one for the device.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for policy in &self.policies {
+            let _ = writeln!(text, "{:<20} {}", policy.name, self.policy_string(policy));
+        }
+        if let Some(device) = self.device_string() {
+            let _ = writeln!(text, "{:<20} {device}", "device");
+        }
+        text
+    }
+}
+
+impl Facts {
+    fn to_json(&self) -> Value {
         let Ports {
             mqtts,
             amqps,
@@ -92,19 +108,16 @@ impl Facts {
             grpc,
             metrics,
         } = self.ports;
-        json!({
-            "hostName": self.host_name,
-            "caFile": self.ca_file,
-            "ports": {
-                "mqtts": mqtts,
-                "amqps": amqps,
-                "https": https,
-                "grpc": grpc,
-                "metrics": metrics,
-            },
-            "policies": policies,
-            "device": device,
-        })
+        let mut facts = self.credentials.to_json();
+        facts["caFile"] = self.ca_file.as_str().into();
+        facts["ports"] = json!({
+            "mqtts": mqtts,
+            "amqps": amqps,
+            "https": https,
+            "grpc": grpc,
+            "metrics": metrics,
+        });
+        facts
     }
 
     /// Writes `connect.json` in `folder`, readable by its owner only: it holds keys.
@@ -134,13 +147,15 @@ impl Facts {
         };
         line(
             "service",
-            self.service_string()
+            self.credentials
+                .service_string()
                 .as_deref()
                 .unwrap_or("(no iothubowner policy)"),
         );
         line(
             "device",
-            self.device_string()
+            self.credentials
+                .device_string()
                 .as_deref()
                 .unwrap_or("(no device with keys)"),
         );

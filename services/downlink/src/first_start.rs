@@ -3,33 +3,26 @@
 use downlink_domain::Timestamp;
 use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, SymmetricKeys};
 use downlink_domain::id::{DeviceId, HubName, IdentityName};
-use downlink_domain::policy::{Policy, default_policies};
+use downlink_node::hub::{ensure_hub, new_key};
 use downlink_ports::{DeviceRegistry, IdSource, PolicyStore, RegistryError, StoreError};
 
-/// Length of the keys made here, in bytes (auth.md §1).
-const KEY_BYTES: usize = 32;
-
-/// The hub of this data folder: the one it has, else a new one named `wanted`.
+/// The hub of this store: the one named `wanted`, else the one it has, else a new one.
 ///
 /// # Errors
 /// What the store answers.
-pub async fn ensure_hub(
+pub async fn find_or_make_hub(
     store: &dyn PolicyStore,
     ids: &dyn IdSource,
     wanted: &HubName,
     now: Timestamp,
 ) -> Result<HubName, StoreError> {
-    if let Some(hub) = store.hubs().await?.into_iter().next() {
-        return Ok(hub);
+    let hubs = store.hubs().await?;
+    if let Some(oldest) = hubs.first()
+        && !hubs.contains(wanted)
+    {
+        return Ok(oldest.clone());
     }
-    let policies = default_policies().map(|(name, permissions)| Policy {
-        name: name.to_owned(),
-        keys: [new_key(ids), new_key(ids)],
-        permissions,
-    });
-    store
-        .ensure_hub(wanted.clone(), policies.to_vec(), now)
-        .await?;
+    ensure_hub(store, ids, wanted, now).await?;
     Ok(wanted.clone())
 }
 
@@ -82,10 +75,4 @@ pub enum Start {
     First,
     /// There was one.
     Later,
-}
-
-fn new_key(ids: &dyn IdSource) -> Vec<u8> {
-    let mut key = vec![0; KEY_BYTES];
-    ids.fill_random(&mut key);
-    key
 }

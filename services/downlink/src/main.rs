@@ -1,4 +1,5 @@
-//! The all-in-one hub: gateway, queue, method-router and twin in one process on embedded storage.
+//! The all-in-one hub: gateway, queue, method-router and twin in one process on embedded storage;
+//! and the tools of the split form.
 //!
 //! It starts the services that the split form runs as processes of their own, and joins them by
 //! the same gRPC, carried in memory.
@@ -7,8 +8,7 @@ mod cli;
 mod dev;
 mod facts;
 mod first_start;
-mod ports;
-mod settings;
+mod tools;
 mod wiring;
 
 use std::io::Write as _;
@@ -17,12 +17,19 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli::Command::Dev(args) = cli::Cli::parse().command;
-    match dev::run(&args) {
+    let done = match cli::Cli::parse().command {
+        cli::Command::Dev(args) => dev::run(&args),
+        cli::Command::Migrate(args) => tools::migrate(&args),
+        cli::Command::Hub(args) => tools::hub(&args),
+        cli::Command::Certificate(args) => tools::certificate(&args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // `{:#}` puts the whole chain on one line.
-            let _ = writeln!(std::io::stderr(), "downlink: {error:#}");
+            // `{:#}` puts the whole chain on one line; a configuration has a line for each fault.
+            for line in format!("{error:#}").lines() {
+                let _ = writeln!(std::io::stderr(), "downlink: {line}");
+            }
             ExitCode::FAILURE
         }
     }

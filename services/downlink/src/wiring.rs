@@ -1,62 +1,27 @@
 //! Starts the four services and joins them by gRPC carried in memory.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{Gateway, Peers};
 use downlink_method_router::{MethodDeps, MethodOptions};
-use downlink_ports::{Clock, Gateways, IdSource, PresenceDirectory};
-use downlink_presence_memory::MemoryPresence;
-use downlink_queue::{QueueDeps, QueueOptions};
+use downlink_node::{Ground, Presence, Stores};
+use downlink_ports::{EventSink, Gateways};
+use downlink_queue::{QueueDeps, QueueOptions, RelayDeps};
 use downlink_rpc::{
     GatewayPool, GrpcGatewayClient, GrpcMethodClient, GrpcQueueClient, GrpcTwinClient, MuxOptions,
     Services, in_process,
 };
-use downlink_runtime::Lifecycle;
-use downlink_runtime::telemetry::Metrics;
-use downlink_store_embedded::{Store, StoreOptions};
 use downlink_twin::{TwinDeps, TwinOptions};
 
-/// What the services are told.
-pub struct Options {
+/// What the services are given of the outside.
+pub struct Adapters {
     /// The store.
-    pub store: StoreOptions,
-    /// The queue service.
-    pub queue: QueueOptions,
-    /// The method-router service.
-    pub methods: MethodOptions,
-    /// The twin service.
-    pub twins: TwinOptions,
-}
-
-/// What every service stands on.
-pub struct Ground {
-    /// The store.
-    pub store: Arc<Store>,
-    /// The business clock.
-    pub clock: Arc<dyn Clock>,
-    /// Ids and secrets.
-    pub ids: Arc<dyn IdSource>,
-    /// Where instruments are declared.
-    pub metrics: Metrics,
-}
-
-/// Opens the store in `folder`. Its scope is the oldest and drains last.
-///
-/// # Errors
-/// One line that says what is wrong with the file.
-pub async fn open_store(
-    folder: &Path,
-    options: StoreOptions,
-    lifecycle: &Lifecycle,
-) -> anyhow::Result<Arc<Store>> {
-    let scope = lifecycle.child("store");
-    let path = folder.join("hub.db");
-    Store::open(&path, options, &scope)
-        .await
-        .with_context(|| format!("{}", path.display()))
+    pub stores: Stores,
+    /// Who is connected where.
+    pub presence: Presence,
+    /// Where events go, unless they stay in the outbox.
+    pub sink: Option<Arc<dyn EventSink>>,
 }
 
 /// Starts the services behind the gateway and returns how a gateway calls them.
@@ -64,14 +29,12 @@ pub async fn open_store(
 /// Scopes drain newest first: the gateway, which calls all others, is to be started last.
 pub fn start_services(
     ground: &Ground,
-    options: Options,
+    adapters: Adapters,
     gateway: (&GatewayId, &Gateway),
-    lifecycle: &Lifecycle,
 ) -> Peers {
+    let lifecycle = &ground.lifecycle;
     let carriers = lifecycle.child("carriers");
     let clients = MuxOptions::default();
-    let directory = Arc::new(MemoryPresence::new(ground.clock.now()));
-    let presence: Arc<dyn PresenceDirectory> = Arc::clone(&directory) as _;
     let (gateway_end, acceptor) = in_process();
     Services::new(&carriers)
         .with_gateway(gateway.1.api())
@@ -79,65 +42,65 @@ pub fn start_services(
     let pool = GatewayPool::new();
     let client = GrpcGatewayClient::new(&gateway_end, clients, &carriers);
     pool.register(gateway.0.clone(), Arc::new(client));
-    let reach = Reach {
-        presence,
-        gateways: Arc::new(pool),
-    };
+    let gateways: Arc<dyn Gateways> = Arc::new(pool);
 
     let (twin_end, acceptor) = in_process();
-    let deps = twin_deps(ground, &reach);
-    downlink_twin::start(&options.twins, deps, acceptor, &lifecycle.child("twin"));
+    let deps = twin_deps(ground, &adapters, &gateways);
+    let options = TwinOptions::from(&*ground.config);
+    downlink_twin::start(&options, deps, acceptor, &lifecycle.child("twin"));
     let (queue_end, acceptor) = in_process();
-    let deps = queue_deps(ground, &reach);
-    downlink_queue::start(options.queue, deps, acceptor, &lifecycle.child("queue"));
+    let deps = queue_deps(ground, &adapters, &gateways);
+    let options = QueueOptions::from(&*ground.config);
+    downlink_queue::start(options, deps, acceptor, &lifecycle.child("queue"));
     let (method_end, acceptor) = in_process();
     let deps = MethodDeps {
-        presence: Arc::clone(&reach.presence),
-        gateways: Arc::clone(&reach.gateways),
+        presence: Arc::clone(&adapters.presence.directory),
+        gateways: Arc::clone(&gateways),
         meter: ground.metrics.meter("downlink.method-router"),
     };
+    let options = MethodOptions::from(&*ground.config);
     let scope = lifecycle.child("method-router");
-    downlink_method_router::start(options.methods, deps, acceptor, &scope);
+    downlink_method_router::start(options, deps, acceptor, &scope);
     Peers {
         queue: Arc::new(GrpcQueueClient::new(&queue_end, clients, &carriers)),
         methods: Arc::new(GrpcMethodClient::new(&method_end, clients, &carriers)),
         twins: Arc::new(GrpcTwinClient::new(&twin_end, clients, &carriers)),
-        presence: reach.presence,
-        leases: directory,
-        gateways: reach.gateways,
+        presence: adapters.presence.directory,
+        leases: adapters.presence.leases,
+        gateways,
         clock: Arc::clone(&ground.clock),
         ids: Arc::clone(&ground.ids),
     }
 }
 
-/// How services reach devices.
-struct Reach {
-    presence: Arc<dyn PresenceDirectory>,
-    gateways: Arc<dyn Gateways>,
-}
-
-fn twin_deps(ground: &Ground, reach: &Reach) -> TwinDeps {
+fn twin_deps(ground: &Ground, adapters: &Adapters, gateways: &Arc<dyn Gateways>) -> TwinDeps {
+    let stores = adapters.stores.clone();
     TwinDeps {
-        registry: Arc::clone(&ground.store) as _,
-        twins: Arc::clone(&ground.store) as _,
-        sessions: Arc::clone(&ground.store) as _,
-        policies: Arc::clone(&ground.store) as _,
-        presence: Arc::clone(&reach.presence),
-        gateways: Arc::clone(&reach.gateways),
+        registry: stores.registry,
+        twins: stores.twins,
+        sessions: stores.sessions,
+        policies: stores.policies,
+        presence: Arc::clone(&adapters.presence.directory),
+        gateways: Arc::clone(gateways),
         clock: Arc::clone(&ground.clock),
         ids: Arc::clone(&ground.ids),
         meter: ground.metrics.meter("downlink.twin"),
     }
 }
 
-fn queue_deps(ground: &Ground, reach: &Reach) -> QueueDeps {
+fn queue_deps(ground: &Ground, adapters: &Adapters, gateways: &Arc<dyn Gateways>) -> QueueDeps {
+    let stores = adapters.stores.clone();
+    let relay = adapters.sink.clone().map(|sink| RelayDeps {
+        source: stores.relay,
+        sink,
+    });
     QueueDeps {
-        messages: Arc::clone(&ground.store) as _,
-        feedback: Arc::clone(&ground.store) as _,
-        outbox: Arc::clone(&ground.store) as _,
-        relay: None,
-        presence: Arc::clone(&reach.presence),
-        gateways: Arc::clone(&reach.gateways),
+        messages: stores.messages,
+        feedback: stores.feedback,
+        outbox: stores.outbox,
+        relay,
+        presence: Arc::clone(&adapters.presence.directory),
+        gateways: Arc::clone(gateways),
         clock: Arc::clone(&ground.clock),
         ids: Arc::clone(&ground.ids),
         meter: ground.metrics.meter("downlink.queue"),

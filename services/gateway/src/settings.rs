@@ -3,7 +3,7 @@
 use downlink_config::Config;
 use downlink_domain::id::{GatewayId, HubName};
 
-use crate::options::{AmqpOptions, GatewayOptions, HttpsOptions, MqttOptions};
+use crate::options::{AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions};
 
 impl GatewayOptions {
     /// Options of the gateway `id` of `hub`, which answers to `host_names`.
@@ -18,6 +18,7 @@ impl GatewayOptions {
             queue,
             tls,
             methods,
+            presence,
             ..
         } = config;
         Self {
@@ -28,9 +29,14 @@ impl GatewayOptions {
             policy_refresh: gateway.policy_refresh.get(),
             max_telemetry_bytes: gateway.max_telemetry_bytes.as_usize(),
             max_method_bytes: methods.max_payload_bytes.as_usize(),
+            lease_ttl: presence.lease_ttl.get(),
+            lease_renew_interval: presence.lease_renew_interval.get(),
+            restore_pace: presence.restore_pace.get(),
+            reassert_interval: presence.reassert_interval.get(),
             mqtt: mqtt(config),
             amqp: amqp(config),
             https: https(config),
+            grpc: grpc(config),
             ..Self::new(id, hub)
         }
     }
@@ -72,5 +78,19 @@ fn https(config: &Config) -> HttpsOptions {
         body_deadline: https.body_deadline.get(),
         max_body_bytes: https.max_body_bytes.as_usize(),
         write_deadline: https.write_deadline.get(),
+    }
+}
+
+fn grpc(config: &Config) -> GrpcOptions {
+    let grpc = &config.grpc;
+    GrpcOptions {
+        preface_deadline: grpc.preface_deadline.get(),
+        write_deadline: grpc.write_deadline.get(),
+        idle_timeout: grpc.idle_timeout.get(),
+        max_streams: grpc.max_streams.get(),
+        max_message_bytes: grpc.max_message_bytes.as_usize(),
+        token_grace: grpc.token_grace.get(),
+        max_watchers: usize::try_from(grpc.max_watchers.get()).unwrap_or(usize::MAX),
+        watch_interval: grpc.watch_interval.get(),
     }
 }

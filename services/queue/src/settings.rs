@@ -1,6 +1,7 @@
 //! From the configuration to the options of the service.
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
 use downlink_config::sections::{self, Batch, Config};
 use downlink_domain::message::DeliveryCounting;
@@ -8,10 +9,15 @@ use downlink_ports::OutboxBounds;
 use downlink_runtime::BatcherOptions;
 
 use crate::config::{FeedbackOptions, QueueOptions, SweepOptions};
+use crate::relay::RelayOptions;
+
+/// How much longer than a batch may take a claim is kept.
+const CLAIM_MARGIN: Duration = Duration::from_secs(30);
 
 impl From<&Config> for QueueOptions {
     fn from(config: &Config) -> Self {
         let (queue, outbox) = (&config.queue, &config.outbox);
+        let kafka = &config.events.kafka;
         let defaults = Self::default();
         Self {
             max_depth: queue.max_depth.get(),
@@ -39,6 +45,13 @@ impl From<&Config> for QueueOptions {
             outbox: OutboxBounds {
                 retention: outbox.retention.get(),
                 max_events: outbox.max_events.get(),
+            },
+            relay: RelayOptions {
+                workers: usize::from(kafka.relays.get()),
+                batch: kafka.batch.get(),
+                publish_timeout: kafka.publish_timeout.get(),
+                hold: kafka.publish_timeout.get() + CLAIM_MARGIN,
+                ..defaults.relay
             },
             batches: batches(queue.batch),
             ..defaults

@@ -2,9 +2,42 @@
 
 use std::process::ExitCode;
 
-use downlink_config::refuse_own_process;
+use anyhow::Context as _;
+use downlink_config::Process;
+use downlink_node::{Ground, doors, hub, open_presence, open_stores, peers, run_process};
+use downlink_runtime::telemetry::serve_operations;
+use downlink_twin::{TwinDeps, TwinOptions};
 
 fn main() -> ExitCode {
-    // The embedded store and presence in memory belong to one process.
-    refuse_own_process("downlink-twin", "a store and a presence directory")
+    run_process(Process::Twin, start)
+}
+
+async fn start(ground: Ground) -> anyhow::Result<()> {
+    // Sockets first: a port that is taken is told before anything else is touched.
+    let listen = &ground.config.listen;
+    let operators = doors::bind_operators(listen.operator_address, listen.metrics_port)?;
+    let door = peers::bind_peers(&ground.config)?;
+    serve_operations(operators, &ground.lifecycle, ground.metrics.clone());
+    let stores = open_stores(&ground).await?;
+    let name = ground.config.hub.host_name.parse()?;
+    let now = ground.clock.now();
+    hub::ensure_hub(stores.policies.as_ref(), ground.ids.as_ref(), &name, now)
+        .await
+        .context("cannot make sure of the hub")?;
+    let presence = open_presence(&ground).await?;
+    let deps = TwinDeps {
+        registry: stores.registry,
+        twins: stores.twins,
+        sessions: stores.sessions,
+        policies: stores.policies,
+        gateways: peers::discover_gateways(&ground, &presence, None),
+        presence: presence.directory,
+        clock: ground.clock.clone(),
+        ids: ground.ids.clone(),
+        meter: ground.metrics.meter("downlink.twin"),
+    };
+    let options = TwinOptions::from(&*ground.config);
+    let scope = ground.lifecycle.child("twin");
+    downlink_twin::start(&options, deps, door.acceptor, &scope);
+    Ok(())
 }

@@ -104,7 +104,7 @@ pub struct Presence {
     /// How long a gateway that is not heard of counts as alive, 2 seconds to 5 minutes. Its devices read as absent
     /// after that.
     pub lease_ttl: HumanDuration,
-    /// Time between two words of a gateway, 100 ms to 1 minute, at most half of `lease_ttl`.
+    /// Time between two words of a gateway, 100 ms to 1 minute, at most a quarter of `lease_ttl`.
     pub lease_renew_interval: HumanDuration,
     /// Entries a gateway writes again in a second after they were lost, 100 to 10,000,000.
     pub restore_pace: NonZeroU32,
@@ -142,9 +142,9 @@ impl Presence {
             least..=most,
         );
         at.require(
-            self.lease_renew_interval.get() * 2 <= self.lease_ttl.get(),
+            self.lease_renew_interval.get() * 4 <= self.lease_ttl.get(),
             "lease_renew_interval",
-            "is more than half of lease_ttl: one lost word would end the lease",
+            "is more than a quarter of lease_ttl: few lost words would end the lease",
         );
         at.number("restore_pace", self.restore_pace, 100..=10_000_000);
         let most = HumanDuration::from_secs(86_400);

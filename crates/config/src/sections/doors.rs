@@ -284,3 +284,71 @@ fn check_output(at: &mut Checker, max_output_bytes: ByteSize) {
     let (least, most) = (ByteSize::from_kib(64), ByteSize::from_kib(64 * 1_024));
     at.size("max_output_bytes", max_output_bytes, least..=most);
 }
+
+/// The door for back-ends on gRPC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Grpc {
+    /// From the end of the TLS handshake to the end of the HTTP/2 preface, 1 second to 5 minutes.
+    pub preface_deadline: HumanDuration,
+    /// The longest time one write, or one message of a stream, may take, 1 second to 5 minutes.
+    pub write_deadline: HumanDuration,
+    /// The longest time without a call, 10 seconds to 1 day.
+    pub idle_timeout: HumanDuration,
+    /// Calls and streams at once on one connection, 1 to 10,000.
+    pub max_streams: NonZeroU32,
+    /// The largest request, 64 KiB to 64 MiB.
+    pub max_message_bytes: ByteSize,
+    /// How long streams outlive their token, up to 1 day.
+    pub token_grace: HumanDuration,
+    /// Watchers of twins at once, 1 to 65,536; one more is refused.
+    pub max_watchers: NonZeroU32,
+    /// Time between two looks at the twins that are watched, 100 ms to 1 minute.
+    pub watch_interval: HumanDuration,
+}
+
+impl Default for Grpc {
+    fn default() -> Self {
+        Self {
+            preface_deadline: HumanDuration::from_secs(30),
+            write_deadline: HumanDuration::from_secs(30),
+            idle_timeout: FIVE_MINUTES,
+            max_streams: nonzero_u32(100),
+            max_message_bytes: ByteSize::from_kib(8 * 1_024),
+            token_grace: FIVE_MINUTES,
+            max_watchers: nonzero_u32(10_000),
+            watch_interval: SECOND,
+        }
+    }
+}
+
+impl Grpc {
+    pub(super) fn check(&self, at: &mut Checker) {
+        at.duration(
+            "preface_deadline",
+            self.preface_deadline,
+            SECOND..=FIVE_MINUTES,
+        );
+        at.duration("write_deadline", self.write_deadline, SECOND..=FIVE_MINUTES);
+        let least = HumanDuration::from_secs(10);
+        at.duration("idle_timeout", self.idle_timeout, least..=DAY);
+        at.number("max_streams", self.max_streams, 1..=10_000);
+        at.size(
+            "max_message_bytes",
+            self.max_message_bytes,
+            ByteSize::from_kib(64)..=ByteSize::from_kib(64 * 1_024),
+        );
+        at.duration(
+            "token_grace",
+            self.token_grace,
+            HumanDuration::default()..=DAY,
+        );
+        at.number("max_watchers", self.max_watchers, 1..=65_536);
+        let (least, most) = (
+            HumanDuration::from_millis(100),
+            HumanDuration::from_secs(60),
+        );
+        at.duration("watch_interval", self.watch_interval, least..=most);
+    }
+}
