@@ -13,6 +13,7 @@ use downlink_domain::policy::{Permission, Policy};
 use downlink_ports::{Clock, OpenedDevice, PeerError, TwinApi};
 use thiserror::Error;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::device::StampedBy;
@@ -87,6 +88,17 @@ struct Cached {
     read_at: Timestamp,
 }
 
+/// What is known of the policies.
+#[derive(Default)]
+struct Known {
+    cached: Option<Cached>,
+    /// The last read that failed, and when.
+    failed: Option<(Instant, PeerError)>,
+}
+
+/// How long a read of the policies may take.
+const READ_DEADLINE: Duration = Duration::from_secs(5);
+
 /// Checks credentials.
 pub struct Authenticator {
     hub: HubName,
@@ -95,7 +107,7 @@ pub struct Authenticator {
     twins: Arc<dyn TwinApi>,
     clock: Arc<dyn Clock>,
     // An async mutex: whoever finds the policies stale reads them once for all who wait.
-    cached: Mutex<Option<Cached>>,
+    known: Mutex<Known>,
 }
 
 impl Authenticator {
@@ -111,7 +123,7 @@ impl Authenticator {
             refresh,
             twins: Arc::clone(&peers.twins),
             clock: Arc::clone(&peers.clock),
-            cached: Mutex::new(None),
+            known: Mutex::default(),
         }
     }
 
@@ -207,20 +219,42 @@ impl Authenticator {
     }
 
     async fn policies(&self) -> Result<Arc<[Policy]>, PeerError> {
-        let mut cached = self.cached.lock().await;
+        let asked_at = Instant::now();
+        let mut known = self.known.lock().await;
         let now = self.clock.now();
-        if let Some(known) = cached
+        if let Some(cached) = known
+            .cached
             .as_ref()
-            .filter(|known| now < known.read_at + self.refresh)
+            .filter(|cached| now < cached.read_at + self.refresh)
         {
-            return Ok(Arc::clone(&known.policies));
+            return Ok(Arc::clone(&cached.policies));
         }
-        let policies: Arc<[Policy]> = self.twins.policies(self.hub.clone()).await?.into();
-        *cached = Some(Cached {
-            policies: Arc::clone(&policies),
-            read_at: now,
-        });
-        Ok(policies)
+        // A read that failed while this one waited for it answers it too: each trying in its turn,
+        // the last of many would wait for all of them.
+        if let Some((failed_at, error)) = &known.failed
+            && *failed_at > asked_at
+        {
+            return Err(error.clone());
+        }
+        match self.read_policies().await {
+            Ok(policies) => {
+                known.cached = Some(Cached {
+                    policies: Arc::clone(&policies),
+                    read_at: now,
+                });
+                Ok(policies)
+            }
+            Err(error) => {
+                known.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn read_policies(&self) -> Result<Arc<[Policy]>, PeerError> {
+        let read = timeout(READ_DEADLINE, self.twins.policies(self.hub.clone())).await;
+        let late = PeerError::DeadlineExceeded { service: "twin" };
+        Ok(read.map_err(|_| late)??.into())
     }
 }
 

@@ -113,6 +113,7 @@ impl TestHub {
             ids: CountingIds::default(),
             gateways: RwLock::default(),
             is_down: AtomicBool::new(false),
+            is_mute: AtomicBool::new(false),
         });
         let presence = Arc::new(MemoryPresence::new(clock.now()));
         let mut peers = Peers {
@@ -281,9 +282,15 @@ pub(crate) struct Backend {
     ids: CountingIds,
     gateways: RwLock<Vec<(GatewayId, Arc<Connections>)>>,
     is_down: AtomicBool,
+    is_mute: AtomicBool,
 }
 
 impl Backend {
+    /// From now on policies are never answered, or they are again.
+    pub(crate) fn set_mute(&self, is_mute: bool) {
+        self.is_mute.store(is_mute, Ordering::SeqCst);
+    }
+
     /// From now on every call fails as unavailable, or no longer does.
     pub(crate) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::SeqCst);
@@ -610,6 +617,9 @@ impl TwinApi for Backend {
 
     async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError> {
         self.check()?;
+        if self.is_mute.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.store.policies(hub).await?)
     }
 }

@@ -166,3 +166,18 @@ async fn a_devices_own_token_is_no_back_ends() {
             .is_err()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn back_ends_do_not_queue_behind_reads_of_the_policies_that_fail() {
+    let hub = TestHub::new().await;
+    let token = hub.policy_token("service");
+    hub.backend.set_mute(true);
+    let asked_at = tokio::time::Instant::now();
+    let asking = (0..100).map(|_| hub.shared.authenticator.service(&token));
+    for answer in futures::future::join_all(asking).await {
+        assert!(matches!(answer.err(), Some(Refusal::Unavailable(_))));
+    }
+    assert!(asked_at.elapsed() < Duration::from_secs(6));
+    hub.backend.set_mute(false);
+    assert!(hub.shared.authenticator.service(&token).await.is_ok());
+}

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use downlink_domain::method::{MethodCall, MethodError, MethodTimeouts};
 use downlink_domain::presence::{DisconnectReason, LeaseEpoch};
 use downlink_mqtt::packet::{
     ClientPacket, Connect, Delivery, Publish, Qos, ServerPacket, Subscribe, SubscribeFilter,
 };
-use downlink_ports::{Disconnect, GatewayApi as _};
+use downlink_ports::{Disconnect, GatewayApi as _, MethodApi as _};
 use tokio::time::Instant;
 
 use super::super::conversation::Conversation;
@@ -103,6 +104,61 @@ async fn draining_ends_connections_after_what_was_queued_for_them() {
         }
     );
     client.served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_lets_a_thousand_idle_devices_go_and_all_of_them_leave_presence() {
+    let hub = TestHub::new().await;
+    let mut clients = Vec::new();
+    let mut devices = Vec::new();
+    for number in 0..1_000 {
+        let device = hub.device(&format!("dev-{number}")).await;
+        clients.push(Client::connect(&hub, &device).await.0);
+        devices.push(device.key);
+    }
+    let TestHub {
+        shared, lifecycle, ..
+    } = hub;
+    let presence = Arc::clone(&shared.peers.presence);
+    drop(shared);
+    let draining_at = std::time::Instant::now();
+    let closing = clients.iter_mut().map(Client::expect_close);
+    let (outcome, _) = tokio::join!(
+        lifecycle.shutdown(Duration::from_secs(10)),
+        futures::future::join_all(closing)
+    );
+    let took = draining_at.elapsed();
+    for client in clients {
+        client.served.await.unwrap();
+    }
+    assert_eq!(outcome, downlink_runtime::Shutdown::Drained);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let routes = presence.lookup(&devices).await.unwrap();
+    assert!(routes.iter().all(Option::is_none));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_its_answer_at_the_drain_ends_as_lost() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev-1").await;
+    let (mut client, _) = Client::connect(&hub, &device).await;
+    client
+        .subscribe("$iothub/methods/POST/#", Qos::AtMostOnce)
+        .await;
+    let timeouts = MethodTimeouts::new(Duration::ZERO, Duration::from_secs(30)).unwrap();
+    let call = MethodCall {
+        hub: device.hub.clone(),
+        target: device.name.clone(),
+        device: device.key,
+        name: "reboot".parse().unwrap(),
+        payload: Bytes::new(),
+        timeouts,
+    };
+    let (outcome, _) = tokio::join!(hub.backend.invoke(call), async {
+        client.next_publish().await;
+        hub.shared.lifecycle.shutdown(Duration::from_secs(10)).await
+    });
+    assert_eq!(outcome, Err(MethodError::ConnectionLost));
 }
 
 #[tokio::test]
