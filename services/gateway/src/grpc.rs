@@ -18,6 +18,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tonic_reflection::server::{v1, v1alpha};
 
 use self::watches::Watches;
 use crate::https::serve::{Terms, serve_on};
@@ -107,17 +108,14 @@ fn router(shared: &Arc<Shared>) -> Router {
     let most = shared.options.grpc.max_message_bytes;
     let small = most.min(MAX_SMALL_BYTES);
     let (reporter, health) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(API_FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the compiled schemas are readable");
+    let (reflection, older_reflection) = reflection();
     let watching = report_health(reporter, shared.lifecycle.clone());
     shared
         .lifecycle
         .spawn_background("grpc.health", OnError::Log, watching);
     let routes = Routes::new(health.max_decoding_message_size(MAX_OPEN_BYTES))
         .add_service(reflection.max_decoding_message_size(MAX_OPEN_BYTES))
+        .add_service(older_reflection.max_decoding_message_size(MAX_OPEN_BYTES))
         .add_service(
             CloudToDeviceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(most),
         )
@@ -127,6 +125,23 @@ fn router(shared: &Arc<Shared>) -> Router {
         .add_service(RegistryServer::from_arc(api).max_decoding_message_size(small))
         .prepare();
     gate::router(Arc::clone(shared), routes)
+}
+
+/// The schema to whoever asks; in the older form too, which is all that some tools speak.
+fn reflection() -> (
+    v1::ServerReflectionServer<impl v1::ServerReflection>,
+    v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>,
+) {
+    let schemas = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(API_FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let readable = "the compiled schemas are readable";
+    (
+        schemas().build_v1().expect(readable),
+        schemas().build_v1alpha().expect(readable),
+    )
 }
 
 /// Says `SERVING` until the drain and `NOT_SERVING` from then on.

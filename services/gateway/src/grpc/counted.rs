@@ -18,7 +18,7 @@ pub struct Counted<B> {
     body: B,
     rpc: Rpc,
     shared: Arc<Shared>,
-    is_counted: bool,
+    is_told: bool,
 }
 
 impl<B> Counted<B> {
@@ -27,13 +27,13 @@ impl<B> Counted<B> {
             body,
             rpc,
             shared,
-            is_counted: false,
+            is_told: false,
         }
     }
 
     fn count(&mut self, code: Code) {
-        if !self.is_counted {
-            self.is_counted = true;
+        if !self.is_told {
+            self.is_told = true;
             self.shared.metrics.rpcs.ended(self.rpc, code);
         }
     }
@@ -71,8 +71,8 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Counted<B> {
 
 impl<B> Drop for Counted<B> {
     fn drop(&mut self) {
-        if !self.is_counted {
-            self.is_counted = true;
+        if !self.is_told {
+            self.is_told = true;
             self.shared.metrics.rpcs.ended(self.rpc, Code::Cancelled);
         }
     }

@@ -113,7 +113,7 @@ impl Receiver {
                 },
                 request = requests.message(), if self.settling.len() < MAX_WORDS => {
                     match request {
-                        Ok(Some(request)) => if let Err(error) = self.on_request(request) {
+                        Ok(Some(request)) => if let Err(error) = self.on_request(&request) {
                             break Some(error.into());
                         },
                         Ok(None) => break None,
@@ -142,7 +142,7 @@ impl Receiver {
                 .await?;
         }
         if let Some(status) = end {
-            answers.fail(status).await;
+            answers.fail(status);
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Receiver {
         }
     }
 
-    fn on_request(&mut self, request: v1::ReceiveRequest) -> Result<(), ApiError> {
+    fn on_request(&mut self, request: &v1::ReceiveRequest) -> Result<(), ApiError> {
         self.credit = self.credit.saturating_add(request.credit).min(MAX_CREDIT);
         let count = request.acknowledgements.len();
         if count > MAX_WORDS {

@@ -96,7 +96,7 @@ impl SendStream {
                 ending = &mut ending, if self.end.is_none() => match ending {
                     Ending::Soft(status) => self.stop(Some(status)),
                     Ending::Deadline => {
-                        answers.fail(status::deadline()).await;
+                        answers.fail(status::deadline());
                         return Ok(());
                     }
                 },
@@ -112,7 +112,7 @@ impl SendStream {
             }
         }
         if let Some(status) = self.end {
-            answers.fail(status).await;
+            answers.fail(status);
         }
         Ok(())
     }

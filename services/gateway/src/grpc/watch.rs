@@ -41,7 +41,7 @@ pub(super) fn start(
     place: Place,
 ) -> AnswerStream<v1::WatchTwinResponse> {
     let (sender, stream) = answers(shared.options.grpc.write_deadline);
-    let watcher = Watcher {
+    let following = Watcher {
         seen: watches.subscribe(view.device.key, view.twin.version),
         shared: Arc::clone(shared),
         watches: Arc::clone(watches),
@@ -53,7 +53,7 @@ pub(super) fn start(
             let _held = call.activity.clone().map(Activity::hold);
             let _place = place;
             // Whoever is gone needs no status.
-            let _ = watcher.run(&call, sender).await;
+            let _ = following.run(&call, sender).await;
         });
     stream
 }
@@ -80,7 +80,7 @@ impl Watcher {
             match next {
                 Ok(view) => self.view = view,
                 Err(status) => {
-                    answers.fail(status).await;
+                    answers.fail(status);
                     return Ok(());
                 }
             }
