@@ -9,7 +9,7 @@ WITH
         USING unnest($1::bigint[], $2::bigint[], $3::bytea[])
             WITH ORDINALITY AS item (device_key, sequence, token, place)
         WHERE
-            messages.device_key = item.device_key
+            messages.device_key = ANY (ARRAY[item.device_key])
             AND messages.sequence = item.sequence
             AND messages.lock_token = item.token
             AND messages.locked_until > $4::bigint
@@ -50,12 +50,12 @@ SELECT
 FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])
     WITH ORDINALITY AS item (device_key, sequence, token, place)
 INNER JOIN messages
-    ON messages.device_key = item.device_key
+    ON messages.device_key = ANY (ARRAY[item.device_key])
     AND messages.sequence = item.sequence
     AND messages.lock_token = item.token
     AND messages.locked_until > $4::bigint
     AND messages.expiry > $4::bigint
     AND messages.ack & 1 <> 0
-LEFT JOIN identities ON identities.device_key = item.device_key
+LEFT JOIN identities ON identities.device_key = ANY (ARRAY[item.device_key])
 -- Not looked for when nothing is left.
 WHERE (SELECT COUNT(*) FROM ended) < cardinality($1::bigint[])

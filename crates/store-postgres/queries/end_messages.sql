@@ -18,7 +18,7 @@ WITH
             message_id, status, event_id, properties, body, place
         )
         WHERE
-            messages.device_key = item.device_key
+            messages.device_key = ANY (ARRAY[item.device_key])
             AND messages.sequence = item.sequence
             AND messages.lock_token IS NOT DISTINCT FROM item.token
             AND messages.delivery_count = item.delivery_count

@@ -12,7 +12,7 @@ SELECT
     identities.device_id,
     identities.generation
 FROM messages
-LEFT JOIN identities ON identities.device_key = messages.device_key
+LEFT JOIN identities ON identities.device_key = ANY (ARRAY[messages.device_key])
 WHERE messages.due_at <= $1::bigint
 ORDER BY messages.due_at
 LIMIT $2::bigint

@@ -12,7 +12,7 @@ SELECT
     twins.etag AS twin_etag,
     twins.version
 FROM twins
-JOIN identities ON identities.device_key = twins.device_key
+JOIN identities ON identities.device_key = ANY (ARRAY[twins.device_key])
 WHERE twins.device_key = ANY ($1)
 ORDER BY twins.device_key
 FOR NO KEY UPDATE OF twins

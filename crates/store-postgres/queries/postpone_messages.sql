@@ -2,4 +2,4 @@
 UPDATE messages
 SET due_at = $3::bigint
 FROM unnest($1::bigint[], $2::bigint[]) AS item (device_key, sequence)
-WHERE messages.device_key = item.device_key AND messages.sequence = item.sequence
+WHERE messages.device_key = ANY (ARRAY[item.device_key]) AND messages.sequence = item.sequence

@@ -12,5 +12,5 @@ FROM (
     ORDER BY head.position
     LIMIT $2
 ) AS oldest
-JOIN outbox ON outbox.lane = oldest.lane AND outbox.position = oldest.position
+JOIN outbox ON outbox.lane = ANY (ARRAY[oldest.lane]) AND outbox.position = oldest.position
 ORDER BY outbox.position

@@ -27,7 +27,7 @@ SET
     lock_token = $6::bytea,
     locked_until = $7::bigint
 FROM batch
-WHERE feedback.hub = $1::text AND feedback.record = batch.record
+WHERE feedback.hub = $1::text AND feedback.record = ANY (ARRAY[batch.record])
 RETURNING
     feedback.hub,
     feedback.record,

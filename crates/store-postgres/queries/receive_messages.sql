@@ -45,7 +45,7 @@ FROM (
         ) AS locked
     ) AS receivable
 ) AS handed
-WHERE messages.device_key = handed.device_key AND messages.sequence = handed.sequence
+WHERE messages.device_key = ANY (ARRAY[handed.device_key]) AND messages.sequence = handed.sequence
 RETURNING
     handed.number,
     messages.device_key,

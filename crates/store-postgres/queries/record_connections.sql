@@ -3,8 +3,8 @@
 WITH moved AS MATERIALIZED (
     SELECT identities.device_key, item.at
     FROM unnest($1::bigint[], $2::bigint[]) AS item (device_key, at)
-    JOIN identities ON identities.device_key = item.device_key
-    ORDER BY identities.device_key
+    JOIN identities ON identities.device_key = ANY (ARRAY[item.device_key])
+    ORDER BY item.device_key
     FOR NO KEY UPDATE OF identities
 )
 UPDATE identities
@@ -12,4 +12,4 @@ SET
     connection_state_updated_at = greatest(identities.connection_state_updated_at, moved.at),
     last_activity_at = greatest(identities.last_activity_at, moved.at)
 FROM moved
-WHERE identities.device_key = moved.device_key
+WHERE identities.device_key = ANY (ARRAY[moved.device_key])

@@ -8,4 +8,4 @@ SET
     due_at = messages.expiry
 FROM unnest($1::bigint[], $2::bigint[], $3::integer[])
     AS item (device_key, sequence, delivery_count)
-WHERE messages.device_key = item.device_key AND messages.sequence = item.sequence
+WHERE messages.device_key = ANY (ARRAY[item.device_key]) AND messages.sequence = item.sequence

@@ -10,7 +10,7 @@ WITH
         USING unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::integer[], $5::smallint[])
             WITH ORDINALITY AS item (device_key, sequence, token, ends_at, reported_to, place)
         WHERE
-            messages.device_key = item.device_key
+            messages.device_key = ANY (ARRAY[item.device_key])
             AND messages.sequence = item.sequence
             AND messages.lock_token = item.token
             AND messages.locked_until > $7::bigint
@@ -29,7 +29,7 @@ WITH
         FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::integer[], $6::integer[])
             WITH ORDINALITY AS item (device_key, sequence, token, ends_at, raised_by, place)
         WHERE
-            messages.device_key = item.device_key
+            messages.device_key = ANY (ARRAY[item.device_key])
             AND messages.sequence = item.sequence
             AND messages.lock_token = item.token
             AND messages.locked_until > $7::bigint
@@ -70,13 +70,13 @@ SELECT
 FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::integer[], $5::smallint[])
     WITH ORDINALITY AS item (device_key, sequence, token, ends_at, reported_to, place)
 INNER JOIN messages
-    ON messages.device_key = item.device_key
+    ON messages.device_key = ANY (ARRAY[item.device_key])
     AND messages.sequence = item.sequence
     AND messages.lock_token = item.token
     AND messages.locked_until > $7::bigint
     AND messages.expiry > $7::bigint
     AND messages.delivery_count >= item.ends_at
     AND messages.ack & item.reported_to <> 0
-LEFT JOIN identities ON identities.device_key = item.device_key
+LEFT JOIN identities ON identities.device_key = ANY (ARRAY[item.device_key])
 WHERE
     (SELECT COUNT(*) FROM ended) + (SELECT COUNT(*) FROM returned) < cardinality($1::bigint[])

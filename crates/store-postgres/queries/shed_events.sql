@@ -17,7 +17,7 @@ WITH
     aged AS MATERIALIZED (
         SELECT outbox.device_key, outbox.event_id, outbox.position, outbox.at, oldest.place
         FROM oldest
-        JOIN outbox ON outbox.lane = oldest.lane AND outbox.position = oldest.position
+        JOIN outbox ON outbox.lane = ANY (ARRAY[oldest.lane]) AND outbox.position = oldest.position
     ),
     first_kept AS MATERIALIZED (
         SELECT min(position) AS position FROM aged WHERE at >= $1 AND place > $2
@@ -25,7 +25,7 @@ WITH
     shed AS MATERIALIZED (
         SELECT outbox.device_key, outbox.event_id
         FROM aged
-        JOIN outbox ON outbox.device_key = aged.device_key AND outbox.event_id = aged.event_id
+        JOIN outbox ON outbox.device_key = ANY (ARRAY[aged.device_key]) AND outbox.event_id = aged.event_id
         WHERE
             aged.position < COALESCE(
                 (SELECT first_kept.position FROM first_kept), 9223372036854775807
@@ -34,4 +34,4 @@ WITH
     )
 DELETE FROM outbox
 USING shed
-WHERE outbox.device_key = shed.device_key AND outbox.event_id = shed.event_id
+WHERE outbox.device_key = ANY (ARRAY[shed.device_key]) AND outbox.event_id = shed.event_id

@@ -24,4 +24,4 @@ USING (
     ) AS used_up
     LIMIT $3::bigint
 ) AS swept
-WHERE feedback.hub = swept.hub AND feedback.record = swept.record
+WHERE feedback.hub = ANY (ARRAY[swept.hub]) AND feedback.record = swept.record

@@ -8,10 +8,12 @@ SELECT
         FROM (
             SELECT turn.lane
             FROM unnest($1::integer[], $2::bigint[]) WITH ORDINALITY AS turn (lane, floor, place)
-            WHERE EXISTS (
-                SELECT 1 FROM outbox
+            WHERE (
+                SELECT outbox.position FROM outbox
                 WHERE outbox.lane = turn.lane AND outbox.position >= turn.floor
-            )
+                ORDER BY outbox.position
+                LIMIT 1
+            ) IS NOT NULL
             ORDER BY turn.place
             OFFSET 0
         ) AS waiting

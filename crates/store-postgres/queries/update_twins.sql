@@ -16,4 +16,4 @@ FROM unnest(
     device_key, tags, desired, desired_metadata, desired_version, reported, reported_metadata,
     reported_version, etag, version
 )
-WHERE twins.device_key = item.device_key
+WHERE twins.device_key = ANY (ARRAY[item.device_key])

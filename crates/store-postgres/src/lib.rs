@@ -31,6 +31,8 @@ mod message_store;
 mod open;
 mod options;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod policy_store;
 mod relay;
 mod retry;

@@ -10,7 +10,7 @@ pub enum Pooler {
     /// statements stay prepared, and most calls are one round trip.
     #[default]
     None,
-    /// A pooler that gives a connection of the server to each transaction, such as PgBouncer with
+    /// A pooler that gives a connection of the server to each transaction, such as `PgBouncer` with
     /// `pool_mode = transaction`. Every call is a transaction that brings its settings along and
     /// leaves no prepared statement behind: four round trips instead of one.
     Transaction,

@@ -57,7 +57,7 @@ pub(crate) async fn bring_up_to_date(
         Err(fault) => return Err(OpenError::Schema(fault)),
     }
     let mut migrator = Migrator::DEFAULT;
-    migrator.migrations = MIGRATIONS.migrations.clone();
+    migrator.migrations.clone_from(&MIGRATIONS.migrations);
     migrator.locking = false;
     migrator
         .run_direct(None, &mut *transaction, false)

@@ -16,8 +16,8 @@ use crate::fields::{Fields, stored};
 pub(super) struct Endings {
     at: Timestamp,
     feedback_ttl: Duration,
-    /// In the order of the reports until they are written.
-    endings: Vec<Ending>,
+    /// In the order of the reports.
+    messages: Vec<Ending>,
 }
 
 struct Ending {
@@ -31,7 +31,7 @@ impl Endings {
         Self {
             at,
             feedback_ttl,
-            endings: Vec::new(),
+            messages: Vec::new(),
         }
     }
 
@@ -51,18 +51,18 @@ impl Endings {
             let event = feedback_event(&record, message.place.1);
             (record, event)
         });
-        self.endings.push(Ending { message, report });
+        self.messages.push(Ending { message, report });
     }
 
     /// Whether nothing ends.
     pub(super) fn is_empty(&self) -> bool {
-        self.endings.is_empty()
+        self.messages.is_empty()
     }
 
     /// Brings the endings into the order in which rows are locked; each keeps the place of its
     /// report among the reports.
     pub(super) fn in_lock_order(self) -> Ordered {
-        let mut endings: Vec<_> = (0..).zip(self.endings).collect();
+        let mut endings: Vec<_> = (0..).zip(self.messages).collect();
         endings.sort_unstable_by_key(|(_, ending)| ending.message.place);
         Ordered {
             at: self.at,
@@ -81,6 +81,10 @@ pub(super) struct Ordered {
 
 impl Ordered {
     /// Ends those that still stand as they were read; returns these.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one line or two for each of sixteen columns"
+    )]
     pub(super) async fn write(
         &self,
         connection: &mut Session<'_>,

@@ -16,7 +16,7 @@ use crate::retry::{Extent, Repeat, Work};
 use crate::store::PostgresStore;
 
 /// Reports that are written at a time, which bounds what a deep queue takes of memory.
-const REPORTS: usize = 1_000;
+const REPORTS: u16 = 1_000;
 
 /// Empties the queue of a device; `None` when there is no such device.
 pub(super) async fn purge(
@@ -83,7 +83,7 @@ impl Work for Purge<'_> {
         loop {
             let reported = self.end_reported(connection, key, last).await?;
             removed += reported as u64;
-            if reported < REPORTS {
+            if reported < usize::from(REPORTS) {
                 return Ok(Some(PurgeOutcome { removed }));
             }
         }
@@ -102,7 +102,7 @@ impl Purge<'_> {
             .bind(key)
             .bind(self.now.as_millis())
             .bind(last)
-            .bind(REPORTS as i64)
+            .bind(i64::from(REPORTS))
             .fetch_all(&mut *connection)
             .await?;
         let mut endings = Endings::at(self.now, self.rules.feedback_ttl);

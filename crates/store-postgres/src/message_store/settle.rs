@@ -10,6 +10,7 @@ use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::DeviceKey;
+use downlink_domain::message::feedback::FeedbackStatus;
 use downlink_domain::message::transition;
 use downlink_domain::message::{DeliveryCounting, QueueRules, Settlement, Verdict};
 use downlink_ports::{SettleError, StoreError};
@@ -47,15 +48,15 @@ pub(super) async fn settle(
             continue;
         }
         let message = standing::stored(row)?;
-        match decide(message, &settlements[position], &rules, now) {
-            Some((message, status)) => {
-                reported.insert(message.place, position);
-                endings.add(message, status);
-            }
-            None => error!(
-                message.sequence = settlements[position].sequence.0,
+        let sequence = message.place.1;
+        if let Some((message, status)) = decide(message, &settlements[position], &rules, now) {
+            reported.insert(message.place, position);
+            endings.add(message, status);
+        } else {
+            error!(
+                message.sequence = sequence.0,
                 "a statement and its transition disagree about a settlement"
-            ),
+            );
         }
     }
     if !endings.is_empty() {
@@ -90,10 +91,7 @@ fn decide(
     settlement: &Settlement,
     rules: &QueueRules,
     now: Timestamp,
-) -> Option<(
-    Stored,
-    Option<downlink_domain::message::feedback::FeedbackStatus>,
-)> {
+) -> Option<(Stored, Option<FeedbackStatus>)> {
     let (token, verdict) = (settlement.token, settlement.verdict);
     let decision = transition::settle(message.standing, token, verdict, rules, now).ok()?;
     let is_end = decision.next.state.is_terminal();
