@@ -11,6 +11,7 @@ use downlink_ports::{GatewayLease, StoreError};
 use futures::future::try_join;
 use redis::{Cmd, Value, cmd};
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::entry;
 use crate::error::unavailable;
@@ -74,6 +75,12 @@ impl Core {
         Command::new(slot_of(&key), make(&key))
     }
 
+    /// Tells whether the server that holds the route of a device is connected.
+    pub(crate) fn can_reach(&self, device: DeviceKey) -> bool {
+        let slot = slot_of(&self.keys.route(device));
+        self.shards.map().link(slot).is_some()
+    }
+
     /// Carries out one command.
     pub(crate) async fn run_one(&self, command: Command) -> Result<Value, StoreError> {
         let mut answers = self.shards.run(vec![command]).await?;
@@ -129,11 +136,20 @@ impl Core {
             return Err(unavailable(&"an answer is incomplete"));
         }
         let read = |(key, value): (&String, Value)| match value {
-            Value::Nil => Ok(None),
-            Value::BulkString(text) => entry::read(key, &text).map(Some),
-            _ => Err(unavailable(&"a route is no text")),
+            Value::BulkString(text) => {
+                let route = entry::parse(&text);
+                if route.is_none() {
+                    // One entry that a later version wrote must not fail the others of a batch.
+                    warn!(
+                        key,
+                        "an entry of presence cannot be read and counts as absent"
+                    );
+                }
+                route
+            }
+            _ => None,
         };
-        keys.iter().zip(routes).map(read).collect()
+        Ok(keys.iter().zip(routes).map(read).collect())
     }
 
     /// Leaves out routes of gateways without a lease; asks once more for those not heard of.
@@ -186,7 +202,7 @@ impl Core {
     pub(crate) async fn leases(&self) -> Result<Vec<GatewayLease>, StoreError> {
         let asked_at = Instant::now();
         let mut call = self.lease_call(&self.scripts.live);
-        call.command.arg(MAX_GATEWAYS);
+        call.words.arg(MAX_GATEWAYS);
         let answer = live::read_answer(self.run_one(call).await?)?;
         Ok(self.live.answered(asked_at, answer))
     }

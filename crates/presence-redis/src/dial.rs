@@ -35,6 +35,11 @@ impl Dialer {
         }
     }
 
+    /// How long connecting may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Connects within the timeout. `on_push` is handed what the server says unasked, and that the
     /// connection has ended; it must not wait.
     pub(crate) async fn connect(

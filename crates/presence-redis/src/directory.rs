@@ -141,18 +141,15 @@ impl RedisPresence {
         let mut met = Vec::new();
         let mut newer = Vec::new();
         for (meeting, answer) in left.into_iter().zip(answers) {
-            match answer {
-                Value::BulkString(text) => {
-                    let Some(route) = entry::parse(&text) else {
-                        return Err(unavailable(&"an entry cannot be read"));
-                    };
-                    met.push((meeting.place, route.epoch.0));
-                    newer.push(Some(route));
-                }
-                _ => {
-                    self.core.saw_epoch(entries[meeting.place].1.epoch);
-                    outcomes[meeting.place] = Restored::Stands;
-                }
+            let Value::BulkString(text) = answer else {
+                self.core.saw_epoch(entries[meeting.place].1.epoch);
+                outcomes[meeting.place] = Restored::Stands;
+                continue;
+            };
+            // A newer entry that cannot be read, of a later version perhaps, is left alone.
+            if let Some(route) = entry::parse(&text) {
+                met.push((meeting.place, route.epoch.0));
+                newer.push(Some(route));
             }
         }
         let judged = self.core.keep_live(newer).await?;

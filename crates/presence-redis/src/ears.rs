@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use downlink_domain::id::DeviceKey;
 use downlink_ports::StoreError;
@@ -34,6 +35,8 @@ pub(crate) struct Ears {
     pub(crate) core: Arc<Core>,
     pub(crate) watches: Arc<Watches>,
     dialer: Dialer,
+    /// How long it may take to begin a watch.
+    watch_timeout: Duration,
     /// By the connection beside which it listens.
     by_link: Mutex<HashMap<u64, Arc<Ear>>>,
     /// Held by the one that connects, so that others wait for it.
@@ -56,6 +59,7 @@ impl Ear {
 impl Ears {
     pub(crate) fn new(core: Arc<Core>, watches: Arc<Watches>, dialer: Dialer) -> Self {
         Self {
+            watch_timeout: dialer.timeout() + core.shards.call_timeout(),
             core,
             watches,
             dialer,
@@ -67,11 +71,18 @@ impl Ears {
     /// Watches a device: subscribed first, then looked up, so that nothing falls between.
     pub(crate) async fn watch(&self, device: DeviceKey) -> Result<RedisWatch, StoreError> {
         let held = self.watches.take(device)?;
-        self.subscribe(&[device]).await?;
-        let changes = self.watches.changes(device);
-        let route = self.core.lookup(&[device]).await?.pop().flatten();
-        self.watches.found(device, changes, route);
-        Ok(held.begin())
+        let entered = async {
+            self.subscribe(&[device]).await?;
+            let changes = self.watches.changes(device);
+            let route = self.core.lookup(&[device]).await?.pop().flatten();
+            self.watches.found(device, changes, route);
+            Ok(())
+        };
+        match timeout(self.watch_timeout, entered).await {
+            Ok(Ok(())) => Ok(held.begin()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(LinkError::Silent.into()),
+        }
     }
 
     /// Subscribes to the channels of devices; returns when all are confirmed.
@@ -95,11 +106,12 @@ impl Ears {
     ) -> Result<(), StoreError> {
         let map = self.core.shards.map();
         let mut by_link: HashMap<u64, (&Arc<Link>, Vec<DeviceKey>)> = HashMap::new();
+        let mut missed = Ok(());
         for device in devices {
             let slot = slot_of(&self.core.keys.route(*device));
             let Some(link) = map.link(slot) else {
-                self.core.shards.nudge.notify_one();
-                return Err(unavailable(&"a server is not connected"));
+                missed = Err(unavailable(&"a server is not connected"));
+                continue;
             };
             let entry = by_link.entry(link.id).or_insert_with(|| (link, Vec::new()));
             entry.1.push(*device);
@@ -111,7 +123,14 @@ impl Ears {
             done(devices, ear.id);
             Ok(())
         });
-        try_join_all(told).await.map(drop)
+        // All to their end: one server that is away holds up no other.
+        for outcome in join_all(told).await {
+            missed = outcome.and(missed);
+        }
+        if missed.is_err() {
+            self.core.shards.nudge.notify_one();
+        }
+        missed
     }
 
     async fn tell(

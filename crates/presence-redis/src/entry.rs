@@ -3,7 +3,6 @@
 
 use downlink_domain::id::{ConnectionId, GatewayId};
 use downlink_domain::presence::{LeaseEpoch, Protocol, Route, Subscriptions};
-use downlink_ports::StoreError;
 
 /// The highest epoch that the scripts can count with: they know doubles only.
 pub(crate) const MAX_EPOCH: LeaseEpoch = LeaseEpoch((1 << 53) - 1);
@@ -71,18 +70,6 @@ pub(crate) fn parse(text: &[u8]) -> Option<Route> {
         gateway: parts.next()?.parse().ok()?,
     };
     parts.next().is_none().then_some(route)
-}
-
-/// Reads an entry of `key`.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] when something else is there.
-pub(crate) fn read(key: &str, text: &[u8]) -> Result<Route, StoreError> {
-    parse(text).ok_or_else(|| StoreError::Corrupt {
-        table: "presence",
-        column: "route",
-        row: key.to_owned(),
-    })
 }
 
 /// A change of a route, as it is told on its channel.

@@ -49,6 +49,10 @@ pub(crate) enum LinkError {
     NotWhole { at: Address },
     #[error("no server could be asked")]
     Nobody,
+    #[error("not every master can be reached")]
+    Partial,
+    #[error("no answer in time")]
+    Silent,
 }
 
 impl LinkError {
@@ -69,7 +73,9 @@ impl LinkError {
             | Self::Answer { .. }
             | Self::NoMaster { .. }
             | Self::NotWhole { .. }
-            | Self::Nobody => true,
+            | Self::Nobody
+            | Self::Partial
+            | Self::Silent => true,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::shards::Command;
 use crate::slot::slot_of;
 
 /// How much longer than a lease its witnesses live: they tell an emptied server from a late word.
-const WITNESSES_LONGER: Duration = Duration::from_secs(60);
+const WITNESSES_LONGER: Duration = Duration::from_mins(1);
 
 /// A life of a master's data: it changes when the server is started again, and when another server
 /// takes its place or it takes over itself.
@@ -50,7 +50,7 @@ impl GatewayLeases for RedisPresence {
         self.core.live.released(gateway);
         self.seen.lock().remove(gateway);
         let mut call = self.core.lease_call(&self.core.scripts.release);
-        call.command.arg(gateway.as_str());
+        call.words.arg(gateway.as_str());
         let released = self.core.run_one(call).await;
         // An answer that was on its way may have brought it back.
         self.core.live.released(gateway);
@@ -66,7 +66,7 @@ impl RedisPresence {
     /// Takes or renews the lease; tells whether it was held until now.
     async fn take(&self, lease: &GatewayLease, ttl: Duration) -> Result<bool, StoreError> {
         let mut call = self.core.lease_call(&self.core.scripts.renew);
-        call.command
+        call.words
             .arg(lease.gateway.as_str())
             .arg(millis(ttl))
             .arg(write_details(lease));
@@ -117,12 +117,12 @@ impl RedisPresence {
 }
 
 fn read_life(server: Value, replication: Value) -> Result<Life, StoreError> {
-    let life = into_text(server).zip(into_text(replication));
-    let life = life.as_ref().and_then(|(server, replication)| {
+    let told = into_text(server).zip(into_text(replication));
+    let life = told.as_ref().and_then(|(server, replication)| {
         let is_master = info_field(replication, "role") == Some("master");
         let run = info_field(server, "run_id").filter(|_| is_master)?;
-        let line = info_field(replication, "master_replid")?;
-        Some(format!("{run} {line}"))
+        let history = info_field(replication, "master_replid")?;
+        Some(format!("{run} {history}"))
     });
     life.ok_or_else(|| unavailable(&"a server does not say which life it leads"))
 }

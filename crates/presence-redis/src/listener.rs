@@ -76,6 +76,9 @@ async fn listen(ears: &Ears) -> (Vec<DeviceKey>, bool) {
 }
 
 async fn look_up(ears: &Ears, devices: &[(DeviceKey, u64)]) {
+    // While one server of a cluster is away, the others go on.
+    let can_reach = |(device, _): &&(DeviceKey, u64)| ears.core.can_reach(*device);
+    let devices: Vec<(DeviceKey, u64)> = devices.iter().filter(can_reach).copied().collect();
     for part in devices.chunks(LOOKED_UP) {
         let keys: Vec<DeviceKey> = part.iter().map(|(device, _)| *device).collect();
         match ears.core.lookup(&keys).await {

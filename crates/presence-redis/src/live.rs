@@ -99,6 +99,10 @@ impl LiveSet {
             .into_iter()
             .map(|(lease, left)| (lease.gateway, asked_at + left.min(LIVE_FOR)))
             .collect();
+        if state.asked_at.is_some_and(|last| last > asked_at) {
+            // Overtaken by a later answer.
+            return all;
+        }
         state
             .absent
             .retain(|gateway, at| at.elapsed() < ABSENT_FOR && !leases.contains_key(gateway));

@@ -94,7 +94,8 @@ pub struct RedisOptions {
     pub route_ttl: Duration,
     /// Time to connect to a server, 10 ms to 1 minute.
     pub connect_timeout: Duration,
-    /// How long one call may take, whatever it holds, 10 ms to 1 minute.
+    /// How long the servers may take to answer, 10 ms to 1 minute. A call asks once, or twice when
+    /// it meets a gateway that this process has not heard of.
     pub call_timeout: Duration,
     /// Pipelines on their way at a time, 1 to 65,536. Further calls wait within their timeout and
     /// are then refused as overloaded.
@@ -113,7 +114,7 @@ impl RedisOptions {
             sentinel_credentials: Credentials::default(),
             root_certificates: None,
             key_prefix: "downlink".to_owned(),
-            route_ttl: Duration::from_secs(3600),
+            route_ttl: Duration::from_hours(1),
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(1),
             max_in_flight: 1024,
@@ -142,7 +143,7 @@ impl RedisOptions {
         if let Topology::Sentinel { master, .. } = &self.topology {
             require(!master.is_empty(), "the name of the master is empty");
         }
-        let (instant, minute) = (Duration::from_millis(10), Duration::from_secs(60));
+        let (instant, minute) = (Duration::from_millis(10), Duration::from_mins(1));
         require(
             (minute..=minute * 60 * 24 * 30).contains(&self.route_ttl),
             "the ttl of routes must be 1 minute to 30 days",
@@ -186,19 +187,9 @@ impl RedisOptions {
                 fault("holds a user or password: they are options of their own");
                 continue;
             }
-            let (address, is_tls) = match url.as_str().into_connection_info() {
-                Ok(info) => match info.addr() {
-                    ConnectionAddr::Tcp(host, port) => (Address::new(host, *port), false),
-                    ConnectionAddr::TcpTls { host, port, .. } => (Address::new(host, *port), true),
-                    _ => {
-                        fault("does not name a host and a port");
-                        continue;
-                    }
-                },
-                Err(_) => {
-                    fault("is not of the form redis://host:port");
-                    continue;
-                }
+            let Some((address, is_tls)) = read_url(url) else {
+                fault("is not of the form redis://host:port");
+                continue;
             };
             if servers.addresses.is_empty() {
                 servers.is_tls = is_tls;
@@ -208,6 +199,15 @@ impl RedisOptions {
             servers.addresses.push(address);
         }
         servers
+    }
+}
+
+/// The server that a URL names, and whether it speaks TLS.
+fn read_url(url: &str) -> Option<(Address, bool)> {
+    match url.into_connection_info().ok()?.addr() {
+        ConnectionAddr::Tcp(host, port) => Some((Address::new(host, *port), false)),
+        ConnectionAddr::TcpTls { host, port, .. } => Some((Address::new(host, *port), true)),
+        _ => None,
     }
 }
 

@@ -136,7 +136,10 @@ async fn first_survey(
         loop {
             match survey.run(&known).await {
                 Ok(map) if map.is_whole() => return Ok(map),
-                Ok(map) => known = map,
+                Ok(map) => {
+                    known = map;
+                    failure = Some(LinkError::Partial);
+                }
                 Err(error) if error.is_passing() => failure = Some(error),
                 Err(error) => return Err(error),
             }
@@ -147,7 +150,7 @@ async fn first_survey(
     let error = match found {
         Ok(Ok(map)) => return Ok(map),
         Ok(Err(error)) => error,
-        Err(_) => failure.unwrap_or(LinkError::Nobody),
+        Err(_) => failure.unwrap_or(LinkError::Silent),
     };
     if let LinkError::Version { at, found } = error {
         return Err(OpenError::Version {

@@ -28,16 +28,16 @@ const SLOT_MOVES: Duration = Duration::from_millis(20);
 /// A command on one slot.
 pub(crate) struct Command {
     pub(crate) slot: u16,
-    pub(crate) command: Cmd,
+    pub(crate) words: Cmd,
     /// Where the slot is moving to, if that is where the command must go.
     asking: Option<Address>,
 }
 
 impl Command {
-    pub(crate) fn new(slot: u16, command: Cmd) -> Self {
+    pub(crate) fn new(slot: u16, words: Cmd) -> Self {
         Self {
             slot,
-            command,
+            words,
             asking: None,
         }
     }
@@ -170,7 +170,7 @@ impl Shards {
             if is_asking {
                 batch.pipeline.cmd("ASKING");
             }
-            batch.pipeline.add_command(command.command);
+            batch.pipeline.add_command(command.words);
             batch.places.push((place, command.slot));
             if batch.places.len() == PIPELINE
                 && let Some(batch) = open.remove(&(link.id, is_asking))
@@ -231,13 +231,13 @@ fn settle(
             continue;
         };
         let asking = turned_away(error, &batch.link, before)?;
-        let command = batch.pipeline.cmd_iter().nth(index * step + step - 1);
-        let command = command.cloned().unwrap_or_default();
+        let words = batch.pipeline.cmd_iter().nth(index * step + step - 1);
+        let words = words.cloned().unwrap_or_default();
         left.push(Again {
             place: *place,
             command: Command {
                 slot: *slot,
-                command,
+                words,
                 asking,
             },
         });

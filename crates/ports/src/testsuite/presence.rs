@@ -35,7 +35,7 @@ type Directory = Arc<dyn PresenceDirectory>;
 const DEVICE: DeviceKey = DeviceKey(7);
 const OTHER: DeviceKey = DeviceKey(8);
 /// Longer than any test.
-const LEASE: Duration = Duration::from_secs(120);
+const LEASE: Duration = Duration::from_mins(2);
 
 fn gateway(name: &str) -> GatewayId {
     name.parse().unwrap()

@@ -29,7 +29,7 @@ async fn scripts_that_the_server_forgot_are_loaded_again() {
 async fn a_server_that_stands_still_costs_one_timeout_and_then_nothing() {
     let redis = Redis::start();
     let mut options = support::on(&redis);
-    options.call_timeout = Duration::from_millis(1000);
+    options.call_timeout = Duration::from_secs(1);
     let presence = support::open(options).await;
     assert_eq!(renew(&presence, "gateway").await, LeaseState::Anew);
     let connected = connect(&presence, DEVICE, "gateway", 1).await;

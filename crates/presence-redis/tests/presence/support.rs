@@ -12,7 +12,7 @@ use downlink_runtime::Lifecycle;
 use downlink_stack::{Redis, RedisCluster, RedisSentinel};
 
 /// Longer than any test.
-pub const LEASE: Duration = Duration::from_secs(120);
+pub const LEASE: Duration = Duration::from_mins(2);
 /// How long anything may take that must happen in the end, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -141,9 +141,31 @@ pub async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
 
 /// Sends one command to the server at `url`.
 pub async fn tell(url: &str, words: &[&str]) -> redis::Value {
-    let client = redis::Client::open(url).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let answer = ask(url, words).await;
+    answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+/// Sends one command to the server at `url`; `None` when it refuses or is not there.
+pub async fn try_tell(url: &str, words: &[&str]) -> Option<redis::Value> {
+    ask(url, words).await.ok()
+}
+
+async fn ask(url: &str, words: &[&str]) -> redis::RedisResult<redis::Value> {
+    // The defaults of the client are too short for a busy machine.
+    let config = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    let client = redis::Client::open(url)?;
+    let mut connection = client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?;
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
-    command.query_async(&mut connection).await.unwrap()
+    command.query_async(&mut connection).await
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }

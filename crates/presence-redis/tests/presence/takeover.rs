@@ -1,8 +1,9 @@
 //! Who wins when a device connects in many places.
 
 use downlink_domain::id::{ConnectionId, DeviceKey};
-use downlink_domain::presence::{LeaseEpoch, Protocol};
+use downlink_domain::presence::LeaseEpoch;
 use downlink_ports::{GatewayLeases, PresenceDirectory, Restored};
+use downlink_stack::Redis;
 use futures::future::join_all;
 
 use crate::support::{self, connect, gateway, lease, renew, route, route_of};
@@ -61,8 +62,10 @@ async fn an_entry_written_again_loses_to_a_newer_one_and_wins_over_one_of_a_dead
     presence.release(&gateway("dead")).await.unwrap();
     let entries = devices.iter().map(|device| (*device, own.clone()));
     let restored = presence.restore(entries.collect()).await.unwrap();
-    use Restored::{Stands, Superseded};
-    assert_eq!(restored, [Superseded, Stands, Stands]);
+    assert_eq!(
+        restored,
+        [Restored::Superseded, Restored::Stands, Restored::Stands]
+    );
     let found = presence.lookup(&devices).await.unwrap();
     assert_eq!(found[0].as_ref().unwrap().connection, ConnectionId(2));
     assert_eq!(found[1..], [Some(own.clone()), Some(own)]);
@@ -129,23 +132,19 @@ async fn connections_are_counted_through_takeovers_of_two_gateways() {
 }
 
 #[tokio::test]
-async fn what_is_no_entry_is_named_and_a_connect_takes_its_place() {
+async fn what_is_no_entry_reads_as_absent_and_a_connect_takes_its_place() {
     let options = support::single();
     let key = format!("{}:{{7}}", options.key_prefix);
     let presence = support::open(options).await;
     renew(&presence, "gateway").await;
-    support::tell(
-        &downlink_stack::Redis::shared().url(),
-        &["SET", &key, "junk"],
-    )
-    .await;
-    let refused = presence.lookup(&[DEVICE]).await.unwrap_err();
-    assert!(refused.to_string().contains(&key), "{refused}");
-    let id = ConnectionId(1);
-    let connected = presence
-        .connect(DEVICE, gateway("gateway"), id, Protocol::Amqp)
-        .await
-        .unwrap();
+    let other = connect(&presence, DeviceKey(8), "gateway", 1).await;
+    let url = Redis::shared().url();
+    support::tell(&url, &["SET", &key, "1 2 by-a-later-version"]).await;
+    let found = presence.lookup(&[DEVICE, DeviceKey(8)]).await.unwrap();
+    assert_eq!(found[0], None);
+    assert_eq!(found[1].as_ref().unwrap().epoch, other.epoch);
+    let connected = connect(&presence, DEVICE, "gateway", 2).await;
     assert_eq!(connected.superseded, None);
-    assert_eq!(route_of(&presence, DEVICE).await.unwrap().connection, id);
+    let standing = route_of(&presence, DEVICE).await.unwrap();
+    assert_eq!(standing.epoch, connected.epoch);
 }
