@@ -3,5 +3,6 @@
 mod choice;
 mod fixture;
 mod membership;
+mod methods;
 mod restart;
 mod trouble;
