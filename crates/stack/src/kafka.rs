@@ -11,8 +11,9 @@ use std::time::Duration;
 pub(crate) use server::KafkaServer;
 
 use crate::error::expect;
-use crate::owned::{Program, Signal, Supervised};
+use crate::owned::{Program, Supervised};
 use crate::ports::Port;
+use crate::signal::Signal;
 use crate::{StackError, folder};
 
 /// The longest an ordered shutdown may take.

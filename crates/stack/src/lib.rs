@@ -25,12 +25,14 @@ mod pgbouncer;
 mod ports;
 mod postgres;
 mod redis;
+mod signal;
 pub mod staying;
 mod waiting;
 
 pub use error::StackError;
 pub use kafka::Kafka;
-pub use owned::{Program, Signal, Supervised};
+pub use owned::{Program, Supervised};
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisCluster, RedisSentinel};
+pub use signal::Signal;

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::expect;
-use crate::owned::{Program, Signal, Supervised};
+use crate::owned::{Program, Supervised};
 use crate::ports::Port;
 use crate::postgres::{USER, execute};
+use crate::signal::Signal;
 use crate::waiting::{Attempt, until};
 use crate::{Postgres, StackError, folder, machine};
 

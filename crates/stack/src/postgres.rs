@@ -11,8 +11,9 @@ pub(crate) use server::{Durability, PostgresServer, USER};
 pub(crate) use wire::execute;
 
 use crate::error::expect;
-use crate::owned::{Program, Signal, Supervised};
+use crate::owned::{Program, Supervised};
 use crate::ports::Port;
+use crate::signal::Signal;
 use crate::{StackError, folder};
 
 /// The longest an immediate shutdown may take: the server gives its children 5 s.

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::owned::{Program, Signal, Supervised};
+use crate::owned::{Program, Supervised};
 use crate::ports::Port;
+use crate::signal::Signal;
 use crate::{StackError, folder};
 
 use super::resp::{self, Reply};
