@@ -25,6 +25,7 @@ statements! {
     FIND_RECEIVABLE = "find_receivable";
     FIND_STANDINGS = "find_standings";
     FIND_TARGETS = "find_targets";
+    FIND_TWIN_VERSIONS = "find_twin_versions";
     FIND_TWINS = "find_twins";
     FIND_TWINS_WITH_IDENTITIES = "find_twins_with_identities";
     INSERT_EVENTS = "insert_events";

@@ -18,7 +18,9 @@ use crate::device_registry::device;
 use crate::error::store_error;
 use crate::fields::{Fields, stored};
 use crate::outbox;
-use crate::statements::{FIND_TWINS, FIND_TWINS_WITH_IDENTITIES, WRITE_TWINS};
+use crate::statements::{
+    FIND_TWIN_VERSIONS, FIND_TWINS, FIND_TWINS_WITH_IDENTITIES, WRITE_TWINS,
+};
 use crate::store::Store;
 use crate::writer::{Scope, Work};
 
@@ -43,6 +45,27 @@ impl TwinStore for Store {
             twins[position] = Some(read(&row, "etag")?);
         }
         Ok(twins)
+    }
+
+    async fn find_twin_versions(
+        &self,
+        devices: Vec<DeviceKey>,
+    ) -> Result<Vec<Option<u64>>, StoreError> {
+        let mut versions: Vec<Option<u64>> = vec![None; devices.len()];
+        let wanted: Vec<_> = (0_i64..).zip(devices).collect();
+        let mut reader = self.reader().await?;
+        let rows = FIND_TWIN_VERSIONS
+            .fetch(&mut reader, None, wanted, |query, (position, device)| {
+                query.bind(position).bind(device.0)
+            })
+            .await
+            .map_err(store_error)?;
+        for row in &rows {
+            let row = Fields::new(row, "twins", "device_key");
+            let position: usize = row.number("position")?;
+            versions[position] = Some(row.number("version")?);
+        }
+        Ok(versions)
     }
 
     async fn update_twins(
