@@ -77,7 +77,7 @@ impl Device {
             };
             if let ServerPacket::Publish(publish) = packet {
                 let id = String::from_utf8(publish.payload.to_vec())?;
-                ledger.take(&self.name, id);
+                ledger.take(&self.name, id, publish.delivery.is_dup());
                 let packet_id = publish.delivery.packet_id();
                 let packet_id = packet_id.context("messages come with quality of service 1")?;
                 connection.send(&ClientPacket::Puback(packet_id)).await?;

@@ -24,6 +24,9 @@ struct Books {
     refused: u64,
     /// Ids in the order in which devices got them, repeats included, by device.
     taken: BTreeMap<String, Vec<String>>,
+    /// Ids of deliveries that the hub itself marked as repeated: an earlier one may never have
+    /// reached the device.
+    marked: BTreeSet<String>,
     /// Outcomes that were reported, by id.
     reported: BTreeMap<String, Vec<FeedbackStatus>>,
     /// Connections of devices that were lost.
@@ -41,13 +44,15 @@ pub struct Verdict {
     pub refused: u64,
     /// Deliveries beyond the first of a message.
     pub repeats: usize,
+    /// Messages of which a delivery was marked as repeated.
+    pub marked: usize,
     /// Connections of devices that were lost.
     pub reconnects: u64,
     /// Accepted messages that no device got.
     pub lost: Vec<String>,
     /// Messages that were reported with two different outcomes, or with another one than success.
     pub mistold: Vec<String>,
-    /// Messages delivered once that came after a later one that was delivered once.
+    /// Messages never delivered again that came after a later one of that kind.
     pub out_of_order: Vec<String>,
     /// Messages that a device got though nobody sent them.
     pub invented: Vec<String>,
@@ -83,12 +88,13 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} accepted, {} of unknown outcome, {} refused, {} repeats, {} reconnects, {} lost, {} reported wrongly, \
+            "{} accepted, {} of unknown outcome, {} refused, {} repeats, {} marked, {} reconnects, {} lost, {} reported wrongly, \
              {} out of order, {} invented, {} waiting",
             self.accepted.len(),
             self.unknown,
             self.refused,
             self.repeats,
+            self.marked,
             self.reconnects,
             self.lost.len(),
             self.mistold.len(),
@@ -116,8 +122,13 @@ impl Ledger {
         self.note(|books| books.refused += 1);
     }
 
-    pub(super) fn take(&self, device: &str, id: String) {
-        self.note(|books| books.taken.entry(device.to_owned()).or_default().push(id));
+    pub(super) fn take(&self, device: &str, id: String, is_marked: bool) {
+        self.note(|books| {
+            if is_marked {
+                books.marked.insert(id.clone());
+            }
+            books.taken.entry(device.to_owned()).or_default().push(id);
+        });
     }
 
     pub(super) fn report(&self, id: String, status: FeedbackStatus) {
@@ -188,7 +199,8 @@ impl Ledger {
         });
         let mut out_of_order = Vec::new();
         for ids in books.taken.values() {
-            let once = ids.iter().filter(|id| times[id.as_str()] == 1);
+            let is_first = |id: &&String| times[id.as_str()] == 1 && !books.marked.contains(*id);
+            let once = ids.iter().filter(is_first);
             let mut highest = "";
             for id in once {
                 // Ids of one device are of one length and count up.
@@ -204,6 +216,7 @@ impl Ledger {
             unknown: books.unknown.len(),
             refused: books.refused,
             repeats: times.values().map(|times| times - 1).sum(),
+            marked: books.marked.len(),
             reconnects: books.reconnects,
             lost: lost.cloned().collect(),
             mistold: mistold.map(|(id, _)| id.clone()).collect(),
@@ -224,7 +237,7 @@ mod tests {
             ledger.accept((*id).to_owned());
         }
         for id in taken {
-            ledger.take("d", (*id).to_owned());
+            ledger.take("d", (*id).to_owned(), false);
         }
         ledger
     }
@@ -243,6 +256,13 @@ mod tests {
         assert_eq!(verdict.out_of_order, Vec::<String>::new());
         assert_eq!(verdict.repeats, 1);
         verdict.assert_kept();
+    }
+
+    #[test]
+    fn a_delivery_that_is_marked_as_repeated_may_come_in_any_place() {
+        let ledger = ledger(&["1", "2"], &["2"]);
+        ledger.take("d", "1".to_owned(), true);
+        assert_eq!(ledger.verdict(0).out_of_order, Vec::<String>::new());
     }
 
     #[test]

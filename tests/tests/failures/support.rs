@@ -137,7 +137,10 @@ pub(crate) struct Rest {
 }
 
 /// Prints the count for whoever runs with `--nocapture`.
-#[expect(clippy::print_stdout, reason = "the figures of a run are read by people")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures of a run are read by people"
+)]
 fn tell(verdict: &Verdict) {
     println!("{verdict}");
 }
