@@ -1,4 +1,5 @@
 //! Events on their way out through several nodes.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 #[path = "support/nodes.rs"]
 mod nodes;

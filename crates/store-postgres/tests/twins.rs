@@ -1,4 +1,5 @@
 //! Twins that several nodes write at once.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 #[path = "support/nodes.rs"]
 mod nodes;
