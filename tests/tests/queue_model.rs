@@ -20,7 +20,9 @@ use downlink_ports::{
     MessageStore, PolicyStore, Receive, SettleError,
 };
 use downlink_runtime::Lifecycle;
+use downlink_stack::Postgres;
 use downlink_store_embedded::{Store, StoreOptions};
+use downlink_store_postgres::{PostgresOptions, PostgresStore};
 use downlink_testkit::{MemoryStore, a_device_spec, a_hub, an_identity, noon};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
@@ -307,5 +309,37 @@ proptest! {
     #[test]
     fn the_embedded_store_follows_the_model_when_abandons_count(commands in commands(100)) {
         runtime().block_on(check_embedded(DeliveryCounting::Abandons, &commands))?;
+    }
+}
+
+/// Drives a store on a database of its own.
+async fn check_postgres(
+    counting: DeliveryCounting,
+    commands: &[Command],
+) -> Result<(), TestCaseError> {
+    let lifecycle = Lifecycle::new();
+    let options = PostgresOptions {
+        url: Postgres::shared().create_database(),
+        migrate: true,
+        ..PostgresOptions::default()
+    };
+    let store = PostgresStore::open(options, &lifecycle).await.unwrap();
+    let checked = check(&*store, counting, commands).await;
+    lifecycle.shutdown(Duration::from_secs(10)).await;
+    checked
+}
+
+proptest! {
+    // Fewer: each case of these makes a database.
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn the_postgres_store_follows_the_model_when_deliveries_count(commands in commands(100)) {
+        runtime().block_on(check_postgres(DeliveryCounting::Deliveries, &commands))?;
+    }
+
+    #[test]
+    fn the_postgres_store_follows_the_model_when_abandons_count(commands in commands(100)) {
+        runtime().block_on(check_postgres(DeliveryCounting::Abandons, &commands))?;
     }
 }

@@ -19,7 +19,6 @@
 
 pub mod human;
 pub mod layers;
-pub mod own_process;
 pub mod process;
 pub mod secret;
 pub mod sections;
@@ -27,7 +26,6 @@ pub mod violation;
 
 pub use human::{ByteSize, HumanDuration, List};
 pub use layers::{Configuration, Layers, LoadError, config_file_variable, to_toml};
-pub use own_process::refuse_own_process;
 pub use process::Process;
 pub use secret::Secret;
 pub use sections::Config;

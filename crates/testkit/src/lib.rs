@@ -27,4 +27,4 @@ pub use downlink_ports::testsuite::given::{
 };
 pub use ids::CountingIds;
 pub use memory::MemoryStore;
-pub use own_process::assert_refuses_to_run_alone;
+pub use own_process::{assert_names_what_does_not_answer, assert_names_what_it_lacks};

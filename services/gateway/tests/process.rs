@@ -1,8 +1,19 @@
 //! The service in a process of its own.
 
-use downlink_testkit::assert_refuses_to_run_alone;
+use downlink_testkit::assert_names_what_it_lacks;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_downlink-gateway");
 
 #[test]
-fn it_names_a_bad_setting_else_what_it_lacks_and_what_to_run_instead() {
-    assert_refuses_to_run_alone(env!("CARGO_BIN_EXE_downlink-gateway"));
+fn it_names_everything_it_lacks_and_what_to_run_instead() {
+    assert_names_what_it_lacks(
+        PROGRAM,
+        &[
+            "presence.kind",
+            "tls.certificate_file",
+            "peers.queue",
+            "peers.methods",
+            "peers.twins",
+        ],
+    );
 }

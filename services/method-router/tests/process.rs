@@ -1,8 +1,22 @@
 //! The service in a process of its own.
 
-use downlink_testkit::assert_refuses_to_run_alone;
+use downlink_testkit::{assert_names_what_does_not_answer, assert_names_what_it_lacks};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_downlink-method-router");
 
 #[test]
-fn it_names_a_bad_setting_else_what_it_lacks_and_what_to_run_instead() {
-    assert_refuses_to_run_alone(env!("CARGO_BIN_EXE_downlink-method-router"));
+fn it_names_everything_it_lacks_and_what_to_run_instead() {
+    assert_names_what_it_lacks(PROGRAM, &["presence.kind"]);
+}
+
+#[test]
+fn it_names_a_redis_that_does_not_answer() {
+    // Port 9 of loopback: nobody listens there.
+    let settings = [
+        ("DOWNLINK_PRESENCE__KIND", "redis"),
+        ("DOWNLINK_PRESENCE__REDIS__URLS", "redis://127.0.0.1:9"),
+        ("DOWNLINK_LISTEN__METRICS_PORT", "0"),
+        ("DOWNLINK_PEERS__PORT", "0"),
+    ];
+    assert_names_what_does_not_answer(PROGRAM, &settings, "presence.redis.urls");
 }

@@ -88,7 +88,7 @@ fn assert_one_report_each(records: &[Record]) {
     assert!(twice.is_empty(), "ended more than once: {twice:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn feedback_is_read_in_order_for_each_device_by_a_consumer_outside_the_project() {
     let run = Run::start().await;
     run.goes_on().await;
@@ -107,7 +107,7 @@ async fn feedback_is_read_in_order_for_each_device_by_a_consumer_outside_the_pro
     rest.hub.stop().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_message_has_one_report_in_kafka_though_kafka_and_the_relays_were_killed() {
     let run = Run::start().await;
     run.servers.kafka.kill();

@@ -2,7 +2,7 @@
 
 use crate::support::Run;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_holds_without_any_failure() {
     let run = Run::start().await;
     run.goes_on().await;
@@ -11,7 +11,7 @@ async fn order_holds_without_any_failure() {
     assert_eq!(verdict.repeats, 0, "{verdict}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_two_gateways_claim_each_device() {
     let run = Run::start_contested().await;
     run.goes_on().await;

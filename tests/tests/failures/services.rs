@@ -29,27 +29,27 @@ async fn survives_the_death_of_each(kind: Kind) {
     run.end().await.assert_kept();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_gateways_are_killed() {
     survives_the_death_of_each(Kind::Gateway).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_nodes_of_the_queue_service_are_killed() {
     survives_the_death_of_each(Kind::Queue).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_nodes_of_the_twin_service_are_killed() {
     survives_the_death_of_each(Kind::Twin).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_nodes_of_the_method_router_are_killed() {
     survives_the_death_of_each(Kind::MethodRouter).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_a_gateway_stands_still_past_its_lease_and_goes_on() {
     let run = Run::start().await;
     let gateway = &run.hub.gateways[0];
@@ -63,7 +63,7 @@ async fn nothing_is_lost_when_a_gateway_stands_still_past_its_lease_and_goes_on(
     run.end().await.assert_kept();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_a_gateway_is_told_to_go_under_load() {
     let run = Run::start().await;
     let gateway = &run.hub.gateways[0];

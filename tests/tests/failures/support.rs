@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use downlink_stack::{Kafka, Postgres, Redis};
-use downlink_tests::split::{Layout, Options, Programs, SplitHub};
+use downlink_tests::split::{Layout, Node, Options, Programs, SplitHub};
 use downlink_tests::traffic::{Access, Load, Traffic, Verdict};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -103,6 +103,26 @@ impl Run {
     /// Waits until every device has taken further messages.
     pub(crate) async fn goes_on(&self) {
         self.traffic.wait_for_progress(10, PATIENCE).await.unwrap();
+    }
+
+    /// Waits until a process says that it is, or is not, ready.
+    pub(crate) async fn wait_until_readiness_is(&self, node: &Node, wanted: bool) {
+        let end = Instant::now() + PATIENCE;
+        while node.is_ready() != wanted {
+            assert!(
+                node.process().is_running(),
+                "{} ended: {}",
+                node.name(),
+                node.last_words()
+            );
+            assert!(
+                Instant::now() < end,
+                "{} says that it is {}",
+                node.name(),
+                !wanted
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Ends the traffic and then the hub in order; what became of each message.
