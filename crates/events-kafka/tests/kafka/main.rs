@@ -306,6 +306,35 @@ async fn a_kafka_that_is_away_at_the_start_delays_and_nothing_else() {
     bench.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_broker_makes_no_gap_in_a_series_that_is_longer_than_the_queue() {
+    let kafka = spawn_blocking(Kafka::start).await.unwrap();
+    let bench = Bench::open_with(KafkaOptions {
+        brokers: vec![kafka.bootstrap()],
+        topic_prefix: a_prefix(),
+        partitions: 1,
+        max_queued_events: 10,
+        ..KafkaOptions::default()
+    });
+    let events: Vec<_> = (0..300).map(|number| event_of(1, number)).collect();
+    let mut sent = bench.sink.publish(&events[..1], PATIENCE).await;
+    assert_eq!(sent, 1);
+    kafka.process().signal(Signal::Stop).unwrap();
+    // Some records are under way, some wait, most find no room; the deadline cuts the series.
+    let within = Duration::from_secs(2);
+    sent += bench.sink.publish(&events[sent..], within).await;
+    assert_eq!(sent, 1);
+    kafka.process().signal(Signal::Cont).unwrap();
+    while sent < events.len() {
+        sent += bench.sink.publish(&events[sent..], PATIENCE).await;
+    }
+    let records = bench.read(EventKind::Telemetry).await;
+    let bodies = &first_occurrences(&records)["dev-1"];
+    let expected = (0..300).map(|number: u32| number.to_string());
+    assert!(expected.eq(bodies.iter().cloned()), "{bodies:?}");
+    bench.close().await;
+}
+
 /// What a relay does, with a deadline so short that producers are condemned again and again;
 /// makes new events until told to stop. Returns how many each of its five devices has.
 async fn publish_on(sink: Arc<KafkaSink>, publisher: u32, stop: CancellationToken) -> u32 {

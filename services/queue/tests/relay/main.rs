@@ -158,6 +158,11 @@ async fn nothing_is_lost_or_out_of_order_while_kafka_comes_and_goes() {
     }
     let broker = kafka.bootstrap();
     let records = read(broker, "downlink.telemetry".to_owned()).await;
+    assert!(
+        records
+            .iter()
+            .all(|record| record.millis > noon().as_millis())
+    );
     let devices = first_occurrences(&records);
     assert_eq!(devices.len(), DEVICES as usize);
     let mut all: u64 = 0;
