@@ -94,12 +94,12 @@ impl Worker {
     async fn work_off(mut self, mut receiver: mpsc::Receiver<Passage>) {
         let mut batch = Vec::new();
         loop {
-            let received = receiver.recv_many(&mut batch, MAX_BATCH);
+            let filled = receiver.recv_many(&mut batch, MAX_BATCH);
             if self.lingering.is_empty() {
-                if received.await == 0 {
+                if filled.await == 0 {
                     return;
                 }
-            } else if timeout(LINGERING_PAUSE, received).await == Ok(0) {
+            } else if timeout(LINGERING_PAUSE, filled).await == Ok(0) {
                 // Nothing follows: the last try.
                 return self.leave_presence(Vec::new()).await;
             }

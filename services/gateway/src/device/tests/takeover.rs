@@ -23,7 +23,7 @@ async fn what_the_last_gateway_held_comes_before_what_it_had_not_seen() {
         (0..16).collect::<Vec<_>>()
     );
     let mut new = session(&second, &device, ALL).await;
-    let (received, _) = futures::join!(messages(&mut new), drive_to_close(old));
+    let (received, ()) = futures::join!(messages(&mut new), drive_to_close(old));
     assert_eq!(bodies(&received), (0..16).collect::<Vec<_>>());
     assert!(
         received
