@@ -18,9 +18,7 @@ use crate::device_registry::device;
 use crate::error::store_error;
 use crate::fields::{Fields, stored};
 use crate::outbox;
-use crate::statements::{
-    FIND_TWIN_VERSIONS, FIND_TWINS, FIND_TWINS_WITH_IDENTITIES, WRITE_TWINS,
-};
+use crate::statements::{FIND_TWIN_VERSIONS, FIND_TWINS, FIND_TWINS_WITH_IDENTITIES, WRITE_TWINS};
 use crate::store::Store;
 use crate::writer::{Scope, Work};
 
