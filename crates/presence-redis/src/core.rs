@@ -120,7 +120,7 @@ impl Core {
             let get = |keys: &[String]| {
                 let mut get = cmd("MGET");
                 get.arg(keys);
-                Command::new(0, get)
+                Command::of_many(get, keys.len())
             };
             keys.chunks(PIPELINE).map(get).collect()
         };

@@ -17,6 +17,11 @@
 //! - `<prefix>:{<tag>}:witness:<gateway>`: one on each master; where it is missing, that master
 //!   was emptied.
 //!
+//! # What it asks of the servers
+//!
+//! Redis 7.0 or later with `maxmemory-policy noeviction`. A user of the server needs the keys and
+//! channels `<prefix>:*` and the commands in [`RIGHTS`].
+//!
 //! # What it may lose
 //!
 //! Everything. A gateway that renews its lease is told [`LeaseState::Anew`] when a master was
@@ -61,6 +66,12 @@ mod shards;
 mod slot;
 mod survey;
 mod watches;
+
+/// What a user of the server must be allowed besides the keys and channels, in the words of
+/// `ACL SETUSER`. Under a cluster also `+cluster|info +cluster|slots +asking`.
+pub const RIGHTS: &str = "+evalsha +script|load +get +mget +set +del +pexpire +expire +time \
+    +zadd +zrem +zscore +zrangebyscore +zrevrangebyscore +hset +hdel +hmget \
+    +spublish +ssubscribe +sunsubscribe +ping +role +info";
 
 pub use error::OpenError;
 pub use options::{Credentials, Password, RedisOptions, Topology};

@@ -30,6 +30,9 @@ pub(crate) struct Link {
     is_broken: Arc<AtomicBool>,
     /// Told when the link breaks.
     nudge: Arc<Notify>,
+    /// A server that is silent for as long cannot be used. One that had less time for its answer,
+    /// because the call waited for its turn, is not judged by that.
+    patience: Duration,
 }
 
 impl Link {
@@ -58,6 +61,7 @@ impl Link {
             connection,
             is_broken,
             nudge: Arc::clone(nudge),
+            patience: within / 2,
         };
         let deadline = Instant::now() + within;
         link.check_role(deadline).await?;
@@ -88,6 +92,7 @@ impl Link {
         deadline: Instant,
     ) -> Result<Vec<Value>, LinkError> {
         let mut connection = self.connection.clone();
+        let began = Instant::now();
         let sent = connection.send_packed_commands(pipeline, 0, pipeline.len());
         match timeout_at(deadline, sent).await {
             Ok(Ok(values)) if values.len() == pipeline.len() => Ok(values),
@@ -100,7 +105,9 @@ impl Link {
                 Err(self.refused(error))
             }
             Err(_) => {
-                self.give_up();
+                if began.elapsed() >= self.patience {
+                    self.give_up();
+                }
                 Err(LinkError::TimedOut {
                     at: self.at.clone(),
                 })

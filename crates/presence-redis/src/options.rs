@@ -97,8 +97,9 @@ pub struct RedisOptions {
     /// How long the servers may take to answer, 10 ms to 1 minute. A call asks once, or twice when
     /// it meets a gateway that this process has not heard of.
     pub call_timeout: Duration,
-    /// Pipelines on their way at a time, 1 to 65,536. Further calls wait within their timeout and
-    /// are then refused as overloaded.
+    /// Entries that may be on their way at a time, read or written, 1 to 1,000,000. Further calls
+    /// wait within their timeout and are then refused as overloaded. Servers work off some hundred
+    /// thousand a second, so let it be less than they do in the call timeout.
     pub max_in_flight: usize,
     /// Watches at a time, 1 to 1,000,000; a further one is refused as overloaded.
     pub max_watches: usize,
@@ -106,7 +107,7 @@ pub struct RedisOptions {
 
 impl RedisOptions {
     /// Options with every default: prefix `downlink`, entries stay an hour, 3 s to connect, 1 s
-    /// for a call, 1,024 calls in flight, 65,536 watches.
+    /// for a call, 16,384 entries in flight, 65,536 watches.
     pub fn new(topology: Topology) -> Self {
         Self {
             topology,
@@ -117,7 +118,7 @@ impl RedisOptions {
             route_ttl: Duration::from_hours(1),
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(1),
-            max_in_flight: 1024,
+            max_in_flight: 16_384,
             max_watches: 65_536,
         }
     }
@@ -157,8 +158,8 @@ impl RedisOptions {
             "the call timeout must be 10 ms to 1 minute",
         );
         require(
-            (1..=65_536).contains(&self.max_in_flight),
-            "calls in flight must be 1 to 65,536",
+            (1..=1_000_000).contains(&self.max_in_flight),
+            "entries in flight must be 1 to 1,000,000",
         );
         require(
             (1..=1_000_000).contains(&self.max_watches),

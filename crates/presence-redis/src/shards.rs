@@ -29,6 +29,8 @@ const SLOT_MOVES: Duration = Duration::from_millis(20);
 pub(crate) struct Command {
     pub(crate) slot: u16,
     pub(crate) words: Cmd,
+    /// How many keys it reads or writes, of those that may be on their way.
+    weight: usize,
     /// Where the slot is moving to, if that is where the command must go.
     asking: Option<Address>,
 }
@@ -38,7 +40,16 @@ impl Command {
         Self {
             slot,
             words,
+            weight: 1,
             asking: None,
+        }
+    }
+
+    /// A command on many keys of one server.
+    pub(crate) fn of_many(words: Cmd, keys: usize) -> Self {
+        Self {
+            weight: keys,
+            ..Self::new(0, words)
         }
     }
 }
@@ -49,7 +60,9 @@ pub(crate) struct Shards {
     /// Counts surveys.
     surveys: watch::Sender<u64>,
     pub(crate) nudge: Arc<Notify>,
+    /// One for each key that may be on its way.
     permits: Semaphore,
+    max_in_flight: usize,
     call_timeout: Duration,
     scripts: Arc<Scripts>,
 }
@@ -60,6 +73,7 @@ struct Batch {
     is_asking: bool,
     pipeline: Pipeline,
     places: Vec<(usize, u16)>,
+    weight: usize,
 }
 
 /// What a batch led to.
@@ -94,6 +108,7 @@ impl Shards {
             surveys: watch::Sender::new(0),
             nudge,
             permits: Semaphore::new(max_in_flight),
+            max_in_flight,
             call_timeout,
             scripts,
         }
@@ -166,12 +181,14 @@ impl Shards {
                 is_asking,
                 pipeline: Pipeline::new(),
                 places: Vec::new(),
+                weight: 0,
             });
             if is_asking {
                 batch.pipeline.cmd("ASKING");
             }
             batch.pipeline.add_command(command.words);
             batch.places.push((place, command.slot));
+            batch.weight += command.weight;
             if batch.places.len() == PIPELINE
                 && let Some(batch) = open.remove(&(link.id, is_asking))
             {
@@ -183,8 +200,10 @@ impl Shards {
     }
 
     async fn send(&self, batch: Batch, deadline: Instant) -> Result<Sent, StoreError> {
-        let permit = timeout_at(deadline, self.permits.acquire());
-        let Ok(Ok(_permit)) = permit.await else {
+        let weight = batch.weight.min(self.max_in_flight);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let permits = timeout_at(deadline, self.permits.acquire_many(weight));
+        let Ok(Ok(_permits)) = permits.await else {
             return Err(StoreError::Overloaded);
         };
         let values = batch.link.send(&batch.pipeline, deadline).await?;
@@ -238,6 +257,7 @@ fn settle(
             command: Command {
                 slot: *slot,
                 words,
+                weight: 1,
                 asking,
             },
         });

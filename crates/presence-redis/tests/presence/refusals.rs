@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use downlink_presence_redis::{OpenError, Password, RedisOptions, RedisPresence, Topology};
+use downlink_domain::id::DeviceKey;
+use downlink_domain::presence::Subscriptions;
+use downlink_ports::{GatewayLeases, PresenceDirectory};
+use downlink_presence_redis::{OpenError, Password, RIGHTS, RedisOptions, RedisPresence, Topology};
 use downlink_runtime::Lifecycle;
 use downlink_stack::{Redis, RedisSentinel};
 use tokio::net::TcpListener;
 
-use crate::support::{self, tell};
+use crate::support::{self, connect, renew, soon, tell};
 
 async fn refused(mut options: RedisOptions) -> OpenError {
     options.connect_timeout = Duration::from_millis(500);
@@ -92,6 +95,69 @@ async fn a_password_opens_and_a_wrong_one_is_refused_without_being_shown() {
     assert!(!line.contains("hunter"), "{line}");
     options.credentials.password = Some(Password::new("hunter2"));
     support::open(options).await.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_that_are_named_is_enough() {
+    let redis = Redis::start();
+    let mut options = support::on(&redis);
+    let pattern = format!("{}:*", options.key_prefix);
+    let (keys, channels) = (format!("~{pattern}"), format!("&{pattern}"));
+    let mut words = vec![
+        "ACL",
+        "SETUSER",
+        "presence",
+        "on",
+        ">hunter2",
+        "resetchannels",
+    ];
+    words.extend([&*keys, &*channels]);
+    words.extend(RIGHTS.split_ascii_whitespace());
+    tell(&redis.url(), &words).await;
+    options.credentials.username = Some("presence".to_owned());
+    options.credentials.password = Some(Password::new("hunter2"));
+    let presence = support::open(options).await;
+    renew(&presence, "gateway").await;
+    let mut watch = presence.watch(DeviceKey(7)).await.unwrap();
+    let connected = connect(&presence, DeviceKey(7), "gateway", 1).await;
+    let told = soon("the change", watch.changed()).await.unwrap();
+    let subscriptions = Subscriptions {
+        methods: true,
+        ..Subscriptions::default()
+    };
+    presence
+        .subscribe(DeviceKey(7), connected.epoch, subscriptions)
+        .await
+        .unwrap();
+    let gone = vec![(DeviceKey(7), connected.epoch)];
+    presence.restore(vec![(DeviceKey(7), told)]).await.unwrap();
+    presence.disconnect(gone).await.unwrap();
+    presence.gateways().await.unwrap();
+    presence.ping().await.unwrap();
+    presence
+        .release(&support::gateway("gateway"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn many_calls_at_once_take_turns_and_none_is_lost() {
+    let mut options = support::single();
+    // Less than one batch: each goes alone.
+    options.max_in_flight = 100;
+    options.call_timeout = Duration::from_secs(20);
+    let presence = support::open(options).await;
+    renew(&presence, "gateway").await;
+    let devices: Vec<_> = (0..1500).map(DeviceKey).collect();
+    let entry = |device: &DeviceKey| (*device, support::route("gateway", 1, 1000));
+    presence
+        .restore(devices.iter().map(entry).collect())
+        .await
+        .unwrap();
+    let lookups = futures::future::join_all((0..20).map(|_| presence.lookup(&devices))).await;
+    for found in lookups {
+        assert_eq!(found.unwrap().iter().flatten().count(), devices.len());
+    }
 }
 
 #[tokio::test]
