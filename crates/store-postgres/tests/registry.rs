@@ -241,7 +241,7 @@ async fn connects_recorded_in_any_order_by_two_nodes_end_at_the_latest() {
     let racing = (0..8_u8).map(async |racer| {
         for round in 0..5 {
             let mut changes: Vec<_> = (0..20).map(|at| change(at, racer, round)).collect();
-            if racer % 2 == 0 {
+            if racer.is_multiple_of(2) {
                 changes.reverse();
             }
             let node = nodes.node(usize::from(racer));

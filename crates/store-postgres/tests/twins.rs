@@ -62,7 +62,7 @@ async fn no_write_of_two_nodes_is_lost_and_events_follow_the_versions() {
     let racing = (0..8).map(async |racer: usize| {
         for round in 0..10 {
             let mut changes: Vec<_> = devices.iter().map(|key| (*key, report(round))).collect();
-            if racer % 2 == 0 {
+            if racer.is_multiple_of(2) {
                 changes.reverse();
             }
             let node = nodes.node(racer);
