@@ -49,6 +49,8 @@ pub use self::rpc_metrics::RpcMetrics;
 
 /// Largest message of a service that carries no batches of messages.
 const MAX_SMALL_BYTES: usize = 1024 * 1024;
+/// Unread bytes of a stream and of a connection: sixteen streams whose readers wait, and the others go on.
+const WINDOWS: (u32, u32) = (512 * 1024, 8 * 1024 * 1024);
 /// Largest request for health or reflection: strangers may fill no more than this.
 const MAX_OPEN_BYTES: usize = 16 * 1024;
 
@@ -93,6 +95,7 @@ fn terms(options: &GrpcOptions) -> Terms {
         header_deadline: options.preface_deadline,
         write_deadline: options.write_deadline,
         max_streams: options.max_streams,
+        windows: WINDOWS,
         stranger_idle_limit: options.preface_deadline + options.write_deadline,
         idle_limit: options.idle_timeout,
     }

@@ -1,4 +1,4 @@
-//! Ends every outside connection: devices over MQTT, back-ends over REST and AMQP.
+//! Ends every outside connection: devices over MQTT, back-ends over REST, AMQP and gRPC.
 //!
 //! Owns: sockets, protocol sessions, which device is connected here. Holds nothing durable.
 //! Calls: queue, method-router and twin, presence. Promises: what a door acknowledged to a client
@@ -45,7 +45,7 @@ use crate::metrics::{Door, GatewayMetrics};
 use crate::passages::Passages;
 use crate::shared::Shared;
 
-/// The bound sockets of the three doors, several addresses each, and the TLS in front of them.
+/// The bound sockets of the doors, several addresses each, and the TLS in front of them.
 pub struct Sockets {
     /// MQTT over TLS.
     pub mqtts: Vec<Listener>,

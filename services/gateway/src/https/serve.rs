@@ -27,6 +27,8 @@ use crate::shared::Shared;
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Requests at once on one HTTP/2 connection; a further one is refused.
 const MAX_STREAMS: u32 = 100;
+/// Unread bytes of a stream and of a connection over HTTP/2.
+const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
 /// Time between two pings of an HTTP/2 connection, and for their answer.
 const PING_INTERVAL: Duration = Duration::from_mins(1);
 const PING_DEADLINE: Duration = Duration::from_secs(20);
@@ -46,6 +48,9 @@ pub(crate) struct Terms {
     pub(crate) write_deadline: Duration,
     /// Requests at once over HTTP/2; a further one is refused.
     pub(crate) max_streams: u32,
+    /// Unread bytes that one HTTP/2 stream may hold, and all streams of a connection together: a stream whose reader
+    /// waits must leave room for the others.
+    pub(crate) windows: (u32, u32),
     /// How long an HTTP/2 connection may ask for nothing while nobody on it has proved who they are.
     pub(crate) stranger_idle_limit: Duration,
     /// The same once somebody has.
@@ -61,6 +66,7 @@ impl Terms {
             header_deadline: options.header_deadline,
             write_deadline: options.write_deadline,
             max_streams: MAX_STREAMS,
+            windows: WINDOWS,
             stranger_idle_limit: idle_limit,
             idle_limit,
         }
@@ -223,6 +229,8 @@ fn builder(scope: &Lifecycle, terms: &Terms) -> Builder<Scoped> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(terms.max_streams)
+        .initial_stream_window_size(terms.windows.0)
+        .initial_connection_window_size(terms.windows.1)
         .max_header_list_size(16 * 1024)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_DEADLINE);

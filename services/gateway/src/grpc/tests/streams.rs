@@ -178,12 +178,20 @@ async fn nothing_is_read_while_too_much_has_no_answer() {
         counter.store(id + 1, std::sync::atomic::Ordering::SeqCst);
         large(id)
     });
-    let mut commands = site.with("service").await.commands();
+    let back = site.with("service").await;
+    let mut commands = back.commands();
     let mut answers = commands.send_stream(requests).await.unwrap().into_inner();
     let early = tokio::time::timeout(Duration::from_secs(1), answers.message()).await;
     assert!(early.is_err());
     let held = pulled.load(std::sync::atomic::Ordering::SeqCst);
     assert!(held < 80, "{held} of 400 messages of 256 KiB were read");
+    // Another call on the same connection is not held up.
+    let request = v1::GetTwinRequest {
+        device_id: "nobody".to_owned(),
+    };
+    let other = soon(back.twins().get(request)).await;
+    let expected = refused(Code::NotFound, ErrorCode::DeviceNotFound);
+    assert_eq!(refusal(other), expected);
     ledger.may_answer.add_permits(1000);
     let mut answered = 0;
     while let Some(answer) = soon(answers.message()).await.unwrap() {
