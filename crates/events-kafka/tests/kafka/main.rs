@@ -1,4 +1,5 @@
 //! The sink against a real Kafka, read by `kcat`.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 use std::collections::VecDeque;
 use std::io::Write;

@@ -1,4 +1,5 @@
 //! Two nodes relay from one store to a real Kafka that comes and goes.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -117,6 +118,20 @@ async fn write(service: QueueService, first: u32, stop: CancellationToken) -> u3
     number
 }
 
+/// Stops and kills the broker, and starts it again each time.
+fn trouble(kafka: &Kafka) {
+    let pause = || std::thread::sleep(Duration::from_secs(2));
+    pause();
+    kafka.stop();
+    // Away for long enough that trials fail.
+    std::thread::sleep(Duration::from_secs(10));
+    kafka.start_again();
+    pause();
+    kafka.kill();
+    kafka.start_again();
+    pause();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_out_of_order_while_kafka_comes_and_goes() {
     let kafka = Arc::new(spawn_blocking(Kafka::start).await.unwrap());
@@ -135,19 +150,7 @@ async fn nothing_is_lost_or_out_of_order_while_kafka_comes_and_goes() {
         writers.spawn(async move { (first, write.await) });
     }
     let server = Arc::clone(&kafka);
-    let trouble = spawn_blocking(move || {
-        let pause = || std::thread::sleep(Duration::from_secs(2));
-        pause();
-        server.stop();
-        // Away for long enough that trials fail.
-        std::thread::sleep(Duration::from_secs(10));
-        server.start_again();
-        pause();
-        server.kill();
-        server.start_again();
-        pause();
-    });
-    trouble.await.unwrap();
+    spawn_blocking(move || trouble(&server)).await.unwrap();
     stop.cancel();
     let written: HashMap<u32, u32> = writers.join_all().await.into_iter().collect();
 
