@@ -1,8 +1,10 @@
 //! Watches: their bound, their end, and what they survive.
 
+use std::time::{Duration, Instant};
+
 use downlink_domain::id::DeviceKey;
 use downlink_ports::{PresenceDirectory, StoreError};
-use downlink_presence_redis::Topology;
+use downlink_presence_redis::{RedisOptions, Topology};
 use downlink_stack::{Redis, RedisCluster};
 use futures::future::join_all;
 
@@ -70,6 +72,28 @@ async fn a_watch_is_told_by_another_process() {
     let connected = connect(&own, DEVICE, "gateway", 1).await;
     let told = soon("the change", watch.changed()).await.unwrap();
     assert_eq!(told.epoch, connected.epoch);
+}
+
+async fn changes_are_told_at_once(options: RedisOptions) {
+    const CHANGES: u32 = 20;
+    let presence = support::open(options).await;
+    renew(&presence, "gateway").await;
+    let mut watch = presence.watch(DEVICE).await.unwrap();
+    let began = Instant::now();
+    for number in 0..CHANGES {
+        let connected = connect(&presence, DEVICE, "gateway", number.into()).await;
+        let told = soon("the change", watch.changed()).await.unwrap();
+        assert_eq!(told.epoch, connected.epoch);
+    }
+    // Found by the look-ups of every second alone, they would take half a second each.
+    assert!(began.elapsed() < Duration::from_millis(250) * CHANGES);
+}
+
+#[tokio::test]
+async fn changes_are_told_at_once_and_not_by_the_next_look() {
+    changes_are_told_at_once(support::single()).await;
+    changes_are_told_at_once(support::sentinel()).await;
+    changes_are_told_at_once(support::cluster()).await;
 }
 
 #[tokio::test]
