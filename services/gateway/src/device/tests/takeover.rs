@@ -116,20 +116,25 @@ async fn a_connection_that_never_had_its_turn_still_waits_for_those_before_it() 
     assert_eq!(messages(&mut oldest).await.len(), 16);
     let middle = session(&second, &device, ALL).await;
     let mut newest = session(&third, &device, ALL).await;
-    let (received, (), ()) = futures::join!(
-        messages(&mut newest),
-        drive_to_close(middle),
-        drive_to_close(oldest)
-    );
+    let (received, (), ()) = futures::join!(messages(&mut newest), drive_to_close(middle), async {
+        // Long enough for both others to go wrong.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        drive_to_close(oldest).await;
+    });
     assert_eq!(bodies(&received), (0..16).collect::<Vec<_>>());
 }
 
-/// What one device was sent, in the order it was sent: a body and the count it came with.
-type Seen = Arc<Mutex<Vec<(u8, u32)>>>;
+/// What one device was sent, in the order it was sent: over which connection, a body and the count
+/// it came with.
+type Deliveries = Vec<(u64, u8, u32)>;
+type Seen = Arc<Mutex<Deliveries>>;
 
 /// Serves a connection as a door does, acknowledging what comes, until it ends or has everything.
 async fn serve(hub: Arc<TestHub>, device: Device, seen: Seen, total: usize) {
     let mut session = session(&hub, &device, ALL).await;
+    let connection = session.handle.epoch.0;
     loop {
         match next(&mut session).await {
             SessionEvent::Messages(messages) => {
@@ -137,7 +142,7 @@ async fn serve(hub: Arc<TestHub>, device: Device, seen: Seen, total: usize) {
                     let body = locked.message.body[0];
                     seen.lock()
                         .unwrap()
-                        .push((body, locked.message.delivery_count));
+                        .push((connection, body, locked.message.delivery_count));
                     // Some acknowledgements come too late.
                     if body % 3 != 0 || locked.message.delivery_count > 0 {
                         session.settle(locked.lock.token, Verdict::Complete);
@@ -165,7 +170,7 @@ async fn serve(hub: Arc<TestHub>, device: Device, seen: Seen, total: usize) {
 }
 
 /// Sends thirty messages to a device that moves from gateway to gateway all the time.
-async fn wander(hubs: &[Arc<TestHub>; 2], name: String) -> (String, Vec<(u8, u32)>) {
+async fn wander(hubs: &[Arc<TestHub>; 2], name: String) -> (String, Deliveries) {
     let device = hubs[0].device(&name).await;
     let seen = Seen::default();
     for round in 0..10_u8 {
@@ -179,7 +184,7 @@ async fn wander(hubs: &[Arc<TestHub>; 2], name: String) -> (String, Vec<(u8, u32
     }
     let is_done = || {
         let seen = seen.lock().unwrap();
-        (0..30).all(|body| seen.iter().any(|(other, _)| *other == body))
+        (0..30).all(|body| seen.iter().any(|(_, other, _)| *other == body))
     };
     while !is_done() || hubs[0].backend.count(vec![device.key]).await.unwrap() != [0] {
         // Whoever holds a message unacknowledged gives it back when the next connection comes.
@@ -193,16 +198,23 @@ async fn wander(hubs: &[Arc<TestHub>; 2], name: String) -> (String, Vec<(u8, u32
     (name, seen)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn fifty_devices_that_wander_lose_nothing_and_keep_their_order() {
-    let first = TestHub::new().await;
+    let first = TestHub::with(|options| options.c2d_window = 3).await;
     let second = Arc::new(first.second("gateway-2"));
     let hubs = [Arc::new(first), second];
     let wandering = (0..50).map(|number| wander(&hubs, format!("dev-{number}")));
     for (name, seen) in join_all(wandering).await {
         let mut last: HashMap<u8, u32> = HashMap::new();
         let mut newest = None;
-        for (body, count) in &seen {
+        let mut of_connections: HashMap<u64, u8> = HashMap::new();
+        for (connection, body, count) in &seen {
+            // What the last connection held comes before what it had not seen.
+            let before = of_connections.insert(*connection, *body);
+            assert!(
+                before.is_none_or(|before| before < *body),
+                "{name}: {seen:?}"
+            );
             // Never twice without a raised count.
             let before = last.insert(*body, *count);
             assert!(
