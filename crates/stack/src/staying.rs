@@ -69,7 +69,7 @@ impl StayingStack {
     }
 
     /// Starts a program that stays: it belongs to no terminal, and its output goes to
-    /// `<folder>/<name>.log`.
+    /// `<folder>/<name>.log`; that of the process before it to `<name>.log.old`.
     ///
     /// # Errors
     /// It cannot be run, or noted; in the latter case it has been killed.
@@ -81,6 +81,8 @@ impl StayingStack {
         ending: Signal,
     ) -> Result<(), StackError> {
         let log = self.log(name);
+        // What the former process said is kept, and apart from what this one will say.
+        let _ = fs::rename(&log, log.with_extension("log.old"));
         let attempt = format!("write {}", log.display());
         let output = File::options()
             .create(true)
