@@ -4,6 +4,7 @@
 //! peers and operators on loopback addresses of this hub alone, so that any number of hubs run
 //! side by side on the same ports.
 
+mod all_in_one;
 mod credentials;
 mod layout;
 mod node;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
+pub use all_in_one::AllInOne;
 pub use credentials::Credentials;
 pub use layout::{Doors, Layout};
 pub use node::{Kind, Node};

@@ -6,10 +6,12 @@
 
 mod back_end;
 mod device;
+pub mod flow;
 mod ledger;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use ledger::{Ledger, Verdict};
 
-use crate::split::SplitHub;
+use crate::split::Credentials;
 use back_end::BackEnd;
 use tls::Trust;
 
@@ -42,8 +44,13 @@ impl Access {
     ///
     /// # Errors
     /// When the certificate authority cannot be read.
-    pub fn to(hub: &SplitHub, host: &str, gateways: &[IpAddr]) -> anyhow::Result<Self> {
-        let string = hub.credentials.policy("iothubowner");
+    pub fn to(
+        credentials: &Credentials,
+        ca_file: &Path,
+        host: &str,
+        gateways: &[IpAddr],
+    ) -> anyhow::Result<Self> {
+        let string = credentials.policy("iothubowner");
         let field = |name: &str| {
             string
                 .split(';')
@@ -53,7 +60,7 @@ impl Access {
         Ok(Self {
             host: host.to_owned(),
             gateways: gateways.to_vec(),
-            trust: Trust::in_file(&hub.ca_file)?,
+            trust: Trust::in_file(ca_file)?,
             policy: field("SharedAccessKeyName=")?.to_owned(),
             key: tls::decode_key(field("SharedAccessKey=")?)?,
         })
@@ -132,6 +139,11 @@ impl Traffic {
         };
         traffic.wait_for_progress(1, Duration::from_mins(1)).await?;
         Ok(traffic)
+    }
+
+    /// Names of the devices.
+    pub fn devices(&self) -> &[String] {
+        &self.devices
     }
 
     /// Waits until every device has taken `more` further messages.

@@ -39,6 +39,11 @@ impl Programs {
         self.folder.join(kind.program())
     }
 
+    /// The program that is all services in one.
+    pub fn all_in_one(&self) -> PathBuf {
+        self.folder.join("downlink")
+    }
+
     /// Brings the schema up to date.
     ///
     /// # Errors
@@ -83,7 +88,7 @@ impl Programs {
     }
 
     fn tool(&self, words: &[&str], settings: &[String]) -> anyhow::Result<String> {
-        let mut command = Command::new(self.folder.join("downlink"));
+        let mut command = Command::new(self.all_in_one());
         command.args(words);
         for setting in settings {
             command.arg("--set").arg(setting);

@@ -8,6 +8,7 @@ use downlink_proto::api::v1 as api;
 use downlink_proto::api::v1::cloud_to_device_client::CloudToDeviceClient;
 use downlink_proto::api::v1::feedback_client::FeedbackClient;
 use downlink_proto::api::v1::registry_client::RegistryClient;
+use downlink_proto::api::v1::twins_client::TwinsClient;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -205,6 +206,21 @@ impl FeedbackReader {
 }
 
 impl Access {
+    /// Sets the desired property `step` of a device, through the gateway whose turn it is.
+    ///
+    /// # Errors
+    /// What the hub answers.
+    pub async fn set_step(&self, device: &str, step: usize, turn: usize) -> anyhow::Result<()> {
+        let mut twins = TwinsClient::new(self.channel(turn));
+        let patch = api::PatchTwinRequest {
+            device_id: device.to_owned(),
+            desired_json: Some(format!("{{\"step\":{step}}}")),
+            ..api::PatchTwinRequest::default()
+        };
+        twins.patch(self.request(patch)?).await?;
+        Ok(())
+    }
+
     /// A channel to the gateway whose turn it is; it connects when it is first used.
     fn channel(&self, turn: usize) -> Channel {
         let (access, address) = (self.clone(), self.door(turn, 5180));

@@ -16,8 +16,8 @@ struct Record {
     message: String,
 }
 
-/// Every record of the hub's feedback topic, partition by partition.
-fn feedback_of(rest: &Rest) -> Vec<Record> {
+/// Every line of a topic of the hub, partition by partition: key, headers, body.
+fn lines_of(rest: &Rest, topic: &str) -> Vec<(String, String, Value)> {
     let output = Command::new("kcat")
         .args([
             "-C",
@@ -28,28 +28,37 @@ fn feedback_of(rest: &Rest) -> Vec<Record> {
             "-b",
             &rest.servers.kafka.bootstrap(),
         ])
-        .args(["-t", &format!("{}.feedback", rest.prefix)])
+        .args(["-t", &format!("{}.{topic}", rest.prefix)])
         .args(["-f", "%k\\t%h\\t%s\\n"])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    let record = |line: &str| {
+    let fields = |line: &str| {
         let mut fields = line.splitn(3, '\t');
-        let key = fields.next()?.to_owned();
-        let id = fields
-            .next()?
-            .split(',')
-            .find_map(|header| header.strip_prefix("id="))?;
-        let body: Value = serde_json::from_str(fields.next()?).ok()?;
-        let body = body.get(0).unwrap_or(&body);
-        Some(Record {
-            key,
-            id: id.to_owned(),
-            message: body["originalMessageId"].as_str()?.to_owned(),
-        })
+        let (key, headers) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+        Some((key, headers, serde_json::from_str(fields.next()?).ok()?))
     };
     text.lines()
-        .map(|line| record(line).unwrap_or_else(|| panic!("not a record: {line}")))
+        .map(|line| fields(line).unwrap_or_else(|| panic!("not a record: {line}")))
+        .collect()
+}
+
+/// Every record of the hub's feedback topic.
+fn feedback_of(rest: &Rest) -> Vec<Record> {
+    let lines = lines_of(rest, "feedback").into_iter();
+    lines
+        .map(|(key, headers, body)| {
+            let mut headers = headers.split(',');
+            let id = headers
+                .find_map(|header| header.strip_prefix("id="))
+                .unwrap();
+            let body = body.get(0).unwrap_or(&body);
+            Record {
+                key,
+                id: id.to_owned(),
+                message: body["originalMessageId"].as_str().unwrap().to_owned(),
+            }
+        })
         .collect()
 }
 
@@ -123,5 +132,42 @@ async fn every_message_has_one_report_in_kafka_though_kafka_and_the_relays_were_
     verdict.assert_kept();
     let records = wait_for_all(&rest, &verdict.accepted);
     assert_one_report_each(&records);
+    rest.hub.stop().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twin_changes_are_read_in_order_for_each_device_by_a_consumer_outside_the_project() {
+    const STEPS: usize = 10;
+    let run = Run::start().await;
+    for step in 1..=STEPS {
+        // Every other step through the other gateway, and so perhaps another twin node.
+        let steps = run
+            .devices()
+            .iter()
+            .map(|device| run.access.set_step(device, step, step));
+        for set in futures::future::join_all(steps).await {
+            set.unwrap();
+        }
+    }
+    let devices = run.devices().to_vec();
+    let (_, rest) = run.end_traffic().await;
+    let end = Instant::now() + PATIENCE;
+    let seen = loop {
+        let mut seen: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for (key, _, body) in lines_of(&rest, "twin-changes") {
+            if let Some(step) = body["properties"]["desired"]["step"].as_u64() {
+                seen.entry(key).or_default().push(step);
+            }
+        }
+        if seen.values().map(Vec::len).sum::<usize>() >= STEPS * devices.len() {
+            break seen;
+        }
+        assert!(Instant::now() < end, "only these came: {seen:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let wanted: Vec<u64> = (1..).take(STEPS).collect();
+    for device in &devices {
+        assert_eq!(seen.get(device), Some(&wanted), "{device}");
+    }
     rest.hub.stop().unwrap();
 }

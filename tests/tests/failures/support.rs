@@ -35,6 +35,7 @@ pub(crate) struct Run {
     pub(crate) servers: Servers,
     pub(crate) hub: SplitHub,
     pub(crate) traffic: Traffic,
+    pub(crate) access: Access,
     pub(crate) prefix: String,
     folder: TempDir,
     turn: MutexGuard<'static, ()>,
@@ -88,12 +89,13 @@ impl Run {
             .to_vec(),
         })
         .unwrap();
-        let access = Access::to(&hub, HOST, &gateways).unwrap();
+        let access = Access::to(&hub.credentials, &hub.ca_file, HOST, &gateways).unwrap();
         let traffic = Traffic::start(&access, load).await.unwrap();
         Self {
             servers,
             hub,
             traffic,
+            access,
             prefix,
             folder,
             turn,
@@ -123,6 +125,11 @@ impl Run {
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Names of the devices.
+    pub(crate) fn devices(&self) -> &[String] {
+        self.traffic.devices()
     }
 
     /// Ends the traffic and then the hub in order; what became of each message.
