@@ -436,7 +436,8 @@ async fn sessions_killed_under_load_cost_no_acknowledged_message() {
         failures.load(Ordering::Relaxed) > 0,
         "nothing was in the way"
     );
-    // What is left, with lapsed locks, is handed out now.
+    // What is left, with lapsed locks, is handed out now, by a node with sessions that live.
+    let store = fresh::open(fresh::options(&url)).await;
     let later = noon() + Duration::from_mins(2);
     let mut left = HashSet::new();
     loop {

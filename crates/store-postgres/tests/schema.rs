@@ -153,7 +153,7 @@ async fn a_role(url: &str, name: &str, setting: &str) -> PostgresOptions {
         .await
         .unwrap();
     let user = url.split("://").nth(1).unwrap().split('@').next().unwrap();
-    fresh::options(&url.replacen(user, name, 1))
+    fresh::options(&url.replacen(&format!("://{user}"), &format!("://{name}"), 1))
 }
 
 #[tokio::test]
