@@ -116,6 +116,9 @@ async fn a_connection_that_never_had_its_turn_still_waits_for_those_before_it() 
     assert_eq!(messages(&mut oldest).await.len(), 16);
     let middle = session(&second, &device, ALL).await;
     let mut newest = session(&third, &device, ALL).await;
+    while !middle.handle.mailbox.is_closing() {
+        tokio::task::yield_now().await;
+    }
     let (received, (), ()) = futures::join!(messages(&mut newest), drive_to_close(middle), async {
         // Long enough for both others to go wrong.
         for _ in 0..100 {
