@@ -5,6 +5,11 @@
 //! which implements the same port. Whether both are in one process or on two machines is the
 //! carrier's affair alone. Services and wiring may enter; nothing else speaks gRPC.
 //!
+//! A service of several nodes is called through [`queue_nodes`], [`method_nodes`] or
+//! [`twin_nodes`], which pick a node for each call, and gateways are found by
+//! [`GatewayDiscovery`]. A server over TCP takes leave of its callers before it drains, so that
+//! nodes can be restarted one after the other without a call being lost.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use downlink_ports::QueueApi;

@@ -32,6 +32,7 @@
 //! | `MethodApi::invoke` | device key | again | no; again when the router itself was unavailable, for then it handed nothing over |
 //! | `TwinApi::open_device`, `find_device`, `get_twin` | hub, device id | again | again, hedged |
 //! | `list_devices`, `count_devices`, `policies` | hub | again | again, hedged |
+//! | `find_twin_versions` | first device key | again | again, hedged |
 //! | `get_own_twin` | device key | again | again, hedged |
 //! | `save_sessions`, `record_connections` | device key | again | again: the same is written, changes have stable ids |
 //! | `put_device`, `delete_device`, `update_twin` | hub, device id | again | no |
@@ -42,6 +43,9 @@
 //! the next node, and the first answer counts. What a node refuses, or a lane that is full, is an
 //! answer and is not tried elsewhere: an overload must not spread, and what waits must not be
 //! overtaken.
+//!
+//! A batch of which one part fails has failed, though its other parts may have been carried out;
+//! `enqueue` alone answers for each message.
 //!
 //! While the set changes, calls about one device that are in flight side by side may be carried
 //! out by two nodes and in any order; calls made one after the other, and the items of one call,

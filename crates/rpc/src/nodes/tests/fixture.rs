@@ -77,14 +77,24 @@ impl Log {
     }
 }
 
-/// A queue that keeps what it is given; it answers after a while and never when it is held.
+/// A queue that keeps what it is given; it answers after a while and never when it is held. Like
+/// the real one it takes nothing once it drains.
 struct Recorder {
     log: Arc<Log>,
+    lifecycle: Lifecycle,
     pause: Duration,
     is_held: watch::Receiver<bool>,
 }
 
 impl Recorder {
+    fn admit(&self) -> Result<(), PeerError> {
+        let service = "queue";
+        if self.lifecycle.is_draining() {
+            return Err(PeerError::Unavailable { service });
+        }
+        Ok(())
+    }
+
     async fn pause(&self) {
         let mut held = self.is_held.clone();
         let _ = held.wait_for(|is_held| !is_held).await;
@@ -103,6 +113,7 @@ impl QueueApi for Recorder {
         &self,
         messages: Vec<NewMessage>,
     ) -> Result<Vec<Result<Enqueued, EnqueueError>>, PeerError> {
+        self.admit()?;
         let given = messages.iter().map(|m| (m.device.clone(), number_of(m)));
         self.log.messages.lock().extend(given);
         self.pause().await;
@@ -134,6 +145,7 @@ impl QueueApi for Recorder {
     }
 
     async fn record_events(&self, events: Vec<Event>) -> Result<(), PeerError> {
+        self.admit()?;
         let ids = events.iter().map(|event| event.id);
         self.log.events.lock().extend(ids);
         self.pause().await;
@@ -141,6 +153,7 @@ impl QueueApi for Recorder {
     }
 
     async fn purge(&self, _: HubName, _: DeviceId) -> Result<PurgeOutcome, PeerError> {
+        self.admit()?;
         self.pause().await;
         Ok(PurgeOutcome { removed: 1 })
     }
@@ -202,6 +215,7 @@ impl QueueNode {
         let (held, is_held) = watch::channel(false);
         let recorder = Recorder {
             log: Arc::clone(&log),
+            lifecycle: lifecycle.clone(),
             pause: Duration::from_millis(2),
             is_held,
         };
