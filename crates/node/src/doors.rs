@@ -23,6 +23,15 @@ pub struct Ports {
     pub metrics: u16,
 }
 
+/// How a user moves a port, for the error about one that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortNames {
+    /// By a flag of the command line.
+    Flags,
+    /// By a setting.
+    Settings,
+}
+
 /// Which sockets to bind; port 0 takes a free one.
 pub struct Wanted {
     /// Where the doors listen; empty for both loopback addresses.
@@ -31,6 +40,8 @@ pub struct Wanted {
     pub operator_address: IpAddr,
     /// The ports.
     pub ports: Ports,
+    /// How they are moved.
+    pub names: PortNames,
     /// Connections the kernel holds ready.
     pub backlog: u32,
     /// Open connections of one door.
@@ -53,7 +64,7 @@ pub struct Bound {
 
 impl Wanted {
     /// What `config` asks for.
-    pub fn from_config(config: &Config) -> Self {
+    pub fn from_config(config: &Config, names: PortNames) -> Self {
         let listen = &config.listen;
         Self {
             addresses: listen.addresses.as_slice().to_vec(),
@@ -65,6 +76,7 @@ impl Wanted {
                 grpc: listen.grpc_port,
                 metrics: listen.metrics_port,
             },
+            names,
             backlog: listen.backlog.get(),
             max_connections: usize::try_from(listen.max_connections.get()).unwrap_or(usize::MAX),
         }
@@ -75,13 +87,19 @@ impl Wanted {
     /// # Errors
     /// The first [`BindError`].
     pub fn bind(&self) -> Result<Bound, BindError> {
-        let door = |port, flag| self.bind_door(port, flag);
+        let door = |port, (flag, setting)| {
+            let name = match self.names {
+                PortNames::Flags => flag,
+                PortNames::Settings => setting,
+            };
+            self.bind_door(port, name)
+        };
         Ok(Bound {
-            mqtts: door(self.ports.mqtts, "--mqtts-port")?,
-            amqps: door(self.ports.amqps, "--amqps-port")?,
-            https: door(self.ports.https, "--https-port")?,
-            grpc: door(self.ports.grpc, "--grpc-port")?,
-            metrics: bind_operators(self.operator_address, self.ports.metrics)?,
+            mqtts: door(self.ports.mqtts, ("--mqtts-port", "listen.mqtts_port"))?,
+            amqps: door(self.ports.amqps, ("--amqps-port", "listen.amqps_port"))?,
+            https: door(self.ports.https, ("--https-port", "listen.https_port"))?,
+            grpc: door(self.ports.grpc, ("--grpc-port", "listen.grpc_port"))?,
+            metrics: bind_operators(self.operator_address, self.ports.metrics, self.names)?,
         })
     }
 
@@ -138,8 +156,12 @@ impl Bound {
 ///
 /// # Errors
 /// [`BindError`].
-pub fn bind_operators(address: IpAddr, port: u16) -> Result<Listener, BindError> {
-    let mut options = ListenerOptions::new(SocketAddr::new(address, port), "--metrics-port");
+pub fn bind_operators(address: IpAddr, port: u16, names: PortNames) -> Result<Listener, BindError> {
+    let name = match names {
+        PortNames::Flags => "--metrics-port",
+        PortNames::Settings => "listen.metrics_port",
+    };
+    let mut options = ListenerOptions::new(SocketAddr::new(address, port), name);
     options.max_connections = MAX_OPERATOR_CONNECTIONS;
     Listener::bind(&options)
 }

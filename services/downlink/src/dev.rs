@@ -8,7 +8,7 @@ use downlink_config::{Process, to_toml};
 use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{Gateway, GatewayOptions, Sockets};
 use downlink_node::certificate::{Certificate, handshake_limit};
-use downlink_node::doors::{Bound, Wanted};
+use downlink_node::doors::{Bound, PortNames, Wanted};
 use downlink_node::stores::make_private_folder;
 use downlink_node::{Ground, events, open_presence, open_stores, run_until_stopped};
 use downlink_runtime::telemetry::serve_operations;
@@ -72,7 +72,7 @@ fn load(args: &DevArgs) -> anyhow::Result<Config> {
 async fn start(ground: &Ground) -> anyhow::Result<Facts> {
     let config = &ground.config;
     // Sockets first: a port that is taken must not leave a new data folder behind.
-    let bound = Wanted::from_config(config).bind()?;
+    let bound = Wanted::from_config(config, PortNames::Flags).bind()?;
     let folder = &config.storage.path;
     make_private_folder(folder)?;
     let now = ground.clock.now();

@@ -7,7 +7,7 @@ use downlink_config::Process;
 use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{Gateway, GatewayOptions, LeaseHealth, Peers, Sockets};
 use downlink_node::certificate::{Certificate, handshake_limit};
-use downlink_node::doors::Wanted;
+use downlink_node::doors::{PortNames, Wanted};
 use downlink_node::{Ground, open_presence, peers, run_process};
 use downlink_rpc::Services;
 use downlink_runtime::OnError;
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 async fn start(ground: Ground) -> anyhow::Result<()> {
     let config = &ground.config;
     // Sockets first: a port that is taken is told before anything else is touched.
-    let bound = Wanted::from_config(config).bind()?;
+    let bound = Wanted::from_config(config, PortNames::Settings).bind()?;
     let door = peers::bind_peers(config)?;
     serve_operations(bound.metrics, &ground.lifecycle, ground.metrics.clone());
     let now = ground.clock.now();

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use downlink_config::Process;
 use downlink_method_router::{MethodDeps, MethodOptions};
+use downlink_node::doors::PortNames;
 use downlink_node::{Ground, doors, open_presence, peers, run_process};
 use downlink_runtime::telemetry::serve_operations;
 
@@ -14,7 +15,11 @@ fn main() -> ExitCode {
 async fn start(ground: Ground) -> anyhow::Result<()> {
     // Sockets first: a port that is taken is told before anything else is touched.
     let listen = &ground.config.listen;
-    let operators = doors::bind_operators(listen.operator_address, listen.metrics_port)?;
+    let operators = doors::bind_operators(
+        listen.operator_address,
+        listen.metrics_port,
+        PortNames::Settings,
+    )?;
     let door = peers::bind_peers(&ground.config)?;
     serve_operations(operators, &ground.lifecycle, ground.metrics.clone());
     let presence = open_presence(&ground).await?;

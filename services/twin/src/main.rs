@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use downlink_config::Process;
+use downlink_node::doors::PortNames;
 use downlink_node::{Ground, doors, hub, open_presence, open_stores, peers, run_process};
 use downlink_runtime::telemetry::serve_operations;
 use downlink_twin::{TwinDeps, TwinOptions};
@@ -15,7 +16,11 @@ fn main() -> ExitCode {
 async fn start(ground: Ground) -> anyhow::Result<()> {
     // Sockets first: a port that is taken is told before anything else is touched.
     let listen = &ground.config.listen;
-    let operators = doors::bind_operators(listen.operator_address, listen.metrics_port)?;
+    let operators = doors::bind_operators(
+        listen.operator_address,
+        listen.metrics_port,
+        PortNames::Settings,
+    )?;
     let door = peers::bind_peers(&ground.config)?;
     serve_operations(operators, &ground.lifecycle, ground.metrics.clone());
     let stores = open_stores(&ground).await?;

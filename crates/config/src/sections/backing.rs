@@ -304,7 +304,7 @@ pub struct Kafka {
     pub partitions: NonZeroU16,
     /// Copies of a topic that is made, 1 to 10. Set 3 where there are three brokers.
     pub replication_factor: NonZeroU16,
-    /// Relays in each process of the queue service, 1 to 16.
+    /// Relays in each process of the queue service, 1 to 3; each holds a connection of the store while it publishes.
     pub relays: NonZeroU16,
     /// Events a relay takes at once, 1 to 10,000.
     pub batch: NonZeroU32,
@@ -355,7 +355,7 @@ impl Kafka {
         );
         at.number("partitions", self.partitions, 1..=10_000);
         at.number("replication_factor", self.replication_factor, 1..=10);
-        at.number("relays", self.relays, 1..=16);
+        at.number("relays", self.relays, 1..=3);
         at.number("batch", self.batch, 1..=10_000);
         let most = HumanDuration::from_secs(120);
         at.duration("publish_timeout", self.publish_timeout, SECOND..=most);

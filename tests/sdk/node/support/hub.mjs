@@ -82,6 +82,10 @@ export class Hub {
   /** Ends the server without a warning. */
   async kill() {
     await this.#end('SIGKILL');
+    // A hub of several processes is gone a moment after the one that started them.
+    for (const port of [this.facts.ports.mqtts, this.facts.ports.amqps, this.facts.ports.https]) {
+      await eventually(async () => !(await accepts(this.address, port)), `port ${port} of ${this.hostName} to close`);
+    }
     // Nobody can say goodbye to a dead server: its clients are closed, not waited for.
     for (const close of this.#closers.splice(0)) close().catch(() => {});
   }
