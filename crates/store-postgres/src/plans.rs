@@ -69,8 +69,10 @@ async fn plan(connection: &mut PgConnection, name: &str, sql: &str) -> Value {
         .persistent(false)
         .fetch_one(&mut *connection)
         .await
-        .map(|plan: sqlx::types::JsonValue| plan.to_string())
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+        .map_or_else(
+            |error| panic!("{name}: {error}"),
+            |plan: sqlx::types::JsonValue| plan.to_string(),
+        );
     execute(connection, format!("DEALLOCATE {name}")).await;
     let plan: Value = serde_json::from_str(&text).unwrap();
     plan[0]["Plan"].clone()

@@ -1,5 +1,7 @@
 //! Several nodes on one database at once: nothing is lost, nothing is held twice, order holds.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failed step ends the test")]
+
 #[path = "support/fresh.rs"]
 mod fresh;
 
@@ -85,6 +87,10 @@ struct Ledger {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "senders, receivers and the count are one story"
+)]
 async fn two_nodes_on_the_same_devices_lose_nothing_and_hold_nothing_twice() {
     const DEVICES: usize = 20;
     const ROUNDS: u64 = 30;
@@ -97,12 +103,12 @@ async fn two_nodes_on_the_same_devices_lose_nothing_and_hold_nothing_twice() {
     let ledger = Ledger::default();
     let sent = AtomicBool::new(false);
     let senders = join_all((0..4_u64).map(|sender| {
-        let (store, ledger) = (&stores[(sender % 2) as usize], &ledger);
+        let (store, ledger) = (&stores[usize::try_from(sender % 2).unwrap()], &ledger);
         async move {
             for round in 0..ROUNDS {
                 let messages = (0..DEVICES).map(|device| {
                     // Devices in another order for each sender.
-                    let device = (device * 7 + sender as usize) % DEVICES;
+                    let device = (device * 7 + usize::try_from(sender).unwrap()) % DEVICES;
                     message(device, sender * ROUNDS + round, AckMode::Full)
                 });
                 let answers = store
@@ -368,6 +374,10 @@ async fn kill_sessions(url: &str, times: usize, progress: &AtomicU64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "senders, receivers and the count are one story"
+)]
 async fn sessions_killed_under_load_cost_no_acknowledged_message() {
     const DEVICES: usize = 8;
     let url = fresh::database().await;

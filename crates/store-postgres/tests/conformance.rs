@@ -1,7 +1,11 @@
 //! The store keeps every promise of the ports, on connections of its own and behind a pooler.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failed step ends the test")]
+
 #[path = "support/fresh.rs"]
 mod fresh;
+#[path = "support/pooler.rs"]
+mod pooler;
 
 use downlink_ports::testsuite::Subject;
 
@@ -17,12 +21,12 @@ mod direct {
 }
 
 mod behind_pgbouncer {
-    use super::{Subject, fresh};
+    use super::{Subject, fresh, pooler};
 
     async fn subject() -> Subject {
         let url = fresh::database().await;
-        let pooled = fresh::behind_pooler(&url).await;
-        Subject::of(fresh::open(fresh::pooled(&pooled)).await, ())
+        let pooled = pooler::behind_pooler(&url).await;
+        Subject::of(fresh::open(pooler::pooled(&pooled)).await, ())
     }
 
     downlink_ports::conformance_tests!(subject);

@@ -1,7 +1,11 @@
 //! What the schema promises, read from the catalogue; and who may work on which schema.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failed step ends the test")]
+
 #[path = "support/fresh.rs"]
 mod fresh;
+#[path = "support/pooler.rs"]
+mod pooler;
 
 use std::error::Error as _;
 
@@ -132,7 +136,7 @@ async fn of_many_who_migrate_at_once_all_find_it_done() {
 #[tokio::test]
 async fn a_schema_is_brought_up_to_date_behind_a_pooler() {
     let url = Postgres::shared().create_database();
-    let pooled = fresh::pooled(&fresh::behind_pooler(&url).await);
+    let pooled = pooler::pooled(&pooler::behind_pooler(&url).await);
     for _ in 0..3 {
         migrate(pooled.clone()).await.unwrap();
     }

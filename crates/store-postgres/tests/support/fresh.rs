@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use downlink_runtime::Lifecycle;
-use downlink_stack::{PgBouncer, Postgres};
-use downlink_store_postgres::{Pooler, PostgresOptions, PostgresStore, migrate};
+use downlink_stack::Postgres;
+use downlink_store_postgres::{PostgresOptions, PostgresStore, migrate};
 use tokio::sync::OnceCell;
 
 /// The address of a database with the schema and nothing in it.
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
-static POOLER: OnceCell<PgBouncer> = OnceCell::const_new();
 
 /// The address of a database with the schema and nothing in it.
 pub async fn database() -> String {
@@ -30,14 +29,6 @@ pub async fn database() -> String {
     template.replace(name(template), &copy)
 }
 
-/// The address of the same database behind a pooler that gives connections to transactions.
-pub async fn behind_pooler(url: &str) -> String {
-    let pooler = POOLER
-        .get_or_init(async || PgBouncer::start(Postgres::shared(), url))
-        .await;
-    pooler.url(name(url))
-}
-
 fn name(url: &str) -> &str {
     url.rsplit('/').next().unwrap().split('?').next().unwrap()
 }
@@ -47,14 +38,6 @@ pub fn options(url: &str) -> PostgresOptions {
     PostgresOptions {
         url: url.to_owned(),
         ..PostgresOptions::default()
-    }
-}
-
-/// Options of a store behind a pooler.
-pub fn pooled(url: &str) -> PostgresOptions {
-    PostgresOptions {
-        pooler: Pooler::Transaction,
-        ..options(url)
     }
 }
 
