@@ -222,7 +222,7 @@ impl Access {
     }
 
     /// A channel to the gateway whose turn it is; it connects when it is first used.
-    fn channel(&self, turn: usize) -> Channel {
+    pub(super) fn channel(&self, turn: usize) -> Channel {
         let (access, address) = (self.clone(), self.door(turn, 5180));
         let connector = tower::service_fn(move |_| {
             let access = access.clone();
@@ -245,7 +245,7 @@ impl Access {
     }
 
     /// A request with the hub owner's token and a deadline.
-    fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
+    pub(super) fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
         let token = sign(
             &self.host,
             &self.key,
