@@ -19,7 +19,7 @@ CREATE SEQUENCE identity_keys AS bigint CACHE 1;
 COMMENT ON SEQUENCE identity_keys IS 'Keys of identities; none is given twice, so nothing of one life reaches the next.';
 
 CREATE SEQUENCE outbox_positions AS bigint CACHE 1;
-COMMENT ON SEQUENCE outbox_positions IS 'Places of events in the outbox.';
+COMMENT ON SEQUENCE outbox_positions IS 'Places of events in the outbox. Drawn only in a transaction that has its id already: from that a relay knows which places are decided.';
 
 CREATE TABLE hubs (
     hub text NOT NULL PRIMARY KEY,
