@@ -194,9 +194,18 @@ fn read_file(path: &Path) -> Result<Layer, LoadError> {
     })?;
     let dict = toml::from_str(&text).map_err(|error| LoadError::Syntax {
         path: path.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
+        message: fault_of(&error, &text),
     })?;
     Ok(Layer::of_dict(format!("file {}", path.display()), dict))
+}
+
+/// Where and what, on one line. The line at fault is not shown: it may hold a secret.
+fn fault_of(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message,
+    }
 }
 
 fn dict_of(merged: &Figment) -> Dict {
@@ -223,7 +232,14 @@ fn extract<C: Configuration>(
             Err(error) => error,
         };
         let path = &error.path;
+        let name = path.join(".");
         let message = match &error.kind {
+            // What was found is the secret.
+            Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected)
+                if C::SECRETS.contains(&name.as_str()) =>
+            {
+                format!("invalid type, expected {expected}")
+            }
             Kind::UnknownField(_, known) => {
                 format!("there is no such setting; there are: {}", known.join(", "))
             }
@@ -231,7 +247,7 @@ fn extract<C: Configuration>(
         };
         violations
             .list
-            .push(violation(merged, path.join("."), message));
+            .push(violation(merged, name, message));
         if !remove(&mut settings, path) {
             return C::default();
         }

@@ -228,3 +228,22 @@ fn mistakes_around_secrets_name_setting_and_source_and_not_the_secret() {
             .starts_with("cannot read /nowhere/at/all: ")
     );
 }
+
+#[test]
+fn a_secret_is_not_told_with_what_is_wrong_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for text in [
+        "[store]\npassword = 271828\n",
+        "[store]\npassword = 2.71828\n",
+        "[store]\npassword = \"271828\n",
+        "[store]\npassword = 271828 x\n",
+        "[store]\npassword = \"271828\"\npassword = \"271828\"\n",
+    ] {
+        let path = file(folder.path(), "downlink.toml", text);
+        let refused = Layers::new().file(Some(path)).load::<Sample>();
+        let told = refused.unwrap_err().to_string();
+        assert!(!told.contains("71828"), "{told}");
+        assert!(told.contains("password") || told.contains("line "), "{told}");
+        assert!(told.lines().all(|line| line.contains(": ")), "{told}");
+    }
+}
