@@ -55,6 +55,7 @@ mod attempts;
 mod members;
 mod node;
 mod peer;
+mod queues;
 mod rank;
 mod resolve;
 mod set;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use downlink_ports::PeerError;
 use downlink_runtime::Lifecycle;
-use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::attempts::{Attempt, Repeat, Trial};
 use super::members::Members;
 use super::node::Node;
+use super::queues::Queues;
 use super::set::NodeSet;
 use crate::carrier::Endpoint;
 use crate::failure::unreadable;
@@ -24,9 +24,9 @@ pub(crate) struct Peer<S: CallStream> {
 }
 
 /// A call that was added to a lane, or could not be.
-struct Added<S: CallStream> {
-    node: usize,
-    ticket: Result<Ticket<S>, Lost<S::Call>>,
+pub(super) struct Added<S: CallStream> {
+    pub(super) node: usize,
+    pub(super) ticket: Result<Ticket<S>, Lost<S::Call>>,
 }
 
 impl<S: CallStream> Peer<S> {
@@ -125,9 +125,8 @@ impl<S: CallStream> Peer<S> {
         };
         let picker = set.picker();
         let mut parts = split(items, picker.slots(), |item| picker.place(&item.lane_key()));
-        let mut refusals: Vec<(usize, PeerError)> = Vec::new();
-        let mut calls = Vec::with_capacity(parts.len());
-        for part in &mut parts {
+        let mut queues = Queues::new(picker.slots());
+        for (index, part) in parts.iter_mut().enumerate() {
             let call = make(std::mem::take(&mut part.items));
             let slot = part.place.slot;
             let trial = Trial {
@@ -136,27 +135,16 @@ impl<S: CallStream> Peer<S> {
                 repeat,
                 spare: spare(&set, &call, repeat),
             };
-            // After a refusal nothing more goes out there: it would overtake what was refused.
-            let refusal = refusals.iter().find(|(refused, _)| *refused == slot);
-            let added = match refusal {
-                Some((_, error)) => Added {
-                    node: picker.node_of(slot),
-                    ticket: Err(Lost::Failed(error.clone())),
-                },
-                None => add(&set, picker.node_of(slot), trial.hash, call, deadline),
-            };
-            if let (None, Err(lost)) = (refusal, &added.ticket) {
-                refusals.push((slot, lost.to_error(service)));
-            }
-            calls.push(see_through(trial, added, deadline));
+            let node = picker.node_of(slot);
+            queues.add(index, (slot, node), trial, call, deadline);
         }
-        let replies = join_all(calls).await;
+        let replies = queues.see_through(parts.len(), deadline).await;
         spread(service, count, &parts, replies, read)
     }
 }
 
 /// Adds a call to its lane; to that of the next node if this one cannot be reached.
-fn add<S: CallStream>(
+pub(super) fn add<S: CallStream>(
     set: &NodeSet<S>,
     node: usize,
     hash: u64,
@@ -181,7 +169,7 @@ fn add<S: CallStream>(
 
 /// Waits for the outcome of a call that was added. Where there is one node there is nothing but
 /// its reply.
-async fn see_through<S: CallStream>(
+pub(super) async fn see_through<S: CallStream>(
     trial: Trial<'_, S, S::Call>,
     added: Added<S>,
     deadline: Instant,

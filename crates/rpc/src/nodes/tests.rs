@@ -4,5 +4,6 @@ mod choice;
 mod fixture;
 mod membership;
 mod methods;
+mod order;
 mod restart;
 mod trouble;
