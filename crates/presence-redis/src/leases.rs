@@ -27,6 +27,9 @@ type Life = String;
 impl GatewayLeases for RedisPresence {
     async fn renew(&self, lease: GatewayLease, ttl: Duration) -> Result<LeaseState, StoreError> {
         let sent_at = Instant::now();
+        // Taken out until this renewal has been answered: an answer that is lost, with all that
+        // waits for it, may have been the one that told of a loss, and is not given twice.
+        let before = self.seen.lock().remove(&lease.gateway);
         // Both at once: while one master of a cluster is away the lease is kept all the same, even
         // though nothing can be said of the entries.
         let (held, lives) = join(self.take(&lease, ttl), self.visit_masters(&lease, ttl)).await;
@@ -34,10 +37,10 @@ impl GatewayLeases for RedisPresence {
         self.core.live.renewed(&lease, sent_at + ttl);
         let (lives, is_witnessed) = lives?;
         let mut seen = self.seen.lock();
-        if seen.len() >= MAX_GATEWAYS && !seen.contains_key(&lease.gateway) {
+        if seen.len() >= MAX_GATEWAYS {
             return Err(StoreError::Overloaded);
         }
-        let is_same = seen.get(&lease.gateway) == Some(&lives);
+        let is_same = before.as_ref() == Some(&lives);
         seen.insert(lease.gateway, lives);
         Ok(if is_held && is_witnessed && is_same {
             LeaseState::Kept

@@ -111,6 +111,21 @@ async fn after_a_flush_100_000_entries_are_written_again_within_10_seconds() {
 }
 
 #[tokio::test]
+async fn a_loss_is_told_again_when_its_first_telling_was_lost() {
+    let redis = Redis::start();
+    let presence = support::open(support::on(&redis)).await;
+    renew(&presence, "gateway").await;
+    assert_eq!(renew(&presence, "gateway").await, LeaseState::Kept);
+    redis.flush_all();
+    tell(&redis.url(), &["CLIENT", "PAUSE", "500"]).await;
+    let unheard = presence.renew(lease("gateway"), support::LEASE);
+    let unheard = tokio::time::timeout(Duration::from_millis(100), unheard).await;
+    assert!(unheard.is_err(), "the server answers while it pauses");
+    assert_eq!(renew(&presence, "gateway").await, LeaseState::Anew);
+    assert_eq!(renew(&presence, "gateway").await, LeaseState::Kept);
+}
+
+#[tokio::test]
 async fn one_emptied_master_of_a_cluster_is_noticed() {
     let cluster = RedisCluster::start();
     let urls = cluster.urls();
