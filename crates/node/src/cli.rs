@@ -45,9 +45,32 @@ impl Settings {
         for setting in &self.settings {
             let (path, value) = setting
                 .split_once('=')
-                .with_context(|| format!("--set {setting}: write it as key=value"))?;
+                .with_context(|| format!("--set {}: write it as key=value", name_in(setting)))?;
             layers = layers.flag("--set", path.trim(), Some(value.trim()));
         }
         Ok(layers.load_for::<Config>(|config, checker| process.check(config, checker))?)
+    }
+}
+
+/// What looks like the name of a setting at the beginning of `setting`; the rest may be a secret.
+fn name_in(setting: &str) -> &str {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
+    let end = setting.bytes().position(|byte| !is_name(byte));
+    &setting[..end.unwrap_or(setting.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_without_a_value_is_named_without_what_may_be_its_secret() {
+        let settings = Settings {
+            config: None,
+            settings: vec!["storage.postgres.url:postgres://u:hunter2@h/d".to_owned()],
+        };
+        let refused = settings.load(Layers::new(), Process::AllInOne).unwrap_err();
+        let told = "--set storage.postgres.url: write it as key=value";
+        assert_eq!(refused.to_string(), told);
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -13,6 +14,10 @@ use downlink_runtime::{Lifecycle, Shutdown, Signals};
 
 use crate::cli::ServiceArgs;
 use crate::ground::Ground;
+
+/// How long the end of a process waits for calls that cannot be cut off, such as a look-up of a
+/// name that nobody answers.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// Runs the program of one service: `start` opens everything and returns when it works.
 ///
@@ -75,7 +80,9 @@ pub fn run_until_stopped(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(Arc::new(config), start))
+    let ended = runtime.block_on(serve(Arc::new(config), start));
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
 }
 
 async fn serve(
@@ -111,5 +118,30 @@ async fn serve(
 fn raise_descriptor_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_start_that_failed_is_told_though_a_name_is_still_looked_up() {
+        let (answer, look_up) = mpsc::channel::<()>();
+        let (told, outcome) = mpsc::channel();
+        let process = std::thread::spawn(move || {
+            let ended = run_until_stopped(Config::default(), async |_| {
+                // As the resolver of the operating system does: nothing but an answer ends it.
+                tokio::task::spawn_blocking(move || look_up.recv());
+                anyhow::bail!("the store cannot be reached")
+            });
+            told.send(ended.unwrap_err().to_string()).unwrap();
+        });
+        let outcome = outcome.recv_timeout(Duration::from_secs(20));
+        drop(answer);
+        process.join().unwrap();
+        assert_eq!(outcome.unwrap(), "the store cannot be reached");
     }
 }
