@@ -245,9 +245,7 @@ fn extract<C: Configuration>(
             }
             kind => kind.to_string(),
         };
-        violations
-            .list
-            .push(violation(merged, name, message));
+        violations.list.push(violation(merged, name, message));
         if !remove(&mut settings, path) {
             return C::default();
         }

@@ -243,7 +243,10 @@ fn a_secret_is_not_told_with_what_is_wrong_with_it() {
         let refused = Layers::new().file(Some(path)).load::<Sample>();
         let told = refused.unwrap_err().to_string();
         assert!(!told.contains("71828"), "{told}");
-        assert!(told.contains("password") || told.contains("line "), "{told}");
+        assert!(
+            told.contains("password") || told.contains("line "),
+            "{told}"
+        );
         assert!(told.lines().all(|line| line.contains(": ")), "{told}");
     }
 }
