@@ -40,7 +40,8 @@
 //!
 //! *Surely not sent* means that there was no connection, or that the call had not been handed to
 //! it when it broke. *Hedged* means that a read without an answer after a second is also asked of
-//! the next node, and the first answer counts. What a node refuses, or a lane that is full, is an
+//! the next node, and the first answer counts; at most 64 reads at a time are, lest nodes that are
+//! slow with work get twice as much. What a node refuses, or a lane that is full, is an
 //! answer and is not tried elsewhere: an overload must not spread, and what waits must not be
 //! overtaken.
 //!

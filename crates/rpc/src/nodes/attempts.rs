@@ -60,6 +60,13 @@ impl<S: CallStream, C> Trial<'_, S, C> {
             if let Ok(outcome) = tokio::time::timeout(HEDGE_AFTER, outcome.as_mut()).await {
                 return self.follow(first.node, outcome, again).await;
             }
+            let hedges = pin!(self.set.hedges.acquire());
+            let _hedge = match select(outcome.as_mut(), hedges).await {
+                Either::Left((outcome, _)) => {
+                    return self.follow(first.node, outcome, again).await;
+                }
+                Either::Right((hedge, _)) => hedge,
+            };
             if let Some(node) = self.set.pick_ready(self.hash, first.node)
                 && let Some(call) = self.spare.take()
             {

@@ -3,15 +3,23 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::node::Node;
 use super::rank::{hash_of, lane_of, score};
 use crate::mux::{CallStream, Place, Standing};
+
+/// Reads that are asked of a second node at a time. Enough to go on at full speed beside a node
+/// that is stopped; when all nodes are slow, they are not given twice the work.
+const MAX_HEDGES: usize = 64;
 
 /// The nodes of a service at one moment. Calls hold the set that they were made with, so that a
 /// node that left it is there until its last call has ended.
 pub(crate) struct NodeSet<S: CallStream> {
     nodes: Vec<Arc<Node<S>>>,
     lanes: usize,
+    /// For a second attempt while the first is still under way.
+    pub(super) hedges: Semaphore,
 }
 
 /// No nodes.
@@ -31,6 +39,7 @@ impl<S: CallStream> NodeSet<S> {
         Self {
             nodes,
             lanes: lanes.clamp(1, 64),
+            hedges: Semaphore::new(MAX_HEDGES),
         }
     }
 

@@ -142,6 +142,26 @@ async fn a_slow_read_is_also_asked_of_the_next_node() {
 }
 
 #[tokio::test]
+async fn reads_that_every_node_is_slow_with_are_not_all_asked_twice() {
+    const READS: i64 = 300;
+    let caller = Lifecycle::new();
+    let nodes = QueueNode::start_some(2).await;
+    let queue = queue_nodes(options(&addresses(&nodes)), &caller);
+    nodes.iter().for_each(QueueNode::hold);
+    let counts = (0..READS).map(|device| queue.count(vec![DeviceKey(device)]));
+    let asked = || nodes.iter().map(|node| node.log.counted()).sum::<usize>();
+    let (counted, asked) = tokio::join!(join_all(counts), async {
+        // Beyond the time after which a read is asked twice.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let asked = asked();
+        nodes.iter().for_each(QueueNode::release);
+        asked
+    });
+    assert!(counted.iter().all(Result::is_ok), "{counted:?}");
+    assert!((301..=364).contains(&asked), "{asked}");
+}
+
+#[tokio::test]
 async fn a_silent_node_holds_writes_for_five_seconds_and_then_gets_none() {
     let wired = Wired::new().await;
     let device = device_of(&*wired.queue, &wired.nodes, 0).await;
