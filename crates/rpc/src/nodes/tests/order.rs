@@ -33,10 +33,10 @@ async fn a_node_that_breaks_while_a_batch_is_added_leaves_the_order_of_its_calls
     let hash = set.hash_of(&message(1, 0).lane_key());
     let enqueue = |breaks_at: usize, messages: Vec<NewMessage>| {
         let (peer, set) = (&peer, &set);
-        let made = std::cell::Cell::new(0);
+        let calls = std::cell::Cell::new(0);
         let make = move |messages| {
-            made.set(made.get() + 1);
-            if made.get() == breaks_at {
+            calls.set(calls.get() + 1);
+            if calls.get() == breaks_at {
                 let lane = set.node(set.pick(hash, None).unwrap()).lane(hash);
                 lane.on_break();
                 lane.on_down();
