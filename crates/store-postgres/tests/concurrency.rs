@@ -621,3 +621,30 @@ async fn a_settlement_after_another_node_took_the_message_over_is_lost() {
     let settled = stores[1].settle(vec![complete(&second[0][0])], queue_rules(), lapse);
     assert_eq!(settled.await.unwrap(), [Ok(())]);
 }
+
+#[tokio::test]
+async fn expired_messages_that_are_swept_make_no_room_for_a_second_time() {
+    let url = fresh::database().await;
+    let store = fresh::open(fresh::options(&url)).await;
+    let keys = register(&store, 1).await;
+    let rules = EnqueueRules { max_depth: 3_000 };
+    let later = noon() + Duration::from_secs(20);
+    let batch = |count: u64, expiry: Timestamp| {
+        let message = |n| NewMessage {
+            expiry: Some(expiry),
+            ..message(0, n, AckMode::None)
+        };
+        (0..count).map(message).collect::<Vec<_>>()
+    };
+    let short = batch(1_500, noon() + Duration::from_secs(10));
+    store.enqueue(short, rules, noon()).await.unwrap();
+    let long = || batch(3_000, later + Duration::from_hours(1));
+    // Counted without the expired ones, which are there still.
+    let answers = store.enqueue(long(), rules, later).await.unwrap();
+    assert!(answers.iter().all(Result::is_ok));
+    let swept = store.sweep(10_000, queue_rules(), later).await.unwrap();
+    assert_eq!(swept.expired, 1_500);
+    let answers = store.enqueue(long(), rules, later).await.unwrap();
+    assert!(answers.iter().all(Result::is_err));
+    assert_eq!(store.count(keys, later).await.unwrap(), [3_000]);
+}

@@ -63,15 +63,16 @@ impl Depths {
         is_fresh.then_some((key, depth.waiting))
     }
 
-    /// Learns that `waiting` messages wait: counted at `counted_at`, or, when that is `None`, known
-    /// from what was recalled.
-    pub(super) fn learn(
-        &self,
-        name: &Name,
-        key: DeviceKey,
-        waiting: u64,
-        counted_at: Option<Timestamp>,
-    ) {
+    /// Puts stored messages on top of what is remembered.
+    pub(super) fn on_stored(&self, key: DeviceKey, stored: u64) {
+        // Added and not set: others may have ended since the depth was recalled.
+        if let Some(depth) = self.queues.lock().by_key.get_mut(&key) {
+            depth.waiting += stored;
+        }
+    }
+
+    /// Learns that `waiting` messages wait, counted at `counted_at`.
+    pub(super) fn learn(&self, name: &Name, key: DeviceKey, waiting: u64, counted_at: Timestamp) {
         let mut queues = self.queues.lock();
         if waiting < DEEP {
             queues.forget(name);
@@ -79,12 +80,9 @@ impl Depths {
         }
         if let Some(depth) = queues.by_key.get_mut(&key) {
             depth.waiting = waiting;
-            depth.counted_at = counted_at.unwrap_or(depth.counted_at);
+            depth.counted_at = counted_at;
             return;
         }
-        let Some(counted_at) = counted_at else {
-            return;
-        };
         queues.forget(name);
         if queues.by_key.len() >= MOST_QUEUES {
             return;
@@ -147,14 +145,14 @@ mod tests {
     #[test]
     fn a_short_queue_is_counted_each_time() {
         let depths = Depths::default();
-        depths.learn(&name(), KEY, DEEP - 1, Some(at(0)));
+        depths.learn(&name(), KEY, DEEP - 1, at(0));
         assert_eq!(depths.recall(&name(), 1, 100_000, at(0)), None);
     }
 
     #[test]
     fn a_deep_queue_is_counted_again_after_a_while_and_sooner_when_it_is_full() {
         let depths = Depths::default();
-        depths.learn(&name(), KEY, 50_000, Some(at(0)));
+        depths.learn(&name(), KEY, 50_000, at(0));
         let known = Some((KEY, 50_000));
         assert_eq!(depths.recall(&name(), 1, 100_000, at(4_999)), known);
         assert_eq!(depths.recall(&name(), 1, 100_000, at(5_000)), None);
@@ -165,9 +163,10 @@ mod tests {
     #[test]
     fn what_is_stored_and_ended_is_followed_without_counting() {
         let depths = Depths::default();
-        depths.learn(&name(), KEY, 1_001, Some(at(0)));
-        depths.learn(&name(), KEY, 1_002, None);
+        depths.learn(&name(), KEY, 1_001, at(0));
         depths.on_ended([KEY, DeviceKey(8)]);
+        depths.on_stored(KEY, 1);
+        depths.on_stored(DeviceKey(8), 1);
         assert_eq!(depths.recall(&name(), 1, 2_000, at(1)), Some((KEY, 1_001)));
         depths.on_ended([KEY, KEY]);
         assert_eq!(depths.recall(&name(), 1, 2_000, at(1)), None);
@@ -176,8 +175,8 @@ mod tests {
     #[test]
     fn a_new_life_of_a_name_takes_the_place_of_the_former() {
         let depths = Depths::default();
-        depths.learn(&name(), KEY, 5_000, Some(at(0)));
-        depths.learn(&name(), DeviceKey(8), 2_000, Some(at(1)));
+        depths.learn(&name(), KEY, 5_000, at(0));
+        depths.learn(&name(), DeviceKey(8), 2_000, at(1));
         let known = Some((DeviceKey(8), 2_000));
         assert_eq!(depths.recall(&name(), 1, 100_000, at(1)), known);
         depths.forget(&name());

@@ -145,16 +145,15 @@ impl<'a> Insert<'a> {
             if room < 0 {
                 continue;
             }
-            let before = match target.known {
-                Some((known, waiting)) if known.0 == key => waiting,
-                _ => u64::from(self.max_depth).saturating_sub(room.unsigned_abs()),
-            };
-            let was_known = target.known.is_some_and(|(known, _)| known.0 == key);
-            let after = before + counts[place].min(room).unsigned_abs();
-            let counted_at = (!was_known).then_some(self.now);
-            store
-                .depths
-                .learn(&target.name, DeviceKey(key), after, counted_at);
+            let stored = counts[place].min(room).unsigned_abs();
+            let key = DeviceKey(key);
+            if target.known.is_some_and(|(known, _)| known == key) {
+                store.depths.on_stored(key, stored);
+                continue;
+            }
+            let counted = u64::from(self.max_depth).saturating_sub(room.unsigned_abs());
+            let waiting = counted + stored;
+            store.depths.learn(&target.name, key, waiting, self.now);
         }
     }
 

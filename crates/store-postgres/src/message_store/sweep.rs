@@ -79,7 +79,10 @@ impl Work for Sweep {
                 continue;
             };
             if count(&mut swept, &decision.next.state) {
-                ended.push(message.place.0);
+                // An expired one may not have been counted.
+                if self.now < message.standing.expiry {
+                    ended.push(message.place.0);
+                }
                 endings.add(message, decision.feedback);
             } else {
                 swept.lapsed.push(message.place.0);
