@@ -1,5 +1,7 @@
 //! Errors of the driver as errors of the ports.
 
+use std::io::ErrorKind;
+
 use downlink_ports::StoreError;
 use thiserror::Error;
 
@@ -139,6 +141,8 @@ pub(crate) enum Verdict {
     Lost,
     /// The server refused or gave up, undid everything, and would do so again.
     Refused,
+    /// The server gave no answer as long as one may take. Nobody knows, and the caller has waited.
+    Overdue,
 }
 
 /// Reads an error.
@@ -153,6 +157,7 @@ pub(crate) fn verdict(error: &sqlx::Error) -> Verdict {
             Some(code) if code.starts_with("08") => Verdict::Lost,
             _ => Verdict::Refused,
         },
+        sqlx::Error::Io(error) if error.kind() == ErrorKind::TimedOut => Verdict::Overdue,
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => Verdict::Lost,
         _ => Verdict::Refused,
     }

@@ -12,6 +12,7 @@ use tracing::warn;
 use crate::error::OpenError;
 use crate::options::{Pooler, PostgresOptions};
 use crate::schema;
+use crate::session::overdue;
 
 /// Statements kept prepared by each connection; above the number there are.
 const STATEMENTS: usize = 256;
@@ -38,6 +39,9 @@ pub(crate) async fn open(options: &PostgresOptions) -> Result<PgPool, OpenError>
 /// A pool of connections that are made when they are needed.
 pub(crate) fn pool(options: &PostgresOptions, max_connections: u32) -> Result<PgPool, OpenError> {
     let connect = connect_options(options)?;
+    // Leaves time for another connection.
+    let ping_timeout = options.acquire_timeout / 2;
+    let release_timeout = options.connect_timeout;
     Ok(PgPoolOptions::new()
         .min_connections(0)
         .max_connections(max_connections)
@@ -47,12 +51,21 @@ pub(crate) fn pool(options: &PostgresOptions, max_connections: u32) -> Result<Pg
         // Asked only when it has been idle: a ping before each statement would double the round
         // trips.
         .test_before_acquire(false)
-        .before_acquire(|connection, about| {
+        .before_acquire(move |connection, about| {
             Box::pin(async move {
                 if about.idle_for < TRUSTED_IDLE {
                     return Ok(true);
                 }
-                Ok(connection.ping().await.is_ok())
+                let ping = tokio::time::timeout(ping_timeout, connection.ping()).await;
+                Ok(matches!(ping, Ok(Ok(()))))
+            })
+        })
+        // A connection may come back with an answer outstanding, or from a server that is gone
+        // without a word: it must not keep its place for ever.
+        .after_release(move |connection, _| {
+            Box::pin(async move {
+                let ping = tokio::time::timeout(release_timeout, connection.ping()).await;
+                ping.unwrap_or_else(|_| Err(overdue())).map(|()| true)
             })
         })
         .connect_lazy_with(connect))

@@ -39,9 +39,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use self::floors::Floors;
 use crate::error::Failure;
 use crate::fields::Fields;
-use crate::options::{Pooler, PostgresOptions};
+use crate::options::PostgresOptions;
 use crate::outbox::trim::Excess;
-use crate::session::Session;
+use crate::session::{Session, Terms};
 use crate::store::PostgresStore;
 
 mod claim;
@@ -65,7 +65,7 @@ pub(crate) struct Relay {
     pool: PgPool,
     /// What opens a transaction.
     begin: Arc<str>,
-    pub(crate) pooler: Pooler,
+    pub(crate) terms: Terms,
     acquire_timeout: Duration,
     claims: Arc<Semaphore>,
     /// The lane whose turn is next.
@@ -83,7 +83,7 @@ impl Relay {
         Self {
             pool,
             begin,
-            pooler: options.pooler,
+            terms: Terms::of(options),
             acquire_timeout: options.acquire_timeout,
             claims: Arc::new(Semaphore::new(MOST_CLAIMS)),
             turn: AtomicUsize::new(turn),
@@ -95,7 +95,7 @@ impl Relay {
     /// Opens a transaction under the settings of the options.
     pub(crate) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
         let begin = AssertSqlSafe(Arc::clone(&self.begin));
-        self.pool.begin_with(begin).await
+        self.terms.in_time(self.pool.begin_with(begin)).await
     }
 
     /// Room for one more claim, once there is some.
@@ -112,9 +112,9 @@ impl Relay {
         let mut transaction = self.begin().await?;
         let row = sqlx::query(include_str!("../queries/count_backlog.sql"))
             .bind(&look.floors[..])
-            .fetch_one(&mut Session::of(&mut transaction, self.pooler))
+            .fetch_one(&mut Session::of(&mut transaction, self.terms))
             .await?;
-        transaction.rollback().await?;
+        self.terms.in_time(transaction.rollback()).await?;
         let row = Fields::new(&row, "outbox", "events");
         let counted: u64 = row.number("events")?;
         let events = if row.get("is_more")? {

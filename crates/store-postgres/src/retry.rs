@@ -8,6 +8,7 @@
 //! | deadlock, serialization failure | the server undid it | again, whatever the work |
 //! | the connection went before COMMIT was sent | the server undoes it | again, whatever the work |
 //! | the connection went with a statement that commits by itself, or with COMMIT | nobody knows | again only if the work is [`Repeat::Harmless`] |
+//! | the server said nothing as long as an answer may take | nobody knows | the call fails: it has waited already |
 //! | anything else | the server undid it, and would again | the call fails |
 
 use std::hash::BuildHasher;
@@ -89,20 +90,21 @@ impl PostgresStore {
 
     async fn attempt<W: Work>(&self, work: &W) -> Result<W::Answer, Attempt> {
         let mut lease = self.acquire().await.map_err(Attempt::refused)?;
-        if W::EXTENT == Extent::Statement && self.pooler == Pooler::None {
-            let mut session = Session::of(lease.connection(), self.pooler);
+        if W::EXTENT == Extent::Statement && self.terms.pooler == Pooler::None {
+            let mut session = Session::of(lease.connection(), self.terms);
             return work
                 .run(&mut session)
                 .await
                 .map_err(|failure| Attempt::of(failure, false));
         }
-        let mut open = lease
-            .begin()
+        let mut open = self
+            .terms
+            .in_time(lease.begin())
             .await
             .map_err(|error| Attempt::of(error.into(), true))?;
-        let done = work.run(&mut Session::of(&mut open, self.pooler)).await;
+        let done = work.run(&mut Session::of(&mut open, self.terms)).await;
         match done {
-            Ok(answer) => match open.commit().await {
+            Ok(answer) => match self.terms.in_time(open.commit()).await {
                 Ok(()) => Ok(answer),
                 Err(error) => Err(Attempt::of(error.into(), false)),
             },

@@ -1,12 +1,49 @@
 //! A connection as work sees it.
 
+use std::io;
+use std::time::Duration;
+
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Execute, Executor, Postgres, SqlStr};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::options::Pooler;
+use crate::options::{Pooler, PostgresOptions};
+
+/// What every session of a store goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) pooler: Pooler,
+    /// Longest wait for the answer to a statement. The server ends one that takes too long; this is
+    /// for a server that is gone without a word, which a connection alone would never notice.
+    patience: Duration,
+}
+
+impl Terms {
+    pub(crate) fn of(options: &PostgresOptions) -> Self {
+        Self {
+            pooler: options.pooler,
+            patience: options.statement_timeout + options.connect_timeout,
+        }
+    }
+
+    /// What comes of `answer`, if the server gives one.
+    pub(crate) async fn in_time<T>(
+        self,
+        answer: impl Future<Output = sqlx::Result<T>>,
+    ) -> sqlx::Result<T> {
+        let answered = timeout(self.patience, answer).await;
+        answered.unwrap_or_else(|_| Err(overdue()))
+    }
+}
+
+/// The error of an answer that did not come; [`crate::error::verdict`] knows it by its kind.
+pub(crate) fn overdue() -> sqlx::Error {
+    let text = "the server does not answer";
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text))
+}
 
 /// A connection on which statements stay prepared only where that is safe.
 ///
@@ -16,16 +53,17 @@ use crate::options::Pooler;
 #[derive(Debug)]
 pub(crate) struct Session<'c> {
     connection: &'c mut PgConnection,
-    stays_prepared: bool,
+    terms: Terms,
 }
 
 impl<'c> Session<'c> {
-    /// A session on `connection`, which comes through `pooler`.
-    pub(crate) fn of(connection: &'c mut PgConnection, pooler: Pooler) -> Self {
-        Self {
-            connection,
-            stays_prepared: pooler == Pooler::None,
-        }
+    /// A session on `connection`.
+    pub(crate) fn of(connection: &'c mut PgConnection, terms: Terms) -> Self {
+        Self { connection, terms }
+    }
+
+    fn stays_prepared(&self) -> bool {
+        self.terms.pooler == Pooler::None
     }
 }
 
@@ -40,11 +78,13 @@ impl<'c> Executor<'c> for &'c mut Session<'_> {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let stays_prepared = self.stays_prepared && query.persistent();
-        self.connection.fetch_many(Statement {
+        let stays_prepared = self.stays_prepared() && query.persistent();
+        let deadline = Instant::now() + self.terms.patience;
+        let answer = self.connection.fetch_many(Statement {
             query,
             stays_prepared,
-        })
+        });
+        by(deadline, answer)
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(
@@ -55,11 +95,13 @@ impl<'c> Executor<'c> for &'c mut Session<'_> {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let stays_prepared = self.stays_prepared && query.persistent();
-        self.connection.fetch_optional(Statement {
+        let stays_prepared = self.stays_prepared() && query.persistent();
+        let terms = self.terms;
+        let answer = self.connection.fetch_optional(Statement {
             query,
             stays_prepared,
-        })
+        });
+        Box::pin(terms.in_time(answer))
     }
 
     fn prepare_with<'e>(
@@ -82,6 +124,21 @@ impl<'c> Executor<'c> for &'c mut Session<'_> {
     {
         self.connection.describe(sql)
     }
+}
+
+/// What comes of `answer` until `deadline`.
+fn by<'e, T: Send + 'e>(
+    deadline: Instant,
+    answer: BoxStream<'e, sqlx::Result<T>>,
+) -> BoxStream<'e, sqlx::Result<T>> {
+    let items = stream::unfold(Some(answer), move |answer| async move {
+        let mut answer = answer?;
+        match timeout_at(deadline, answer.next()).await {
+            Ok(item) => Some((item?, Some(answer))),
+            Err(_) => Some((Err(overdue()), None)),
+        }
+    });
+    items.boxed()
 }
 
 /// A statement with the session's word on whether it stays prepared.

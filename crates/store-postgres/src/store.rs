@@ -11,8 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::{OpenError, store_error};
 use crate::message_store::Depths;
 use crate::open;
-use crate::options::{Pooler, PostgresOptions};
+use crate::options::PostgresOptions;
 use crate::relay::{self, Relay};
+use crate::session::Terms;
 
 /// All store ports on one Postgres database, which any number of processes share.
 ///
@@ -25,7 +26,7 @@ pub struct PostgresStore {
     room: Arc<Semaphore>,
     /// What opens a transaction.
     begin: Arc<str>,
-    pub(crate) pooler: Pooler,
+    pub(crate) terms: Terms,
     /// The way out for events, with connections of its own.
     pub(crate) relay: Relay,
     /// What is remembered of deep queues.
@@ -57,7 +58,7 @@ impl PostgresStore {
             room: Arc::new(Semaphore::new(room)),
             relay: Relay::new(relay_pool, Arc::clone(&begin), &options),
             begin,
-            pooler: options.pooler,
+            terms: Terms::of(&options),
             depths: Depths::default(),
         }))
     }
@@ -68,7 +69,8 @@ impl PostgresStore {
     /// [`StoreError`]: there was none.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let mut lease = self.acquire().await?;
-        lease.connection().ping().await.map_err(store_error)
+        let ping = lease.connection().ping();
+        self.terms.in_time(ping).await.map_err(store_error)
     }
 
     /// A connection, once there is one.

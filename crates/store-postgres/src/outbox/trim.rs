@@ -61,9 +61,10 @@ impl Relay {
     ) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await.map_err(store_error)?;
         let shed = self
-            .shed(&mut Session::of(&mut transaction, self.pooler), bounds, now)
+            .shed(&mut Session::of(&mut transaction, self.terms), bounds, now)
             .await?;
-        transaction.commit().await.map_err(store_error)?;
+        let committed = self.terms.in_time(transaction.commit()).await;
+        committed.map_err(store_error)?;
         self.excess.on_shed(shed);
         Ok(shed)
     }

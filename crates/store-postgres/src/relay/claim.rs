@@ -13,9 +13,8 @@ use super::floors::{Floors, Look, Reading};
 use super::{LANES, LOCK_CLASS, Relay, in_turn};
 use crate::error::{Failure, store_error};
 use crate::fields::Fields;
-use crate::options::Pooler;
 use crate::outbox::event;
-use crate::session::Session;
+use crate::session::{Session, Terms};
 
 /// Most events of a claim.
 const MOST_EVENTS: u32 = 10_000;
@@ -26,7 +25,7 @@ const MOST_BYTES: i64 = 16 * 1024 * 1024;
 pub(super) struct Claim {
     transaction: Transaction<'static, Postgres>,
     events: Vec<Event>,
-    pooler: Pooler,
+    terms: Terms,
     floors: Arc<Floors>,
     _room: OwnedSemaphorePermit,
 }
@@ -55,7 +54,7 @@ impl Relay {
         let claimed = claimed?.map(|(transaction, events)| Claim {
             transaction,
             events,
-            pooler: self.pooler,
+            terms: self.terms,
             floors: Arc::clone(&self.floors),
             _room: room,
         });
@@ -71,15 +70,15 @@ impl Relay {
         for _ in 0..LANES {
             self.mark().await?;
             let mut transaction = self.begin().await?;
-            let mut session = Session::of(&mut transaction, self.pooler);
+            let mut session = Session::of(&mut transaction, self.terms);
             match self.take_lane(&mut session, limit, hold).await? {
                 Taken::Lane(events) => return Ok(Some((transaction, events))),
                 Taken::Nothing => {
-                    transaction.rollback().await?;
+                    self.terms.in_time(transaction.rollback()).await?;
                     return Ok(None);
                 }
                 // Only the end of the transaction lets go of the lane.
-                Taken::Emptied => transaction.rollback().await?,
+                Taken::Emptied => self.terms.in_time(transaction.rollback()).await?,
             }
         }
         Ok(None)
@@ -151,9 +150,9 @@ impl Relay {
         if self.floors.wants_mark(&look) {
             let mut transaction = self.begin().await?;
             let id: i64 = sqlx::query_scalar("SELECT pg_current_xact_id()::text::bigint")
-                .fetch_one(&mut Session::of(&mut transaction, self.pooler))
+                .fetch_one(&mut Session::of(&mut transaction, self.terms))
                 .await?;
-            transaction.commit().await?;
+            self.terms.in_time(transaction.commit()).await?;
             self.floors.on_mark(&look, id);
         }
         Ok(())
@@ -186,15 +185,15 @@ impl Claim {
     async fn remove(mut self, sent: usize) -> sqlx::Result<()> {
         let sent = &self.events[..sent.min(self.events.len())];
         if sent.is_empty() {
-            return self.transaction.rollback().await;
+            return self.terms.in_time(self.transaction.rollback()).await;
         }
         let keys: Vec<i64> = sent.iter().map(|event| event.device_key.0).collect();
         let ids: Vec<&[u8]> = sent.iter().map(|event| &event.id[..]).collect();
         sqlx::query(include_str!("../../queries/delete_events.sql"))
             .bind(keys)
             .bind(ids)
-            .execute(&mut Session::of(&mut self.transaction, self.pooler))
+            .execute(&mut Session::of(&mut self.transaction, self.terms))
             .await?;
-        self.transaction.commit().await
+        self.terms.in_time(self.transaction.commit()).await
     }
 }
