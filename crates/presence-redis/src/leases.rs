@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::error::unavailable;
 use crate::link::{info_field, into_text};
 use crate::live::{MAX_GATEWAYS, write_details};
+use crate::map::Master;
 use crate::presence::RedisPresence;
 use crate::shards::Command;
 use crate::slot::slot_of;
@@ -23,26 +24,41 @@ const WITNESSES_LONGER: Duration = Duration::from_mins(1);
 /// takes its place or it takes over itself.
 type Life = String;
 
+/// What the last renewal that was answered had seen.
+pub(crate) struct Seen {
+    /// The lives of the masters.
+    lives: Vec<Life>,
+    /// Until when the lease was held at least.
+    until: Instant,
+}
+
 #[async_trait]
 impl GatewayLeases for RedisPresence {
     async fn renew(&self, lease: GatewayLease, ttl: Duration) -> Result<LeaseState, StoreError> {
         let sent_at = Instant::now();
-        // Taken out until this renewal has been answered: an answer that is lost, with all that
-        // waits for it, may have been the one that told of a loss, and is not given twice.
-        let before = self.seen.lock().remove(&lease.gateway);
         // Both at once: while one master of a cluster is away the lease is kept all the same, even
         // though nothing can be said of the entries.
         let (held, lives) = join(self.take(&lease, ttl), self.visit_masters(&lease, ttl)).await;
         let is_held = held?;
         self.core.live.renewed(&lease, sent_at + ttl);
         let (lives, is_witnessed) = lives?;
+        // Nothing that tells of a loss ends by being asked for: an answer that does not arrive is
+        // given again. Only whether the lease had lapsed is told once, hence the own clock.
+        let is_known = |seen: &Seen| seen.lives == lives && Instant::now() <= seen.until;
+        let before = self.seen.lock().get(&lease.gateway).is_some_and(is_known);
+        let is_kept = is_held && is_witnessed && before;
+        if !is_kept {
+            self.seen.lock().remove(&lease.gateway);
+            // Before the entries, so that they are not lost without it.
+            self.leave_witnesses(&lease, ttl).await?;
+        }
         let mut seen = self.seen.lock();
-        if seen.len() >= MAX_GATEWAYS {
+        if seen.len() >= MAX_GATEWAYS && !seen.contains_key(&lease.gateway) {
             return Err(StoreError::Overloaded);
         }
-        let is_same = before.as_ref() == Some(&lives);
-        seen.insert(lease.gateway, lives);
-        Ok(if is_held && is_witnessed && is_same {
+        let until = sent_at + ttl;
+        seen.insert(lease.gateway, Seen { lives, until });
+        Ok(if is_kept {
             LeaseState::Kept
         } else {
             LeaseState::Anew
@@ -95,13 +111,9 @@ impl RedisPresence {
                 info.arg(section);
                 commands.push(Command::new(slot, info));
             }
-            let mut set = cmd("SET");
-            set.arg(&witness)
-                .arg("")
-                .arg("PX")
-                .arg(millis(ttl + WITNESSES_LONGER))
-                .arg("GET");
-            commands.push(Command::new(slot, set));
+            let mut keep = cmd("PEXPIRE");
+            keep.arg(&witness).arg(millis(ttl + WITNESSES_LONGER));
+            commands.push(Command::new(slot, keep));
         }
         let answers = self.core.shards.run(commands).await?;
         let mut lives = Vec::with_capacity(map.masters.len());
@@ -111,11 +123,28 @@ impl RedisPresence {
             (answers.next(), answers.next(), answers.next())
         {
             lives.push(read_life(server, replication)?);
-            is_witnessed &= witness != Value::Nil;
+            is_witnessed &= witness == Value::Int(1);
         }
         // The order of the masters is that of their addresses, which say nothing of their data.
         lives.sort_unstable();
         Ok((lives, is_witnessed))
+    }
+
+    /// Has every master remember the gateway.
+    async fn leave_witnesses(&self, lease: &GatewayLease, ttl: Duration) -> Result<(), StoreError> {
+        let map = self.core.shards.map();
+        let remember = |master: &Master| {
+            let witness = self.core.keys.witness(master.tag, &lease.gateway);
+            let mut set = cmd("SET");
+            set.arg(&witness)
+                .arg("")
+                .arg("PX")
+                .arg(millis(ttl + WITNESSES_LONGER));
+            Command::new(slot_of(&witness), set)
+        };
+        let commands = map.masters.iter().map(remember).collect();
+        let left = self.core.shards.run(commands).await;
+        left.map(drop)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::ears::Ears;
 use crate::error::{LinkError, OpenError, unavailable};
 use crate::jitter::jittered;
 use crate::keys::Keys;
+use crate::leases::Seen;
 use crate::listener;
 use crate::map::Map;
 use crate::options::{RedisOptions, Servers, Topology};
@@ -43,8 +44,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 pub struct RedisPresence {
     pub(crate) core: Arc<Core>,
     pub(crate) ears: Arc<Ears>,
-    /// The lives of the masters when each gateway last renewed its lease.
-    pub(crate) seen: Mutex<HashMap<GatewayId, Vec<String>>>,
+    /// What each gateway's last renewal that was answered had seen.
+    pub(crate) seen: Mutex<HashMap<GatewayId, Seen>>,
 }
 
 impl RedisPresence {

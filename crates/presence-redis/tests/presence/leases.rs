@@ -126,6 +126,32 @@ async fn a_loss_is_told_again_when_its_first_telling_was_lost() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_was_not_heard_of_is_no_loss() {
+    let redis = Redis::start();
+    let presence = support::open(support::on(&redis)).await;
+    renew(&presence, "gateway").await;
+    tell(&redis.url(), &["CLIENT", "PAUSE", "500"]).await;
+    let unheard = presence.renew(lease("gateway"), support::LEASE);
+    let unheard = tokio::time::timeout(Duration::from_millis(100), unheard).await;
+    assert!(unheard.is_err(), "the server answers while it pauses");
+    assert_eq!(renew(&presence, "gateway").await, LeaseState::Kept);
+}
+
+#[tokio::test]
+async fn a_lapse_is_told_again_when_its_first_telling_was_lost() {
+    let redis = Redis::start();
+    let presence = support::open(support::on(&redis)).await;
+    let ttl = Duration::from_millis(300);
+    presence.renew(lease("gateway"), ttl).await.unwrap();
+    tokio::time::sleep(ttl * 2).await;
+    tell(&redis.url(), &["CLIENT", "PAUSE", "500"]).await;
+    let unheard = presence.renew(lease("gateway"), support::LEASE);
+    let unheard = tokio::time::timeout(Duration::from_millis(100), unheard).await;
+    assert!(unheard.is_err(), "the server answers while it pauses");
+    assert_eq!(renew(&presence, "gateway").await, LeaseState::Anew);
+}
+
+#[tokio::test]
 async fn one_emptied_master_of_a_cluster_is_noticed() {
     let cluster = RedisCluster::start();
     let urls = cluster.urls();
