@@ -4,10 +4,12 @@
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 pub struct Way {
     url: String,
     silenced: watch::Sender<u64>,
+    _passing: JoinSet<()>,
 }
 
 impl Way {
@@ -18,8 +20,13 @@ impl Way {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{before}@{}/{database}", listener.local_addr().unwrap());
         let (silenced, every) = watch::channel(0);
-        tokio::spawn(accept(listener, server.to_owned(), every));
-        Self { url, silenced }
+        let mut passing = JoinSet::new();
+        passing.spawn(accept(listener, server.to_owned(), every));
+        Self {
+            url,
+            silenced,
+            _passing: passing,
+        }
     }
 
     /// The address of the database by this way.
@@ -34,11 +41,12 @@ impl Way {
 }
 
 async fn accept(listener: TcpListener, server: String, silenced: watch::Receiver<u64>) {
+    let mut passing = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
         let mut silenced = silenced.clone();
         silenced.mark_unchanged();
         let server = server.clone();
-        tokio::spawn(async move {
+        passing.spawn(async move {
             let far = TcpStream::connect(server).await.unwrap();
             let (near_in, near_out) = near.into_split();
             let (far_in, far_out) = far.into_split();
