@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use downlink_config::Config;
 use downlink_runtime::{HandshakeLimit, TlsAcceptor, TlsIdentity, dev_certificate};
 
@@ -46,13 +47,14 @@ impl Certificate {
     /// `limit` says.
     ///
     /// # Errors
-    /// When the files cannot be read or do not fit each other.
+    /// When the files cannot be read or do not fit each other; it names the settings.
     pub fn acceptor(
         &self,
         protocols: &[&[u8]],
         limit: &HandshakeLimit,
     ) -> anyhow::Result<TlsAcceptor> {
-        let identity = TlsIdentity::from_pem_files(&self.chain, &self.key)?;
+        let identity = TlsIdentity::from_pem_files(&self.chain, &self.key)
+            .context("tls.certificate_file and tls.key_file")?;
         Ok(TlsAcceptor::new(&identity, protocols, limit.clone())?)
     }
 }
@@ -61,4 +63,24 @@ impl Certificate {
 pub fn handshake_limit(config: &Config) -> HandshakeLimit {
     let most = usize::try_from(config.tls.max_handshakes.get()).unwrap_or(usize::MAX);
     HandshakeLimit::new(most, config.tls.answer_timeout.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_told_with_its_settings() {
+        let mut config = Config::default();
+        config.tls.certificate_file = Some("/nowhere/chain.pem".into());
+        config.tls.key_file = Some("/nowhere/key.pem".into());
+        let certificate = Certificate::find(&config, Path::new("/nowhere"), 0).unwrap();
+        let refused = certificate.acceptor(&[], &handshake_limit(&config));
+        let told = format!("{:#}", refused.err().unwrap());
+        assert!(told.starts_with("tls.certificate_file"), "{told}");
+        assert!(
+            told.contains("/nowhere/chain.pem") && told.lines().count() == 1,
+            "{told}"
+        );
+    }
 }

@@ -129,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_start_that_failed_is_told_though_a_name_is_still_looked_up() {
-        let (answer, look_up) = mpsc::channel::<()>();
-        let (told, outcome) = mpsc::channel();
+        let (answer, look_up) = mpsc::sync_channel::<()>(1);
+        let (told, outcome) = mpsc::sync_channel(1);
         let process = std::thread::spawn(move || {
             let ended = run_until_stopped(Config::default(), async |_| {
                 // As the resolver of the operating system does: nothing but an answer ends it.
