@@ -3,6 +3,7 @@
 
 mod calls;
 mod messages;
+mod recheck;
 mod running;
 mod session;
 mod stay;

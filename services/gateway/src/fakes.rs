@@ -229,6 +229,27 @@ impl TestHub {
         made.unwrap().unwrap()
     }
 
+    /// Deletes a device and orders nobody to disconnect.
+    pub(crate) async fn delete_unannounced(&self, device: &Device) {
+        let (hub, name, now) = (device.hub.clone(), device.name.clone(), self.clock.now());
+        let deleted = self.store.delete(hub, name, IfMatch::Any, now).await;
+        deleted.unwrap().unwrap();
+    }
+
+    /// Changes a device and orders nobody to disconnect.
+    pub(crate) async fn change_unannounced(
+        &self,
+        device: &Device,
+        change: impl FnOnce(&mut DeviceSpec),
+    ) {
+        let mut spec = a_device_spec();
+        spec.authentication = device.authentication.clone();
+        change(&mut spec);
+        let (hub, name, now) = (device.hub.clone(), device.name.clone(), self.clock.now());
+        let changed = self.store.replace(hub, name, spec, IfMatch::Any, now).await;
+        changed.unwrap().unwrap();
+    }
+
     /// Stores a message and wakes nobody.
     pub(crate) async fn send_unannounced(&self, device: &Device) {
         let mut message = a_message_to(device.name.device.as_str(), "unannounced");

@@ -1,7 +1,12 @@
 //! The gateway's word that it is alive, and its entries in presence: the lease is renewed, entries
 //! that may have been lost are written again, and a gateway that was stopped past its lease asks
 //! for no messages until it knows which devices are still its own.
+//!
+//! Orders to disconnect find nobody while entries are lost. So connections are asked to look at
+//! their identities once more, all of them after such a loss and otherwise each once per
+//! `reassert_interval`, at a pace that twin bears.
 
+mod recheck;
 mod renew;
 mod restore;
 mod standing;
@@ -48,6 +53,8 @@ struct Keeper {
     renew_interval: Duration,
     reassert_interval: Duration,
     restore_pace: u32,
+    /// The generation of lost entries that was last written again.
+    restored: watch::Sender<u64>,
 }
 
 /// What the keeper shares with the gateway.
@@ -85,10 +92,13 @@ pub fn start(options: &GatewayOptions, peers: &Peers, kept: Kept, lifecycle: &Li
         renew_interval: options.lease_renew_interval,
         reassert_interval: options.reassert_interval,
         restore_pace: options.restore_pace.max(1),
+        restored: watch::Sender::new(0),
     });
     let drain = lifecycle.drain_token();
     let renewing = renew::run(Arc::clone(&keeper), drain.clone());
     lifecycle.spawn("lease keeper", OnError::Shutdown, renewing);
+    let rechecking = recheck::run(Arc::clone(&keeper), drain.clone());
+    lifecycle.spawn("identity rechecker", OnError::Shutdown, rechecking);
     let restoring = restore::run(keeper, drain);
     lifecycle.spawn("presence restorer", OnError::Shutdown, restoring);
 }

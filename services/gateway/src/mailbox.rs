@@ -34,6 +34,8 @@ pub struct Invocation {
 pub enum Inbox {
     /// Messages may wait in the queue.
     Wake,
+    /// An order to close may have been missed: look at the identity once more.
+    Recheck,
     /// Call a method.
     Invoke(Invocation),
     /// Tell of changed desired properties.
@@ -45,6 +47,7 @@ pub enum Inbox {
 #[derive(Debug, Default)]
 struct Waiting {
     wake: bool,
+    recheck: bool,
     close: Option<DisconnectReason>,
     is_closing: bool,
     calls: VecDeque<Invocation>,
@@ -68,11 +71,19 @@ impl Mailbox {
         self.waker.wake();
     }
 
+    /// Asks for a second look at the identity; repeated calls fold into one.
+    pub fn recheck(&self) {
+        self.waiting.lock().recheck = true;
+        self.waker.wake();
+    }
+
     /// Asks the connection to end; the first reason stands.
     pub fn close(&self, reason: DisconnectReason) {
         let mut waiting = self.waiting.lock();
-        waiting.close.get_or_insert(reason);
-        waiting.is_closing = true;
+        if std::mem::replace(&mut waiting.is_closing, true) {
+            return;
+        }
+        waiting.close = Some(reason);
         drop(waiting);
         self.waker.wake();
     }
@@ -140,6 +151,9 @@ impl Mailbox {
         if std::mem::take(&mut waiting.wake) {
             return Poll::Ready(Inbox::Wake);
         }
+        if std::mem::take(&mut waiting.recheck) {
+            return Poll::Ready(Inbox::Recheck);
+        }
         Poll::Pending
     }
 
@@ -175,6 +189,32 @@ mod tests {
             told.push(change.version);
         }
         assert_eq!(told, [3, 5]);
+    }
+
+    #[test]
+    fn the_first_order_to_close_stands_also_after_it_was_taken() {
+        let mailbox = Mailbox::default();
+        let cx = Context::from_waker(std::task::Waker::noop());
+        mailbox.close(DisconnectReason::Superseded);
+        mailbox.close(DisconnectReason::Deleted);
+        let order = mailbox.poll_next(&cx);
+        assert!(matches!(
+            order,
+            Poll::Ready(Inbox::Close(DisconnectReason::Superseded))
+        ));
+        mailbox.close(DisconnectReason::Deleted);
+        assert!(mailbox.poll_next(&cx).is_pending());
+    }
+
+    #[test]
+    fn requests_for_a_second_look_fold_into_one() {
+        let mailbox = Mailbox::default();
+        let cx = Context::from_waker(std::task::Waker::noop());
+        mailbox.recheck();
+        mailbox.recheck();
+        let asked = mailbox.poll_next(&cx);
+        assert!(matches!(asked, Poll::Ready(Inbox::Recheck)));
+        assert!(mailbox.poll_next(&cx).is_pending());
     }
 
     #[test]

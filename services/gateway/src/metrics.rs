@@ -87,6 +87,8 @@ pub struct GatewayMetrics {
     pub messages_accepted: HotCounter,
     /// Messages that back-ends sent and the queue refused.
     pub messages_refused: HotCounter,
+    /// Connections ended by a second look at their identity.
+    pub rechecked_out: HotCounter,
     /// The lease and the entries under it.
     pub lease: LeaseMetrics,
 }
@@ -191,6 +193,10 @@ impl GatewayMetrics {
             ),
             messages_accepted: accepted,
             messages_refused: refused,
+            rechecked_out: counter(
+                "downlink.gateway.rechecks.disconnected",
+                "connections ended by a second look at their identity, not by an order",
+            ),
             lease: LeaseMetrics::new(meter),
         }
     }

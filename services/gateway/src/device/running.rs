@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use downlink_domain::device::Device;
 use downlink_domain::id::LockToken;
 use downlink_ports::{LockedMessage, PeerError, SettleError};
 use futures::StreamExt;
@@ -19,6 +20,7 @@ pub(super) enum Kind {
     Storing = 2,
     Operating = 4,
     LapseTimer = 8,
+    Rechecking = 16,
 }
 
 /// How a call ended.
@@ -31,6 +33,8 @@ pub(super) enum Done<T> {
     Stored(Vec<T>, Result<(), PeerError>),
     Ended(T, OperationOutcome),
     Lapse,
+    /// What the identity is now.
+    Rechecked(Box<Result<Option<Device>, PeerError>>),
     /// A receive was not made, because it may not be made now.
     Withdrawn,
     /// The pause after a failed receive is over.
@@ -45,6 +49,7 @@ impl<T> Done<T> {
             Self::Stored(..) => Some(Kind::Storing),
             Self::Ended(..) => Some(Kind::Operating),
             Self::Lapse => Some(Kind::LapseTimer),
+            Self::Rechecked(..) => Some(Kind::Rechecking),
         }
     }
 }

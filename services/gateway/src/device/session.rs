@@ -112,6 +112,8 @@ pub struct DeviceSession<T> {
     pub(super) operations: VecDeque<(T, Operation)>,
     pub(super) running: Running<T>,
     pub(super) closed_by: Option<DisconnectReason>,
+    /// Whether the identity is to be looked at once more; see [`super::recheck`].
+    pub(super) wants_recheck: bool,
     /// What to wait for before the first receive.
     pub(super) turn: Option<Turn>,
     /// Whether whoever waits for what the connection held has been told that it is back.
@@ -205,6 +207,10 @@ impl<T: Send + 'static> DeviceSession<T> {
         match inbox {
             Inbox::Wake => {
                 self.window.hint();
+                None
+            }
+            Inbox::Recheck => {
+                self.wants_recheck = true;
                 None
             }
             Inbox::Invoke(Invocation {
@@ -304,6 +310,10 @@ impl<T: Send + 'static> DeviceSession<T> {
             }
             Done::Lapse => {
                 self.window.drop_lapsed(self.shared.peers.clock.now());
+                None
+            }
+            Done::Rechecked(current) => {
+                self.on_rechecked(*current);
                 None
             }
         }

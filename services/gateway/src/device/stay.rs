@@ -171,6 +171,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             operations: std::collections::VecDeque::new(),
             running: Running::default(),
             closed_by: None,
+            wants_recheck: false,
             turn: None,
             has_let_go: false,
             is_handed_over: false,
@@ -218,7 +219,8 @@ impl<T: Send + 'static> DeviceSession<T> {
                     | Done::Settled(..)
                     | Done::Stored(..)
                     | Done::Ended(..)
-                    | Done::Lapse,
+                    | Done::Lapse
+                    | Done::Rechecked(..),
                 ) => {}
                 None => break,
             }

@@ -18,6 +18,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         self.start_operation();
         self.start_receiving();
         self.start_lapse_timer();
+        self.start_recheck();
     }
 
     fn start_settling(&mut self) {

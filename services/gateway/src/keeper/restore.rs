@@ -91,6 +91,7 @@ async fn restore_all(keeper: &Keeper) {
             }
         }
         standing.restored(generation);
+        keeper.restored.send_replace(generation);
         if count > 0 {
             info!(count, took = ?started_at.elapsed(), "entries were written to presence again");
         }

@@ -1,5 +1,7 @@
 //! A gateway whose presence loses, forgets and keeps silent.
 
+mod rechecks;
+
 use std::sync::Arc;
 use std::time::Duration;
 
