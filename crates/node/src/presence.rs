@@ -79,7 +79,11 @@ fn redis_options(config: &Config) -> anyhow::Result<RedisOptions> {
         },
         RedisTopology::Cluster => Topology::Cluster { urls },
     };
+    let defaults = RedisOptions::new(topology);
+    // Every method call may wait for its device.
+    let calls = usize::try_from(config.methods.max_in_flight.get()).unwrap_or(usize::MAX);
     Ok(RedisOptions {
+        max_watches: defaults.max_watches.max(calls),
         credentials: credentials(&redis.username, &redis.password),
         sentinel_credentials: credentials(&redis.sentinel_username, &redis.sentinel_password),
         root_certificates: authorities.transpose()?,
@@ -87,6 +91,24 @@ fn redis_options(config: &Config) -> anyhow::Result<RedisOptions> {
         connect_timeout: redis.connect_timeout.get(),
         call_timeout: redis.call_timeout.get(),
         route_ttl: (config.presence.reassert_interval.get() * ROUNDS).max(LEAST_ROUTE_TTL),
-        ..RedisOptions::new(topology)
+        ..defaults
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn every_method_call_that_may_be_in_flight_may_wait_for_its_device() {
+        let mut config = Config::default();
+        for most in [1, 1_000_000] {
+            config.methods.max_in_flight = NonZeroU32::new(most).unwrap();
+            let options = redis_options(&config).unwrap();
+            assert!(options.max_watches >= usize::try_from(most).unwrap());
+            assert!(options.max_watches <= 1_000_000, "more than may be set");
+        }
+    }
 }
