@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use downlink_domain::event::Event;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::message::Verdict;
-use downlink_ports::{EventOutbox, EventRelay, EventSink, QueueApi};
+use downlink_ports::{
+    Backlog, ClaimedEvents, EventOutbox, EventRelay, EventSink, QueueApi, StoreError,
+};
 use downlink_runtime::Shutdown;
 use downlink_testkit::an_event;
 use parking_lot::Mutex;
@@ -84,6 +87,30 @@ impl EventSink for Log {
             tokio::time::sleep(within).await;
         }
         taken
+    }
+}
+
+/// An outbox that has no room for one claim, as when other workers hold all that it allows.
+struct Crowded {
+    outbox: Arc<dyn EventRelay>,
+    is_crowded: AtomicBool,
+}
+
+#[async_trait]
+impl EventRelay for Crowded {
+    async fn claim(
+        &self,
+        limit: u32,
+        hold: Duration,
+    ) -> Result<Option<Box<dyn ClaimedEvents>>, StoreError> {
+        if self.is_crowded.swap(false, Ordering::Relaxed) {
+            return Err(StoreError::Overloaded);
+        }
+        self.outbox.claim(limit, hold).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.outbox.backlog().await
     }
 }
 
@@ -180,6 +207,30 @@ async fn a_log_that_is_away_is_tried_with_single_events_ever_more_rarely() {
     assert!((40..120).contains(&tries), "{tries} tries in ten minutes");
     log.set(Mode::There);
     assert_eq!(log.events(100).await.len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_the_outbox_has_no_room_for_is_no_failure_of_the_log() {
+    let log = Arc::new(Log::default());
+    let options = QueueOptions {
+        relay: RelayOptions {
+            workers: 1,
+            ..RelayOptions::default()
+        },
+        ..QueueOptions::default()
+    };
+    let sink = Arc::clone(&log);
+    let bench = Bench::start_with_store(options, |store, deps| {
+        let source = Arc::new(Crowded {
+            outbox: store.clone(),
+            is_crowded: AtomicBool::new(true),
+        });
+        deps.relay = Some(RelayDeps { source, sink });
+    });
+    let events: Vec<_> = (0..50).map(|number| event_of(1, number)).collect();
+    bench.service.record_events(events.clone()).await.unwrap();
+    assert_eq!(log.events(50).await, events);
+    assert_eq!(log.state.lock().calls, 1, "one batch, and no try before it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ pub(super) struct Worker {
 
 /// What came of one claim.
 enum Turn {
-    /// Nothing waits, or other workers have it.
+    /// Nothing waits, or other workers have it, or as many claims as there may be.
     Idle,
     /// The log has everything that was claimed; `is_full` when there may be more of it.
     Published { is_full: bool },
@@ -111,8 +111,11 @@ impl Worker {
 
     async fn try_turn(&self, limit: u32, within: Duration) -> Result<Turn, StoreError> {
         let hold = self.crew.options().hold;
-        let Some(claimed) = self.crew.deps.source.claim(limit, hold).await? else {
-            return Ok(Turn::Idle);
+        let claimed = match self.crew.deps.source.claim(limit, hold).await {
+            // The claims of other workers are all that the store allows; the log may be well.
+            Ok(None) | Err(StoreError::Overloaded) => return Ok(Turn::Idle),
+            Ok(Some(claimed)) => claimed,
+            Err(error) => return Err(error),
         };
         let all = claimed.events().len();
         let is_full = all >= limit as usize;
