@@ -64,11 +64,15 @@ impl Form<'_> {
 /// The development profile is what `cargo test` has just built most of: a release build would
 /// double the time of a cold run and the suites prove behaviour, not speed.
 pub(crate) fn build_server() -> Outcome {
+    // As the tests are built: `cargo test` makes the programs of packages that have integration
+    // tests, which all of them do, and another command would build every dependency once more
+    // because of the features that only tests ask for.
     shell::run(&mut shell::cargo([
-        "build",
-        "--locked",
+        "test",
         "--workspace",
-        "--bins",
+        "--locked",
+        "--no-run",
+        "--quiet",
     ]))
 }
 
