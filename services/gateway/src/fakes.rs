@@ -114,6 +114,7 @@ impl TestHub {
             gateways: RwLock::default(),
             is_down: AtomicBool::new(false),
             is_mute: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
         });
         let presence = Arc::new(MemoryPresence::new(clock.now()));
         let mut peers = Peers {
@@ -304,12 +305,18 @@ pub(crate) struct Backend {
     gateways: RwLock<Vec<(GatewayId, Arc<Connections>)>>,
     is_down: AtomicBool,
     is_mute: AtomicBool,
+    is_stuck: AtomicBool,
 }
 
 impl Backend {
     /// From now on policies are never answered, or they are again.
     pub(crate) fn set_mute(&self, is_mute: bool) {
         self.is_mute.store(is_mute, Ordering::SeqCst);
+    }
+
+    /// From now on no connection event is ever recorded, or they are again.
+    pub(crate) fn set_stuck(&self, is_stuck: bool) {
+        self.is_stuck.store(is_stuck, Ordering::SeqCst);
     }
 
     /// From now on every call fails as unavailable, or no longer does.
@@ -517,6 +524,9 @@ impl TwinApi for Backend {
 
     async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), PeerError> {
         self.check()?;
+        if self.is_stuck.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.store.record_connections(changes).await?)
     }
 

@@ -44,12 +44,22 @@ pub enum Inbox {
     Close(DisconnectReason),
 }
 
+/// Whether the connection was asked to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Closing {
+    #[default]
+    No,
+    /// It was, and is to be told why.
+    Ordered(DisconnectReason),
+    /// It was told.
+    Told,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     wake: bool,
     recheck: bool,
-    close: Option<DisconnectReason>,
-    is_closing: bool,
+    closing: Closing,
     calls: VecDeque<Invocation>,
     changes: VecDeque<Notify>,
     /// Version of the newest change taken.
@@ -80,17 +90,17 @@ impl Mailbox {
     /// Asks the connection to end; the first reason stands.
     pub fn close(&self, reason: DisconnectReason) {
         let mut waiting = self.waiting.lock();
-        if std::mem::replace(&mut waiting.is_closing, true) {
+        if waiting.closing != Closing::No {
             return;
         }
-        waiting.close = Some(reason);
+        waiting.closing = Closing::Ordered(reason);
         drop(waiting);
         self.waker.wake();
     }
 
     /// Tells whether the connection was asked to end.
     pub fn is_closing(&self) -> bool {
-        self.waiting.lock().is_closing
+        self.waiting.lock().closing != Closing::No
     }
 
     /// Hands over a call; its `reply` is answered when there is no room or nobody to take it.
@@ -139,7 +149,8 @@ impl Mailbox {
     pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Inbox> {
         self.waker.register(cx.waker());
         let mut waiting = self.waiting.lock();
-        if let Some(reason) = waiting.close.take() {
+        if let Closing::Ordered(reason) = waiting.closing {
+            waiting.closing = Closing::Told;
             return Poll::Ready(Inbox::Close(reason));
         }
         if let Some(call) = waiting.calls.pop_front() {

@@ -87,8 +87,6 @@ pub struct GatewayMetrics {
     pub messages_accepted: HotCounter,
     /// Messages that back-ends sent and the queue refused.
     pub messages_refused: HotCounter,
-    /// Connections ended by a second look at their identity.
-    pub rechecked_out: HotCounter,
     /// The lease and the entries under it.
     pub lease: LeaseMetrics,
 }
@@ -104,6 +102,8 @@ pub struct LeaseMetrics {
     pub restored: HotCounter,
     /// Connections found superseded when their entries were written again.
     pub superseded: HotCounter,
+    /// Connections ended by a second look at their identity.
+    pub rechecked_out: HotCounter,
 }
 
 impl LeaseMetrics {
@@ -124,11 +124,20 @@ impl LeaseMetrics {
             ),
             ["stands", "superseded"].map(|outcome| vec![KeyValue::new("outcome", outcome)]),
         );
+        let [rechecked_out] = hot_counters(
+            meter,
+            spec(
+                "downlink.gateway.rechecks.disconnected",
+                "connections ended by a second look at their identity, not by an order",
+            ),
+            [vec![]],
+        );
         Self {
             renewed,
             failed,
             restored,
             superseded,
+            rechecked_out,
         }
     }
 }
@@ -193,10 +202,6 @@ impl GatewayMetrics {
             ),
             messages_accepted: accepted,
             messages_refused: refused,
-            rechecked_out: counter(
-                "downlink.gateway.rechecks.disconnected",
-                "connections ended by a second look at their identity, not by an order",
-            ),
             lease: LeaseMetrics::new(meter),
         }
     }

@@ -8,7 +8,7 @@ use downlink_domain::Timestamp;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::message::Settlement;
 use downlink_domain::presence::LeaseEpoch;
-use downlink_ports::{ConnectionChange, DeviceConnection};
+use downlink_ports::{ConnectionChange, DeviceConnection, TwinApi};
 use downlink_runtime::{Lifecycle, OnError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -51,9 +51,13 @@ impl Passages {
     /// the returned handle is gone.
     pub fn start(peers: Peers, connections: Arc<Connections>, lifecycle: &Lifecycle) -> Self {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        let (events, waiting) = mpsc::channel(MAX_WAITING);
+        let recording = record(Arc::clone(&peers.twins), waiting);
+        lifecycle.spawn("connection events", OnError::Shutdown, recording);
         let worker = Worker {
             peers,
             connections,
+            events,
             lingering: Vec::new(),
         };
         lifecycle.spawn("passages", OnError::Shutdown, worker.work_off(receiver));
@@ -77,6 +81,8 @@ impl Passages {
 struct Worker {
     peers: Peers,
     connections: Arc<Connections>,
+    /// To [`record`]: what goes back to the queue waits for twin only when this is full.
+    events: mpsc::Sender<ConnectionChange>,
     /// Connections that presence has not let go of.
     lingering: Vec<(DeviceKey, LeaseEpoch)>,
 }
@@ -134,34 +140,26 @@ impl Worker {
             arrived,
             changes,
         } = work;
-        let twins = Arc::clone(&self.peers.twins);
-        let events = async {
-            if changes.is_empty() {
-                return;
-            }
-            match timeout(EVENTS_DEADLINE, twins.record_connections(changes)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(%error, "cannot record connection events"),
-                Err(_) => warn!("recording connection events took too long"),
-            }
-        };
         // One after the other: a device that presence no longer knows is served elsewhere without
         // a word to this gateway, so by then what it held must be back.
-        let records = async {
-            self.give_back(releases).await;
-            let gone = departed.iter().map(|(device, handle)| {
-                handle.returned();
-                self.connections.leave(*device, handle.connection);
-                (*device, handle.epoch)
-            });
-            let gone = gone.collect();
-            for told in arrived {
-                // Who no longer waits needs no word.
-                let _ = told.send(());
+        self.give_back(releases).await;
+        let gone = departed.iter().map(|(device, handle)| {
+            handle.returned();
+            self.connections.leave(*device, handle.connection);
+            (*device, handle.epoch)
+        });
+        let gone = gone.collect();
+        for told in arrived {
+            // Who no longer waits needs no word.
+            let _ = told.send(());
+        }
+        self.leave_presence(gone).await;
+        // Fails only after a halt.
+        if let Ok(room) = self.events.reserve_many(changes.len()).await {
+            for (place, change) in room.zip(changes) {
+                place.send(change);
             }
-            self.leave_presence(gone).await;
-        };
-        futures::join!(records, events);
+        }
     }
 
     async fn give_back(&self, releases: Vec<Settlement>) {
@@ -218,6 +216,19 @@ impl Worker {
             connection,
             is_connected,
             at,
+        }
+    }
+}
+
+/// Has twin record connection events, in their order, until the worker is gone.
+async fn record(twins: Arc<dyn TwinApi>, mut waiting: mpsc::Receiver<ConnectionChange>) {
+    let mut changes = Vec::new();
+    while waiting.recv_many(&mut changes, MAX_BATCH).await > 0 {
+        let recording = twins.record_connections(std::mem::take(&mut changes));
+        match timeout(EVENTS_DEADLINE, recording).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "cannot record connection events"),
+            Err(_) => warn!("recording connection events took too long"),
         }
     }
 }

@@ -52,7 +52,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         if let Some(reason) = reason
             && !self.handle.mailbox.is_closing()
         {
-            self.shared.metrics.rechecked_out.increment();
+            self.shared.metrics.lease.rechecked_out.increment();
             self.handle.mailbox.close(reason);
         }
     }

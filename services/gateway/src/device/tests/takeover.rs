@@ -261,3 +261,19 @@ async fn a_settlement_under_a_stale_token_is_lost_quietly() {
     send(&hub, &device, 1..2).await;
     assert_eq!(bodies(&messages(&mut session).await), [1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_held_goes_back_while_twin_does_not_record_connections() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev").await;
+    hub.backend.set_stuck(true);
+    let begun = tokio::time::Instant::now();
+    for round in 0..3_u8 {
+        send(&hub, &device, round..round + 1).await;
+        let mut session = session(&hub, &device, ALL).await;
+        assert_eq!(messages(&mut session).await.len(), usize::from(round) + 1);
+        session.close().await;
+        hub.until_gone(&device).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
