@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use downlink_domain::id::LockToken;
 use downlink_ports::{LockedMessage, PeerError, Receive, ReceiveCall};
 
 use crate::batching::{Group, GroupAnswer, Lanes, divide, flatten, submit};
@@ -15,6 +14,10 @@ const MAX_LIMIT: u16 = 1_000;
 /// Longest lock a caller may ask for.
 const MAX_LOCK: Duration = Duration::from_hours(1);
 
+/// What a message that may be handed out weighs in its batch: few are larger. At 4 MiB a batch
+/// hands out 1,024 messages at most, which hold 64 MiB if all are of the largest size.
+const MESSAGE_BYTES: usize = 4 * 1024;
+
 /// Locks the next messages of each device and answers by position.
 pub(crate) async fn receive(
     shared: &Shared,
@@ -22,12 +25,11 @@ pub(crate) async fn receive(
     calls: Vec<ReceiveCall>,
 ) -> Result<Vec<Vec<LockedMessage>>, PeerError> {
     let requests = calls.iter().map(|call| request(shared, call)).collect();
-    let token_bytes = size_of::<LockToken>();
     let received = submit(
         lanes,
         requests,
         |request: &Receive| request.device,
-        |request| request.tokens.len() * token_bytes,
+        |request| request.tokens.len() * MESSAGE_BYTES,
     )
     .await
     .map_err(|error| shared.call_failed("receive", error))?;
