@@ -31,8 +31,9 @@ pub(crate) struct Wakes {
 struct Sets {
     now: HashMap<DeviceKey, Tries>,
     /// By when they are due; a number tells equal instants apart.
-    later: BTreeMap<(Instant, u64), (Tries, Vec<DeviceKey>)>,
-    later_count: usize,
+    later: BTreeMap<(Instant, u64), Vec<DeviceKey>>,
+    /// Those of `later`, each once.
+    aside: HashMap<DeviceKey, Tries>,
     next_number: u64,
 }
 
@@ -43,7 +44,7 @@ impl Sets {
             *known = tries.min(*known);
             return true;
         }
-        let has_room = self.now.len() + self.later_count < max;
+        let has_room = self.now.len() + self.aside.len() < max;
         if has_room {
             self.now.insert(device, tries);
         }
@@ -89,18 +90,26 @@ impl Wakes {
     /// Puts devices aside until `due`. Returns how many found no room.
     pub(super) fn put_aside(&self, mut devices: Vec<DeviceKey>, tries: Tries, due: Instant) -> u64 {
         let mut sets = self.sets.lock();
-        // One that was put in anew is tried before that, as if for the first time.
-        devices.retain(|device| !sets.now.contains_key(device));
+        let Sets { now, aside, .. } = &mut *sets;
+        devices.retain(|device| {
+            if let Some(known) = aside.get_mut(device) {
+                *known = tries.min(*known);
+                return false;
+            }
+            // One that was put in anew is tried before that, as if for the first time.
+            !now.contains_key(device)
+        });
         let room = self
             .max_pending
-            .saturating_sub(sets.now.len() + sets.later_count);
+            .saturating_sub(sets.now.len() + sets.aside.len());
         let dropped = devices.len().saturating_sub(room);
         devices.truncate(room);
         if !devices.is_empty() {
-            sets.later_count += devices.len();
+            let tried = devices.iter().map(|device| (*device, tries));
+            sets.aside.extend(tried);
             sets.next_number += 1;
             let key = (due, sets.next_number);
-            sets.later.insert(key, (tries, devices));
+            sets.later.insert(key, devices);
         }
         drop(sets);
         // Whoever waits may have to wait less long now.
@@ -115,11 +124,11 @@ impl Wakes {
             if first.key().0 > now {
                 return Some(first.key().0);
             }
-            let (tries, devices) = first.remove();
-            sets.later_count -= devices.len();
-            for device in devices {
-                // There is room: they gave up theirs just now.
-                sets.put(device, tries, self.max_pending);
+            for device in first.remove() {
+                // There is room: it gave up its own just now.
+                if let Some(tries) = sets.aside.remove(&device) {
+                    sets.put(device, tries, self.max_pending);
+                }
             }
         }
         None
@@ -216,6 +225,21 @@ mod tests {
         assert_eq!(wakes.put_aside(keys(0..2).collect(), 1, due), 0);
         assert_eq!(wakes.push(keys(5..7)), 1);
         assert_eq!(wakes.put_aside(keys(8..9).collect(), 1, due), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_is_put_aside_again_takes_no_second_place() {
+        let wakes = Wakes::new(2, 1);
+        let due = Instant::now();
+        for tries in [4, 1, 2] {
+            assert_eq!(wakes.put_aside(keys(0..1).collect(), tries, due), 0);
+        }
+        assert_eq!(wakes.push(keys(5..6)), 0, "there is room for another");
+        wakes.collect_due(due);
+        let mut taken = wakes.take(10);
+        taken.sort_unstable_by_key(|waiting| waiting.device);
+        assert_eq!(devices(&taken), [DeviceKey(0), DeviceKey(5)]);
+        assert_eq!(taken[0].tries, 1);
     }
 
     #[tokio::test(start_paused = true)]
