@@ -105,8 +105,8 @@ impl Wakes {
         let dropped = devices.len().saturating_sub(room);
         devices.truncate(room);
         if !devices.is_empty() {
-            let tried = devices.iter().map(|device| (*device, tries));
-            sets.aside.extend(tried);
+            let entries = devices.iter().map(|device| (*device, tries));
+            sets.aside.extend(entries);
             sets.next_number += 1;
             let key = (due, sets.next_number);
             sets.later.insert(key, devices);
