@@ -218,6 +218,12 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_mailbox_is_small() {
+        let bytes = size_of::<Mailbox>();
+        assert!(bytes <= 112, "{bytes} bytes");
+    }
+
+    #[test]
     fn requests_for_a_second_look_fold_into_one() {
         let mailbox = Mailbox::default();
         let cx = Context::from_waker(std::task::Waker::noop());
