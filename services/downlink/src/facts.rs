@@ -86,14 +86,14 @@ impl Credentials {
         })
     }
 
-    /// A line for each policy, and one for the device.
+    /// A line for each policy, and one for the device, by their names.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for policy in &self.policies {
             let _ = writeln!(text, "{:<20} {}", policy.name, self.policy_string(policy));
         }
-        if let Some(device) = self.device_string() {
-            let _ = writeln!(text, "{:<20} {device}", "device");
+        if let (Some(device), Some(string)) = (&self.device, self.device_string()) {
+            let _ = writeln!(text, "{:<20} {string}", device.name.device);
         }
         text
     }
