@@ -3,51 +3,14 @@
 use axum::http::HeaderMap;
 use downlink_domain::ErrorCode;
 use downlink_proto::api::v1::Failure;
+pub use downlink_rpc::{ERROR_CODE_KEY, grpc_code};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::https::error::ApiError;
 
-/// Metadata entry of a status that carries the number of the catalogue, six ASCII digits.
-pub const ERROR_CODE_KEY: &str = "downlink-error-code";
-
 /// Longest text of a refusal, in bytes; the rest is cut off.
 const MAX_TEXT_BYTES: usize = 4 * 1024;
-
-/// Returns the status code that callers of the API get for `code`.
-pub const fn grpc_code(code: ErrorCode) -> Code {
-    match code {
-        ErrorCode::GenericBadRequest
-        | ErrorCode::InvalidProtocolVersion
-        | ErrorCode::InvalidOperation
-        | ErrorCode::ArgumentInvalid
-        | ErrorCode::ArgumentNull
-        | ErrorCode::IotHubFormatError
-        | ErrorCode::InvalidMessageExpiryTime
-        | ErrorCode::MessageTooLarge => Code::InvalidArgument,
-        ErrorCode::IotHubUnauthorizedAccess | ErrorCode::DeviceDisabled => Code::PermissionDenied,
-        ErrorCode::IotHubUnauthorized => Code::Unauthenticated,
-        ErrorCode::DeviceMaximumQueueDepthExceeded
-        | ErrorCode::DeviceMaximumInflightMethodExceeded
-        | ErrorCode::ThrottlingException => Code::ResourceExhausted,
-        ErrorCode::OperationNotAvailableInCurrentTier | ErrorCode::GenericMethodNotAllowed => {
-            Code::Unimplemented
-        }
-        ErrorCode::GenericNotFound
-        | ErrorCode::DeviceNotFound
-        | ErrorCode::AmqpAddressNotFound
-        | ErrorCode::ModuleNotFound => Code::NotFound,
-        ErrorCode::DeviceAlreadyExists => Code::AlreadyExists,
-        ErrorCode::DeviceNotOnline
-        | ErrorCode::PreconditionFailed
-        | ErrorCode::DeviceMessageLockLost => Code::FailedPrecondition,
-        ErrorCode::ConnectionForcefullyClosedOnNewConnection
-        | ErrorCode::DeviceConnectionClosedRemotely => Code::Aborted,
-        ErrorCode::ServerError | ErrorCode::GenericBadGateway => Code::Internal,
-        ErrorCode::ServiceUnavailable => Code::Unavailable,
-        ErrorCode::GatewayTimeout => Code::DeadlineExceeded,
-    }
-}
 
 fn with_number(mut status: Status, code: ErrorCode) -> Status {
     let number = MetadataValue::from(code.number());
