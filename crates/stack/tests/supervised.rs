@@ -60,6 +60,14 @@ fn a_program_is_ended_by_a_signal_and_started_again() {
 }
 
 #[test]
+fn a_signal_right_after_the_start_ends_a_program_that_handles_none() {
+    for (signal, code) in [(Signal::Hup, 1), (Signal::Int, 2), (Signal::Term, 15)] {
+        let (program, _) = own(&format!("{signal:?}"), "exec sleep 600");
+        assert_eq!(program.stop(signal, PATIENCE).unwrap(), 128 + code);
+    }
+}
+
+#[test]
 fn a_program_that_does_not_end_is_complained_of_and_can_still_be_ended() {
     let (program, _) = own("stays", "trap '' TERM; echo up; while :; do sleep 1; done");
     eventually("the trap", || program.log_tail() == "up");

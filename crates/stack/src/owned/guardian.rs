@@ -12,8 +12,12 @@ use super::Program;
 
 /// The shell above an owned process. It is the parent of the process, so the number it holds
 /// cannot come to mean another one, and it learns from the end of its input that the owner is
-/// gone. Its commands run without the traps: a shell gives children the default for a trapped
-/// signal.
+/// gone.
+///
+/// A command that a shell starts in the background is not at once one that a signal ends. Until
+/// it has dropped the traps of its parent they swallow what is sent, and `INT` and `QUIT` stay
+/// ignored. `env` gives those their default, and the number is told by the process itself when
+/// nothing but the program is left to run: a signal of someone who knows it is not lost.
 const SCRIPT: &str = r#"
 trap : HUP INT TERM
 folder=$1 log=$2 ending=$3
@@ -21,14 +25,21 @@ shift 3
 pid=
 while read -r word value; do
   case $word in
-    start) "$@" </dev/null >>"$log" 2>&1 & pid=$!; echo "$pid" ;;
+    start)
+      env --default-signal=INT,QUIT \
+        sh -c 'echo "$$"; exec "$@" >>"$0" 2>&1' "$log" "$@" </dev/null &
+      pid=$!
+      ;;
     signal) kill "-$value" "$pid" 2>/dev/null; echo $? ;;
     wait) wait "$pid"; code=$?; pid=; echo "$code" ;;
   esac
 done
 if [ -n "$pid" ]; then
-  kill "-$ending" "$pid" 2>/dev/null
-  kill -CONT "$pid" 2>/dev/null
+  # An owner may go before the number was told: then the first signal may be lost, but for KILL.
+  while kill "-$ending" "$pid" 2>/dev/null && kill -CONT "$pid" 2>/dev/null; do
+    [ "$ending" != KILL ] || break
+    sleep 0.05
+  done
   wait "$pid"
 fi
 # What wrote there may be just about to end, too.
@@ -113,5 +124,52 @@ impl Drop for Guardian {
     fn drop(&mut self) {
         drop(self.orders.take());
         let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::Signal;
+
+    /// A program that handles no signal, and the folder that goes with it.
+    fn sleeper(ending: Signal, turn: usize) -> (Program, PathBuf) {
+        let (process, name) = (std::process::id(), ending.name());
+        let folder =
+            std::env::temp_dir().join(format!("downlink-guardian-{process}-{name}-{turn}"));
+        std::fs::create_dir(&folder).unwrap();
+        let program = Program {
+            name: "sleep".to_owned(),
+            words: ["sleep", "600"].map(Into::into).into(),
+            environment: Vec::new(),
+            log: folder.join("log"),
+            folder: Some(folder.clone()),
+            ending,
+        };
+        (program, folder)
+    }
+
+    #[test]
+    fn a_program_ends_with_an_owner_that_goes_while_it_starts() {
+        for (turn, ending) in [Signal::Term, Signal::Int, Signal::Hup, Signal::Kill]
+            .into_iter()
+            .cycle()
+            .take(20)
+            .enumerate()
+        {
+            let (program, folder) = sleeper(ending, turn);
+            let mut guardian = Guardian::start(&program).unwrap();
+            writeln!(guardian.orders.as_mut().unwrap(), "start").unwrap();
+            let (ended, end) = sync_channel(1);
+            std::thread::spawn(move || {
+                drop(guardian);
+                let _ = ended.send(());
+            });
+            end.recv_timeout(Duration::from_secs(30))
+                .unwrap_or_else(|_| panic!("{ending:?}: the program outlived its owner"));
+            assert!(!folder.exists(), "{ending:?}");
+        }
     }
 }
