@@ -4,11 +4,15 @@
 //! Devices speak MQTT and move to the other gateway when theirs lets them down. Senders and the
 //! receiver of feedback speak gRPC and do the same.
 
+mod amqp;
 mod back_end;
 mod device;
 pub mod flow;
+pub mod idle;
 mod ledger;
+mod rest;
 mod tls;
+pub mod ways;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -16,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use downlink_auth::sign;
 use downlink_proto::api::v1 as api;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -26,6 +31,9 @@ pub use ledger::{Ledger, Verdict};
 use crate::split::Credentials;
 use back_end::BackEnd;
 use tls::Trust;
+
+/// Tokens hold for the whole run; the hub's clock is this machine's.
+const FAR_FUTURE_SECONDS: i64 = 4_000_000_000;
 
 /// Where and as whom clients connect.
 #[derive(Clone, Debug)]
@@ -64,6 +72,16 @@ impl Access {
             policy: field("SharedAccessKeyName=")?.to_owned(),
             key: tls::decode_key(field("SharedAccessKey=")?)?,
         })
+    }
+
+    /// A token of the hub's owner.
+    fn token(&self) -> String {
+        sign(
+            &self.host,
+            &self.key,
+            FAR_FUTURE_SECONDS,
+            Some(&self.policy),
+        )
     }
 
     fn door(&self, turn: usize, port: u16) -> SocketAddr {

@@ -83,6 +83,11 @@ impl AllInOne {
         })
     }
 
+    /// The process.
+    pub fn process(&self) -> &Supervised {
+        &self.process
+    }
+
     /// Asks it to end and waits for that.
     ///
     /// # Errors

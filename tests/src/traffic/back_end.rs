@@ -1,9 +1,9 @@
 //! Senders, and the receiver of feedback, over the public gRPC API.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use downlink_auth::sign;
 use downlink_proto::api::v1 as api;
 use downlink_proto::api::v1::cloud_to_device_client::CloudToDeviceClient;
 use downlink_proto::api::v1::feedback_client::FeedbackClient;
@@ -11,6 +11,7 @@ use downlink_proto::api::v1::registry_client::RegistryClient;
 use downlink_proto::api::v1::twins_client::TwinsClient;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -26,24 +27,27 @@ const PAUSE: Duration = Duration::from_millis(200);
 const BATCH: usize = 3;
 /// Attempts at a call that a test depends on.
 const ATTEMPTS: usize = 50;
-const FAR_FUTURE_SECONDS: i64 = 4_000_000_000;
+/// Calls at once where many are made.
+const AT_ONCE: usize = 16;
 
 /// Calls that a test depends on: tried again until they succeed.
 #[derive(Clone)]
 pub(super) struct BackEnd {
     access: Access,
+    registry: Channel,
 }
 
 impl BackEnd {
     pub(super) fn new(access: &Access) -> Self {
         Self {
             access: access.clone(),
+            registry: access.channel(0),
         }
     }
 
     /// Registers a device; returns its primary key.
     pub(super) async fn register(&self, device: &str) -> anyhow::Result<Vec<u8>> {
-        let mut registry = RegistryClient::new(self.access.channel(0));
+        let mut registry = RegistryClient::new(self.registry.clone());
         let create = api::CreateDeviceRequest {
             device_id: device.to_owned(),
             spec: None,
@@ -58,6 +62,50 @@ impl BackEnd {
             bail!("the hub chose no keys");
         };
         super::tls::decode_key(&keys.primary)
+    }
+
+    /// Registers `count` devices; returns their names and primary keys.
+    pub(super) async fn register_all(
+        &self,
+        prefix: &str,
+        count: usize,
+    ) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+        let mut tasks = JoinSet::new();
+        for first in 0..AT_ONCE.min(count) {
+            let (back_end, prefix) = (self.clone(), prefix.to_owned());
+            tasks.spawn(async move {
+                let mut devices = Vec::new();
+                for number in (first..count).step_by(AT_ONCE) {
+                    let name = format!("{prefix}-{count}-{number}");
+                    let key = back_end.register(&name).await?;
+                    devices.push((name, key));
+                }
+                anyhow::Ok(devices)
+            });
+        }
+        let mut devices = Vec::with_capacity(count);
+        while let Some(registered) = tasks.join_next().await {
+            devices.append(&mut registered??);
+        }
+        Ok(devices)
+    }
+
+    /// Removes what waits for devices.
+    pub(super) async fn purge_all(&self, devices: &Arc<[String]>) -> anyhow::Result<()> {
+        let client = CloudToDeviceClient::new(self.access.channel(0));
+        let mut tasks = JoinSet::new();
+        for first in 0..AT_ONCE {
+            let (access, devices) = (self.access.clone(), Arc::clone(devices));
+            let mut client = client.clone();
+            tasks.spawn(async move {
+                for device_id in devices.iter().skip(first).step_by(AT_ONCE).cloned() {
+                    let purge = access.request(api::PurgeRequest { device_id })?;
+                    client.purge(purge).await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        super::ways::all(tasks).await
     }
 
     /// Messages that wait for a device.
@@ -246,14 +294,8 @@ impl Access {
 
     /// A request with the hub owner's token and a deadline.
     pub(super) fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
-        let token = sign(
-            &self.host,
-            &self.key,
-            FAR_FUTURE_SECONDS,
-            Some(&self.policy),
-        );
         let mut request = Request::new(message);
-        let value = MetadataValue::try_from(token)?;
+        let value = MetadataValue::try_from(self.token())?;
         request.metadata_mut().insert("authorization", value);
         request.set_timeout(PATIENCE);
         Ok(request)

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
-use super::{Access, Ledger};
+use super::{Access, FAR_FUTURE_SECONDS, Ledger};
 
 /// Longest silence of the hub, which answers pings, before the device goes elsewhere.
 const SILENCE: Duration = Duration::from_secs(4);
@@ -23,8 +23,6 @@ const PING: Duration = Duration::from_secs(1);
 /// Pause before the next attempt to connect.
 const PAUSE: Duration = Duration::from_millis(100);
 const MAX_PACKET_BYTES: usize = 1024 * 1024;
-/// Tokens hold for the whole run; the hub's clock is this machine's.
-const FAR_FUTURE_SECONDS: i64 = 4_000_000_000;
 
 pub(super) struct Device {
     access: Access,
@@ -33,7 +31,7 @@ pub(super) struct Device {
     turn: usize,
 }
 
-struct Connection {
+pub(super) struct Connection {
     io: TlsStream<TcpStream>,
     frames: FrameReader,
     unread: BytesMut,
@@ -82,6 +80,15 @@ impl Device {
                 let packet_id = packet_id.context("messages come with quality of service 1")?;
                 connection.send(&ClientPacket::Puback(packet_id)).await?;
             }
+        }
+    }
+
+    /// Connects and waits until the hub has its subscription.
+    pub(super) async fn connect_and_subscribe(&self) -> anyhow::Result<Connection> {
+        let mut connection = timeout(SILENCE, self.connect()).await??;
+        match timeout(SILENCE, connection.next()).await?? {
+            ServerPacket::Suback(_) => Ok(connection),
+            other => bail!("not subscribed: {other:?}"),
         }
     }
 

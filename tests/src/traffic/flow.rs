@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use bytes::Bytes;
 use downlink_proto::api::v1 as api;
 use downlink_proto::api::v1::cloud_to_device_client::CloudToDeviceClient;
 use tokio::sync::mpsc;
@@ -68,11 +69,12 @@ pub async fn pass(access: &Access, devices: usize, messages: usize) -> anyhow::R
         receivers.spawn(async move { device.run(&ledger).await });
         names.push(name);
     }
+    let body = Bytes::from(vec![b'x'; BODY_BYTES]);
     // One message each: everybody is there when the clock starts.
-    send(access, &names, devices).await?;
+    send(access, &names, devices, &body).await?;
     wait_for(&ledger, &names, devices).await?;
     let began = Instant::now();
-    send(access, &names, messages).await?;
+    send(access, &names, messages, &body).await?;
     let accepted = began.elapsed();
     wait_for(&ledger, &names, devices + messages).await?;
     for name in &names {
@@ -100,12 +102,16 @@ async fn wait_for(ledger: &Ledger, names: &[String], wanted: usize) -> anyhow::R
 }
 
 /// Sends and waits until all are accepted.
-async fn send(access: &Access, names: &[String], count: usize) -> anyhow::Result<()> {
+pub(super) async fn send(
+    access: &Access,
+    names: &[String],
+    count: usize,
+    body: &Bytes,
+) -> anyhow::Result<()> {
     let (requests, stream) = mpsc::channel(QUEUED);
     let mut request = access.request(ReceiverStream::new(stream))?;
     request.metadata_mut().remove("grpc-timeout");
     let mut client = CloudToDeviceClient::new(access.channel(0));
-    let body = bytes::Bytes::from(vec![b'x'; BODY_BYTES]);
     let writing = async {
         for first in (0..count).step_by(BATCH) {
             let numbers = first..count.min(first + BATCH);
