@@ -16,6 +16,7 @@
 //! bound, the connection is cut.
 
 mod attaching;
+mod deliveries;
 mod effects;
 mod event;
 mod incoming;
@@ -267,7 +268,7 @@ impl Engine {
                 text,
             ));
         }
-        let session = Session::new(channel, &begin, self.options.session_window);
+        let session = Session::new(channel, &begin, &self.options);
         self.effects
             .write(channel, &session.begin(self.options.handle_max).into());
         self.sessions.insert(channel, Box::new(session));
@@ -350,10 +351,12 @@ impl Engine {
     }
 
     /// Whether the caller should read on: no longer when the peer leaves too much output unread,
-    /// a credential is being checked, or the connection is over.
+    /// a credential is being checked, too much waits for [`Self::accept`] or [`Self::refuse`], or
+    /// the connection is over.
     pub fn wants_input(&self) -> bool {
         let is_waiting = matches!(self.state, State::SaslVerdict | State::End);
-        !is_waiting && !self.effects.output.is_full()
+        let is_attaching = self.effects.attach_bytes() >= self.options.max_attach_bytes;
+        !is_waiting && !is_attaching && !self.effects.output.is_full()
     }
 
     /// Whether the connection is over: write the rest of the output, then close the socket.
@@ -366,7 +369,8 @@ impl Engine {
         self.is_admitted = true;
     }
 
-    /// Detaches a link; its [`Event::Detached`] tells what was unsettled.
+    /// Detaches a link that was accepted; its [`Event::Detached`] tells what was unsettled. One
+    /// that still waits for its answer is refused instead.
     pub fn detach(&mut self, link: LinkId, error: Option<AmqpError>) {
         let Some(session) = self.sessions.get_mut(&link.channel) else {
             return;

@@ -7,6 +7,7 @@ mod properties;
 
 use bytes::Bytes;
 
+pub use encode::Encoded;
 pub use id::MessageId;
 pub use properties::{Header, Properties};
 

@@ -13,7 +13,7 @@ mod value;
 
 pub use decode::Decode;
 pub use encode::Encode;
-pub(crate) use encode::encode_map;
+pub(crate) use encode::{binary_head, encode_map};
 pub(crate) use list::{Fields, ListWriter, decode_descriptor};
 pub use reader::Reader;
 pub use symbol::Symbol;

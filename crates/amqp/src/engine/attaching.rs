@@ -19,6 +19,10 @@ impl Engine {
                 "handle out of range",
             ));
         }
+        if attach.name.len() > self.options.max_link_name_bytes {
+            let text = "name of a link is too long";
+            return Err(Violation::session(condition::INVALID_FIELD, text));
+        }
         let refused_from = self.link_limit();
         if self.effects.link_count >= refused_from.saturating_add(REFUSALS_BEYOND_LIMIT) {
             let text = "too many links on one connection";
@@ -44,10 +48,7 @@ impl Engine {
             generation: self.next_generation,
         };
         let request = AttachRequest::new(id, &attach);
-        session
-            .links
-            .insert(handle, Box::new(Link::new(id, attach)));
-        self.effects.link_count = self.effects.link_count.saturating_add(1);
+        session.add_link(Link::new(id, attach), &mut self.effects);
         if self.effects.link_count > refused_from {
             let text = "too many links on one connection";
             self.refuse(id, AmqpError::new(condition::RESOURCE_LIMIT_EXCEEDED, text));
@@ -73,14 +74,13 @@ impl Engine {
             return;
         };
         let role = attach.role.opposite();
-        let namesake = session
-            .links
-            .iter()
-            .find(|(_, link)| link.role == role && *link.name == *attach.name)
-            .map(|(handle, link)| (*handle, link.is_attached(), link.is_leaving()));
-        let Some((handle, is_attached, is_leaving)) = namesake else {
+        let Some(handle) = session.find_by_name(role, &attach.name) else {
             return;
         };
+        let Some(namesake) = session.links.get(&handle) else {
+            return;
+        };
+        let (is_attached, is_leaving) = (namesake.is_attached(), namesake.is_leaving());
         let error = AmqpError::new(condition::LINK_STOLEN, "link was attached again");
         if is_attached && handle != attach.handle {
             let detach = Detach {
@@ -104,6 +104,7 @@ impl Engine {
         let Some((found, termini)) = session.find_mut(link).and_then(take_request) else {
             return;
         };
+        self.effects.release_attach(&termini);
         found.state = LinkState::Attached;
         found.max_message_bytes = terms.max_message_bytes;
         let echo = found.attach(termini, Some(terms.max_message_bytes));
@@ -137,6 +138,7 @@ impl Engine {
         let Some((found, mut termini)) = session.find_mut(link).and_then(take_request) else {
             return;
         };
+        self.effects.release_attach(&termini);
         match found.role {
             Role::Sender => termini.source = None,
             Role::Receiver => termini.target = None,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{DeliveryId, Event, Options, outgoing::PendingTransfer};
+use super::{DeliveryId, Event, Options, link::Termini, outgoing::PendingTransfer};
 use crate::{
     frame::{self, FrameType},
     performative::{DeliveryState, Disposition, Performative, Role},
@@ -19,6 +19,8 @@ pub(super) struct Effects {
     pub(super) link_count: usize,
     /// Bytes of incomplete messages of all links.
     pub(super) reassembly_bytes: usize,
+    /// Bytes of attaches that wait for the caller's answer, on all links.
+    attach_bytes: usize,
 }
 
 /// A disposition that waits for its neighbours: settlements of consecutive deliveries with the
@@ -45,7 +47,20 @@ impl Effects {
             max_frame_bytes: options.max_frame_bytes as usize,
             link_count: 0,
             reassembly_bytes: 0,
+            attach_bytes: 0,
         }
+    }
+
+    pub(super) fn hold_attach(&mut self, termini: &Termini) {
+        self.attach_bytes = self.attach_bytes.saturating_add(termini.len());
+    }
+
+    pub(super) fn release_attach(&mut self, termini: &Termini) {
+        self.attach_bytes = self.attach_bytes.saturating_sub(termini.len());
+    }
+
+    pub(super) fn attach_bytes(&self) -> usize {
+        self.attach_bytes
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -138,8 +153,7 @@ impl Effects {
                 Performative::from(pending.transfer(true)).encode(out);
             });
         }
-        let chunk = pending.rest.split_to(room.min(pending.rest.len()));
-        out.extend_from_slice(&chunk);
+        pending.rest.move_to(out, room);
         if let Some(frame) = out.get_mut(start..) {
             frame::finish_frame(frame, 0);
         }

@@ -71,12 +71,15 @@ pub enum Event {
         /// Whether the peer waits for [`super::Engine::drained`].
         is_drain: bool,
     },
-    /// Sends that were refused for lack of session window may be tried again.
+    /// A session that had no room for a further message has some: its window is open, nothing is
+    /// half sent, and unsettled deliveries are below their bound. Comes each time that becomes
+    /// true, whether or not a send was refused.
     WindowOpened {
         /// Channel of the session.
         channel: u16,
     },
-    /// The peer tells the state of deliveries it got on one link.
+    /// The peer tells the state of deliveries it got on one link. Of each delivery it comes at most
+    /// once unsettled and once settled.
     DispositionReceived {
         /// The link.
         link: LinkId,
@@ -202,7 +205,8 @@ pub enum SendError {
     /// The session's window is closed; [`Event::WindowOpened`] tells when it opens.
     #[error("session window is closed")]
     WindowClosed,
-    /// Too many deliveries of the session are unsettled; try after the next disposition.
+    /// Too many deliveries of the session are unsettled; [`Event::WindowOpened`] tells when there
+    /// are fewer.
     #[error("too many deliveries are unsettled")]
     UnsettledFull,
     /// The peer does not read; try after output has been written.

@@ -12,14 +12,6 @@ use crate::performative::{
     AmqpError, DeliveryState, Detach, Disposition, Flow, Role, Transfer, condition,
 };
 
-/// A delivery of the peer that the caller has not settled.
-#[derive(Debug)]
-pub(super) struct Incoming {
-    pub(super) handle: u32,
-    /// Whether the peer has settled it, so that no disposition is owed.
-    pub(super) is_settled: bool,
-}
-
 /// What becomes of a link after a frame of a message.
 enum Progress {
     /// More frames follow.
@@ -103,14 +95,12 @@ impl Session {
     }
 
     fn deliver(&mut self, handle: u32, partial: Partial, effects: &mut Effects) {
-        let Some(link) = self.links.get(&handle) else {
+        let Some(link) = self.links.get_mut(&handle) else {
             return;
         };
-        let incoming = Incoming {
-            handle,
-            is_settled: partial.is_settled,
-        };
-        self.incoming.insert(partial.delivery, incoming);
+        link.has_deliveries = true;
+        self.received
+            .insert(partial.delivery, handle, partial.is_settled);
         effects.event(Event::MessageReceived(IncomingMessage {
             link: link.id,
             delivery: DeliveryId(partial.delivery),
@@ -163,12 +153,8 @@ impl Session {
         };
         let last = disposition.last.unwrap_or(disposition.first);
         let span = u64::from(last.wrapping_sub(disposition.first));
-        for (_, incoming) in self
-            .incoming
-            .range_mut(first.0..=first.0.saturating_add(span))
-        {
-            incoming.is_settled = true;
-        }
+        self.received
+            .on_disposition(first.0..=first.0.saturating_add(span));
     }
 }
 
@@ -308,10 +294,10 @@ impl Engine {
         if session.find(link).is_none() {
             return;
         }
-        let Some(incoming) = session.incoming.remove(&delivery.0) else {
+        let Some(is_owed) = session.received.settle(delivery, link.handle) else {
             return;
         };
-        if !incoming.is_settled {
+        if is_owed {
             self.effects
                 .settle(link.channel, Role::Receiver, delivery, outcome);
         }

@@ -25,6 +25,8 @@ pub(super) struct Link {
     /// Messages the caller takes at a time, on links the hub receives on.
     pub(super) window: u32,
     pub(super) max_message_bytes: u64,
+    /// Whether the link has had deliveries that were not settled at once.
+    pub(super) has_deliveries: bool,
     pub(super) partial: Option<Box<Partial>>,
 }
 
@@ -44,6 +46,14 @@ pub(super) enum LinkState {
 pub(super) struct Termini {
     pub(super) source: Option<Terminus>,
     pub(super) target: Option<Terminus>,
+}
+
+impl Termini {
+    /// Returns the length of their encodings, in bytes.
+    pub(super) fn len(&self) -> usize {
+        let ends = [&self.source, &self.target].into_iter().flatten();
+        ends.map(|end| end.encoded().len()).sum()
+    }
 }
 
 /// A message of which more frames are to come.
@@ -77,6 +87,7 @@ impl Link {
             held: 0,
             window: 0,
             max_message_bytes: 0,
+            has_deliveries: false,
             partial: None,
         }
     }

@@ -22,8 +22,16 @@ pub struct Options {
     pub max_guest_links: usize,
     /// Transfer frames a session takes before a new flow; refilled at half of it.
     pub session_window: u32,
-    /// Unsettled deliveries to the peer per session; at it nothing more is sent there.
+    /// Length of a link's name in bytes; a longer one ends the session.
+    pub max_link_name_bytes: usize,
+    /// Bytes of sources and targets of attaches that wait for the caller's answer; at it reading
+    /// should stop until some are answered.
+    pub max_attach_bytes: usize,
+    /// Unsettled deliveries to the peer per session; at it nothing more is sent there unsettled.
     pub max_unsettled: usize,
+    /// Deliveries per session that are remembered after [`super::Engine::lapse`]; beyond it the
+    /// oldest is forgotten, and what the peer still says of it is passed over.
+    pub max_lapsed: usize,
     /// Bytes of messages that are still incomplete, over all links; a link that would go beyond it
     /// is detached.
     pub max_reassembly_bytes: usize,
@@ -51,7 +59,10 @@ impl Default for Options {
             max_links: 8_192,
             max_guest_links: 64,
             session_window: 5_000,
+            max_link_name_bytes: 1_024,
+            max_attach_bytes: 1_048_576,
             max_unsettled: 5_000,
+            max_lapsed: 1_000,
             max_reassembly_bytes: 1_048_576,
             max_output_bytes: 262_144,
             idle_time_out: Duration::from_mins(4),

@@ -1,21 +1,15 @@
 //! Messages to the peer: credit, splitting into frames, settlement.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
+use std::mem;
 
 use super::{
-    DeliveryId, Engine, Event, LinkId, SendError, SendSettled, UnsettledDelivery, effects::Effects,
-    link::Link, session::Session,
+    DeliveryId, Engine, Event, LinkId, SendError, SendSettled, deliveries::Outgoing,
+    effects::Effects, link::Link, session::Session,
 };
-use crate::performative::{DeliveryState, DeliveryTag, Disposition, Flow, Role, Transfer};
-
-/// A delivery to the peer that it has not settled.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) handle: u32,
-    pub(super) tag: DeliveryTag,
-}
+use crate::{
+    message::Encoded,
+    performative::{DeliveryState, DeliveryTag, Disposition, Flow, Role, Transfer},
+};
 
 /// A message of which frames are still to be sent.
 #[derive(Debug)]
@@ -26,7 +20,7 @@ pub(super) struct PendingTransfer {
     pub(super) is_settled: bool,
     /// Whether a frame of it has gone out, so that id and tag need not be repeated.
     pub(super) is_begun: bool,
-    pub(super) rest: Bytes,
+    pub(super) rest: Encoded,
 }
 
 impl PendingTransfer {
@@ -54,15 +48,23 @@ impl PendingTransfer {
 impl Engine {
     /// Returns how many messages could be sent on a link now, were each to fit one frame.
     pub fn sendable(&self, link: LinkId) -> u32 {
-        let Some(session) = self.sessions.get(&link.channel) else {
-            return 0;
-        };
-        session
-            .check_sendable(link, self.options.max_unsettled, &self.effects)
-            .unwrap_or_default()
+        self.check_room(link).unwrap_or_default()
     }
 
-    /// Sends an encoded message, in as many frames as the peer's limit asks for.
+    /// Returns how many messages could be sent on a link now, at least 1, or why none. The cost
+    /// does not grow with the links of the connection.
+    ///
+    /// # Errors
+    /// [`SendError`], as [`Self::send`] would give it: an event tells when to try again.
+    pub fn check_room(&self, link: LinkId) -> Result<u32, SendError> {
+        let session = self.sessions.get(&link.channel);
+        session
+            .ok_or(SendError::Detached)?
+            .check_sendable(link, &self.effects)
+    }
+
+    /// Sends an encoded message, in as many frames as the peer's limit asks for. Its bytes are
+    /// copied once, into the output.
     ///
     /// The link's settle mode decides over `settled` unless it is mixed. What the session window
     /// has no room for follows as it opens, before anything else of the session.
@@ -73,32 +75,24 @@ impl Engine {
         &mut self,
         link: LinkId,
         tag: DeliveryTag,
-        message: Bytes,
+        message: impl Into<Encoded>,
         settled: SendSettled,
     ) -> Result<DeliveryId, SendError> {
         let session = self
             .sessions
             .get_mut(&link.channel)
             .ok_or(SendError::Detached)?;
-        let checked = session.check_sendable(link, self.options.max_unsettled, &self.effects);
-        if checked == Err(SendError::WindowClosed) {
-            session.is_blocked = true;
-        }
-        checked?;
+        session.check_sendable(link, &self.effects)?;
         let delivery = DeliveryId(session.next_delivery);
         let found = session.find_mut(link).ok_or(SendError::Detached)?;
         let is_settled = found.sends_settled(settled == SendSettled::Yes);
         found.credit = found.credit.saturating_sub(1);
         found.delivery_count = found.delivery_count.wrapping_add(1);
+        found.has_deliveries |= !is_settled;
         session.next_delivery = session.next_delivery.saturating_add(1);
         if !is_settled {
-            session.outgoing.insert(
-                delivery.0,
-                Outgoing {
-                    handle: link.handle,
-                    tag,
-                },
-            );
+            let handle = link.handle;
+            session.unsettled.insert(delivery, Outgoing { handle, tag });
         }
         session.pending = Some(Box::new(PendingTransfer {
             handle: link.handle,
@@ -106,9 +100,10 @@ impl Engine {
             tag,
             is_settled,
             is_begun: false,
-            rest: message,
+            rest: message.into(),
         }));
         session.pump(&mut self.effects);
+        session.watch_room(&mut self.effects);
         Ok(delivery)
     }
 
@@ -120,11 +115,33 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&link.channel) else {
             return;
         };
-        if session.find(link).is_none() || session.outgoing.remove(&delivery.0).is_none() {
+        if session.find(link).is_none() || !session.unsettled.settle(delivery) {
             return;
         }
         self.effects
             .settle(link.channel, Role::Sender, delivery, state);
+        session.watch_room(&mut self.effects);
+    }
+
+    /// Gives up waiting for the peer's word on a delivery, because the lock behind it has lapsed:
+    /// it takes no room in [`super::Options::max_unsettled`] any more and is not named when its
+    /// link detaches. Without this a peer that never settles stops its session.
+    ///
+    /// The peer is not told. Should it still tell an outcome,
+    /// [`Event::DispositionReceived`] comes as ever, so that a receiver that waits for an answer
+    /// (C#, amqp.md §5.4) gets one, as long as the delivery is among the last
+    /// [`super::Options::max_lapsed`] of its session; what it says about older ones is passed
+    /// over. Does nothing for a delivery the peer has told an outcome of: that one awaits
+    /// [`Self::settle_outgoing`].
+    pub fn lapse(&mut self, link: LinkId, delivery: DeliveryId) {
+        let Some(session) = self.sessions.get_mut(&link.channel) else {
+            return;
+        };
+        if session.find(link).is_none() {
+            return;
+        }
+        session.unsettled.lapse(delivery, self.options.max_lapsed);
+        session.watch_room(&mut self.effects);
     }
 
     /// Uses up the rest of a link's credit, as a draining peer asked for.
@@ -145,12 +162,7 @@ impl Engine {
 
 impl Session {
     /// Returns the messages that could be sent on a link, at least 1.
-    fn check_sendable(
-        &self,
-        link: LinkId,
-        max_unsettled: usize,
-        effects: &Effects,
-    ) -> Result<u32, SendError> {
+    fn check_sendable(&self, link: LinkId, effects: &Effects) -> Result<u32, SendError> {
         let found = self.find(link).ok_or(SendError::Detached)?;
         if found.role != Role::Sender || !found.is_attached() || !self.is_mapped() {
             return Err(SendError::Detached);
@@ -158,21 +170,40 @@ impl Session {
         if effects.output.is_full() {
             return Err(SendError::OutputFull);
         }
-        if self.pending.is_some() || self.remote_incoming_window == 0 {
+        if self.is_window_closed() {
             return Err(SendError::WindowClosed);
         }
-        let room = max_unsettled.saturating_sub(self.outgoing.len());
-        let room = u32::try_from(room).unwrap_or(u32::MAX);
-        if room == 0 && !found.sends_settled(false) {
+        let room = if found.sends_settled(false) {
+            u32::MAX
+        } else {
+            self.unsettled_room()
+        };
+        if room == 0 {
             return Err(SendError::UnsettledFull);
         }
         if found.credit == 0 {
             return Err(SendError::NoCredit);
         }
-        Ok(found
-            .credit
-            .min(room.max(1))
-            .min(self.remote_incoming_window))
+        Ok(found.credit.min(room).min(self.remote_incoming_window))
+    }
+
+    fn is_window_closed(&self) -> bool {
+        self.pending.is_some() || self.remote_incoming_window == 0
+    }
+
+    fn unsettled_room(&self) -> u32 {
+        let room = self.max_unsettled.saturating_sub(self.unsettled.len());
+        u32::try_from(room).unwrap_or(u32::MAX)
+    }
+
+    /// Tells the caller when the session, having had no room for a further message, has some.
+    pub(super) fn watch_room(&mut self, effects: &mut Effects) {
+        let is_blocked = self.is_window_closed() || self.unsettled_room() == 0;
+        let was_blocked = mem::replace(&mut self.is_blocked, is_blocked);
+        if was_blocked && !is_blocked {
+            let channel = self.channel;
+            effects.event(Event::WindowOpened { channel });
+        }
     }
 
     /// Sends what is left of the message under way, as far as the peer's window goes.
@@ -196,8 +227,8 @@ impl Session {
         }
     }
 
-    /// Takes the peer's word on deliveries of the hub. Those it has settled before are passed
-    /// over, whatever the range names.
+    /// Takes the peer's word on deliveries of the hub. Those it has said the same of before are
+    /// passed over, whatever the range names.
     fn on_receiver_disposition(&mut self, disposition: Disposition, effects: &mut Effects) {
         let Disposition {
             first,
@@ -213,21 +244,8 @@ impl Session {
             return;
         };
         let span = u64::from(last.unwrap_or(first).wrapping_sub(first));
-        let range = first_id.0..=first_id.0.saturating_add(span);
-        let mut by_link: BTreeMap<u32, Vec<UnsettledDelivery>> = BTreeMap::new();
-        for (delivery, outgoing) in self.outgoing.range(range) {
-            let delivery = UnsettledDelivery {
-                delivery: DeliveryId(*delivery),
-                tag: outgoing.tag,
-            };
-            by_link.entry(outgoing.handle).or_default().push(delivery);
-        }
-        for (handle, deliveries) in by_link {
-            if is_settled {
-                for settled in &deliveries {
-                    self.outgoing.remove(&settled.delivery.0);
-                }
-            }
+        let ids = first_id.0..=first_id.0.saturating_add(span);
+        for (handle, deliveries) in self.unsettled.on_disposition(&ids, is_settled) {
             if let Some(link) = self.links.get(&handle) {
                 let (link, state) = (link.id, state.clone());
                 effects.event(Event::DispositionReceived {
@@ -238,6 +256,7 @@ impl Session {
                 });
             }
         }
+        self.watch_room(effects);
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    DeliveryId, Event, LinkId, UnsettledDelivery,
+    Event, LinkId, Options, UnsettledDelivery,
+    deliveries::{Received, Unsettled},
     effects::Effects,
-    incoming::Incoming,
     link::{Link, LinkState},
-    outgoing::{Outgoing, PendingTransfer},
+    outgoing::PendingTransfer,
 };
 use crate::performative::{AmqpError, Begin, Detach, Flow, Role};
 
@@ -21,23 +21,28 @@ pub(super) struct Session {
     pub(super) full_window: u32,
     pub(super) next_outgoing_id: u32,
     pub(super) remote_incoming_window: u32,
+    /// Links by handle. [`Self::add_link`] and [`Self::remove_link`] change them.
     pub(super) links: BTreeMap<u32, Box<Link>>,
+    /// Handles in the order of their links' names and roles.
+    by_name: Vec<u32>,
     /// Highest delivery of the peer, in the wide form.
     pub(super) latest_incoming: Option<u64>,
     /// Deliveries of the peer the caller has not settled.
-    pub(super) incoming: BTreeMap<u64, Incoming>,
+    pub(super) received: Received,
     /// Next delivery of the hub, consecutive over all links (amqp.md §0, 19).
     pub(super) next_delivery: u64,
-    /// Deliveries of the hub the peer has not settled.
-    pub(super) outgoing: BTreeMap<u64, Outgoing>,
+    /// Deliveries of the hub the peer has not settled, and how many there may be.
+    pub(super) unsettled: Unsettled,
+    pub(super) max_unsettled: usize,
     /// The one message that is partly sent.
     pub(super) pending: Option<Box<PendingTransfer>>,
-    /// Whether a send was refused because the window was closed.
+    /// Whether there was no room for a further message when that was last looked at.
     pub(super) is_blocked: bool,
 }
 
 impl Session {
-    pub(super) fn new(channel: u16, begin: &Begin, full_window: u32) -> Self {
+    pub(super) fn new(channel: u16, begin: &Begin, options: &Options) -> Self {
+        let full_window = options.session_window;
         Self {
             channel,
             is_end_sent: false,
@@ -47,12 +52,14 @@ impl Session {
             next_outgoing_id: 1,
             remote_incoming_window: begin.incoming_window,
             links: BTreeMap::new(),
+            by_name: Vec::new(),
             latest_incoming: None,
-            incoming: BTreeMap::new(),
+            received: Received::default(),
             next_delivery: 0,
-            outgoing: BTreeMap::new(),
+            unsettled: Unsettled::default(),
+            max_unsettled: options.max_unsettled,
             pending: None,
-            is_blocked: false,
+            is_blocked: begin.incoming_window == 0,
         }
     }
 
@@ -128,12 +135,7 @@ impl Session {
         let in_flight = self.next_outgoing_id.wrapping_sub(next_expected);
         self.remote_incoming_window = flow.incoming_window.saturating_sub(in_flight);
         self.pump(effects);
-        if self.is_blocked && self.remote_incoming_window > 0 && self.pending.is_none() {
-            self.is_blocked = false;
-            effects.event(Event::WindowOpened {
-                channel: self.channel,
-            });
-        }
+        self.watch_room(effects);
         match flow.handle {
             Some(handle) => self.on_link_flow(handle, flow, effects),
             None if flow.echo => self.write_flow(effects),
@@ -170,6 +172,7 @@ impl Session {
                 return;
             }
             LinkState::AttachRcvd(termini) => {
+                effects.release_attach(&termini);
                 // rhea takes no detach on a link it has seen no attach of.
                 let echo = link.attach(*termini, None);
                 effects.write(self.channel, &echo.into());
@@ -193,54 +196,97 @@ impl Session {
         error: Option<AmqpError>,
         effects: &mut Effects,
     ) {
+        let Some(link) = self.links.get(&handle) else {
+            return;
+        };
+        let mut unsettled = Vec::new();
+        if link.has_deliveries {
+            self.received.forget(handle);
+            unsettled = self.unsettled.take_of(handle);
+        }
+        self.leave_link_with(handle, error, unsettled, effects);
+        self.watch_room(effects);
+    }
+
+    fn leave_link_with(
+        &mut self,
+        handle: u32,
+        error: Option<AmqpError>,
+        unsettled: Vec<UnsettledDelivery>,
+        effects: &mut Effects,
+    ) {
         let Some(link) = self.links.get_mut(&handle) else {
             return;
         };
+        if let LinkState::AttachRcvd(termini) = &link.state {
+            effects.release_attach(termini);
+        }
         link.state = LinkState::DetachSent;
         link.credit = 0;
-        let id = link.id;
+        link.has_deliveries = false;
         if let Some(partial) = link.partial.take() {
             effects.reassembly_bytes = effects.reassembly_bytes.saturating_sub(partial.bytes.len());
         }
         self.pending.take_if(|pending| pending.handle == handle);
-        self.incoming
-            .retain(|_, delivery| delivery.handle != handle);
-        let mut unsettled = Vec::new();
-        self.outgoing.retain(|delivery, outgoing| {
-            if outgoing.handle != handle {
-                return true;
-            }
-            unsettled.push(UnsettledDelivery {
-                delivery: DeliveryId(*delivery),
-                tag: outgoing.tag,
-            });
-            false
-        });
+        let link = link.id;
         effects.event(Event::Detached {
-            link: id,
+            link,
             error,
             unsettled,
         });
     }
 
-    pub(super) fn remove_link(&mut self, handle: u32, effects: &mut Effects) {
-        if self.links.remove(&handle).is_some() {
-            effects.link_count = effects.link_count.saturating_sub(1);
+    pub(super) fn add_link(&mut self, link: Link, effects: &mut Effects) {
+        if let Err(place) = self.place_of(link.role, &link.name) {
+            self.by_name.insert(place, link.id.handle);
         }
+        if let LinkState::AttachRcvd(termini) = &link.state {
+            effects.hold_attach(termini);
+        }
+        self.links.insert(link.id.handle, Box::new(link));
+        effects.link_count = effects.link_count.saturating_add(1);
+    }
+
+    pub(super) fn remove_link(&mut self, handle: u32, effects: &mut Effects) {
+        let Some(link) = self.links.get(&handle) else {
+            return;
+        };
+        if let Ok(place) = self.place_of(link.role, &link.name) {
+            self.by_name.remove(place);
+        }
+        self.links.remove(&handle);
+        effects.link_count = effects.link_count.saturating_sub(1);
+    }
+
+    /// Returns the handle of the link of a name and role.
+    pub(super) fn find_by_name(&self, role: Role, name: &str) -> Option<u32> {
+        let place = self.place_of(role, name).ok()?;
+        self.by_name.get(place).copied()
+    }
+
+    fn place_of(&self, role: Role, name: &str) -> Result<usize, usize> {
+        let wanted = (name, role == Role::Sender);
+        self.by_name.binary_search_by(|handle| {
+            let link = self.links.get(handle);
+            let found = link.map(|link| (&*link.name, link.role == Role::Sender));
+            found.cmp(&Some(wanted))
+        })
     }
 
     /// Drops all links because the session or the connection ends.
     pub(super) fn drop_links(&mut self, effects: &mut Effects) {
+        let mut unsettled = self.unsettled.take_all();
+        self.received.forget_all();
         let handles: Vec<u32> = self.links.keys().copied().collect();
         for handle in handles {
-            if self
-                .links
-                .get(&handle)
-                .is_some_and(|link| !link.is_leaving())
-            {
-                self.leave_link(handle, None, effects);
+            let link = self.links.get(&handle);
+            if link.is_some_and(|link| !link.is_leaving()) {
+                let unsettled = unsettled.remove(&handle).unwrap_or_default();
+                self.leave_link_with(handle, None, unsettled, effects);
             }
-            self.remove_link(handle, effects);
         }
+        effects.link_count = effects.link_count.saturating_sub(self.links.len());
+        self.links.clear();
+        self.by_name.clear();
     }
 }

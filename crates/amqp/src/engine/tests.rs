@@ -1,5 +1,6 @@
 //! Conversations with the engine, as each family of SDKs holds them.
 
+mod bounds;
 mod csharp;
 mod flow;
 mod hostile;

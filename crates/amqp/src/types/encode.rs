@@ -294,14 +294,22 @@ fn put_sized(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Writes a variable-width value with the narrow or the wide code.
-fn variable(out: &mut Vec<u8>, [narrow, wide]: [u8; 2], bytes: &[u8]) {
-    if let Ok(length) = u8::try_from(bytes.len()) {
+fn variable(out: &mut Vec<u8>, codes: [u8; 2], bytes: &[u8]) {
+    variable_head(out, codes, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+fn variable_head(out: &mut Vec<u8>, [narrow, wide]: [u8; 2], length: usize) {
+    if let Ok(length) = u8::try_from(length) {
         out.extend([narrow, length]);
-        out.extend_from_slice(bytes);
     } else {
-        out.push(wide);
-        put_sized(out, bytes);
+        put(out, wide, &wire_length(length).to_be_bytes());
     }
+}
+
+/// Writes what precedes the bytes of a binary.
+pub(crate) fn binary_head(out: &mut Vec<u8>, length: usize) {
+    variable_head(out, [code::BINARY_8, code::BINARY_32], length);
 }
 
 /// Writes a compound of `count` elements with the narrow code if its size allows.
