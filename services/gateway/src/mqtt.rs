@@ -31,8 +31,8 @@ use crate::shared::Shared;
 
 /// How long a refused client may take to read its refusal and close.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
-/// How much of what a refused client still sends is read, so that closing does not destroy the refusal.
-const REFUSAL_READ_BYTES: u64 = 16 * 1024;
+/// How much is read of what a client still sends after the last word to it.
+const UNREAD_BYTES: u64 = 16 * 1024;
 
 /// Serves one connection to its end.
 ///
@@ -104,8 +104,19 @@ where
     if !answer.is_empty() {
         io.write_all(answer).await?;
     }
+    part(io).await
+}
+
+/// Says that nothing follows and waits for the peer to close, so that it sees an end and no error.
+///
+/// A socket that is closed before it has read everything resets its connection (RFC 1122, 4.2.2.13), and a
+/// client that goes always sends something more: the last record of TLS.
+async fn part<S>(io: &mut S) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     io.shutdown().await?;
-    let mut unread = io.take(REFUSAL_READ_BYTES);
+    let mut unread = io.take(UNREAD_BYTES);
     let mut discarded = [0; 512];
     while unread.read(&mut discarded).await? > 0 {}
     Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use downlink_domain::Timestamp;
 use downlink_domain::id::IdentityName;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, timeout};
 
 use super::admit::Admitted;
@@ -21,6 +21,8 @@ use crate::shared::Shared;
 
 /// How long the last words to a client may take.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a client may take to close its side once it was told that nothing follows; see [`super::part`].
+const LINGER: Duration = Duration::from_secs(2);
 /// How long work that the client was promised may take after its connection ended.
 const LAST_WORK: Duration = Duration::from_secs(5);
 /// How long leaving the hub may take.
@@ -82,7 +84,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } = *self;
         let output = conversation.take_output();
         let words = async {
-            if end.leaves_a_reader() {
+            if end.leaves_a_peer() {
+                let output = end.leaves_a_reader().then_some(output);
                 let _ = timeout(FAREWELL, farewell(&mut io, output)).await;
             }
             // The client is free to come back while the rest is done.
@@ -174,8 +177,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Writes what is queued and says that nothing follows.
-async fn farewell<S: AsyncWrite + Unpin>(io: &mut S, mut output: Output) -> std::io::Result<()> {
-    poll_fn(|cx| output.poll_write(io, cx)).await?;
-    io.shutdown().await
+/// Writes what is queued for a client that still reads, and parts from it.
+async fn farewell<S>(io: &mut S, output: Option<Output>) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(mut output) = output {
+        poll_fn(|cx| output.poll_write(io, cx)).await?;
+    }
+    timeout(LINGER, super::part(io)).await?
 }

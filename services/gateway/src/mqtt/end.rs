@@ -33,9 +33,14 @@ impl End {
         matches!(self, Self::Disconnected)
     }
 
+    /// Returns whether the client has a stream that it will see the end of.
+    pub(super) fn leaves_a_peer(&self) -> bool {
+        !matches!(self, Self::Lost | Self::WriteDeadline)
+    }
+
     /// Returns whether what is queued for the client may still reach it.
     pub(super) fn leaves_a_reader(&self) -> bool {
-        !matches!(self, Self::Lost | Self::WriteDeadline | Self::Disconnected)
+        self.leaves_a_peer() && !matches!(self, Self::Disconnected)
     }
 
     /// Returns what went wrong, the innermost that says it.

@@ -179,9 +179,15 @@ impl Client {
         assert_eq!(self.next().await, Some(ServerPacket::Pingresp));
     }
 
-    /// Reads to the end, which has to come without a packet before it.
+    /// Reads to the end, which has to come without a packet before it, and closes this side, too.
     pub(super) async fn expect_close(&mut self) {
         assert_eq!(self.next().await, None);
+        self.close().await;
+    }
+
+    /// Says on the pipe that nothing follows. The door waits for that, so it still has its end.
+    pub(super) async fn close(&mut self) {
+        self.io.shutdown().await.expect("the door holds the pipe");
     }
 
     /// Everything that comes, byte by byte, until the door closes.
@@ -194,9 +200,10 @@ impl Client {
         bytes
     }
 
-    /// Says goodbye and waits for the connection's task.
+    /// Says goodbye, closes the pipe and waits for the connection's task.
     pub(super) async fn disconnect(mut self) {
         self.send(ClientPacket::Disconnect).await;
+        self.close().await;
         self.served.await.expect("serving does not panic");
     }
 

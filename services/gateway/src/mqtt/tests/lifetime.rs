@@ -65,6 +65,32 @@ async fn a_connection_outlives_its_token_by_the_grace_and_no_longer() {
 }
 
 #[tokio::test]
+async fn what_a_client_sends_after_its_goodbye_finds_the_connection_open() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev-1").await;
+    let (mut client, _) = Client::connect(&hub, &device).await;
+    client.send(ClientPacket::Disconnect).await;
+    assert_eq!(client.next().await, None);
+    client.send_bytes(b"the last record of TLS").await;
+    client.close().await;
+    client.served.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_close_after_its_goodbye_is_waited_for_two_seconds() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev-1").await;
+    let (mut client, _) = Client::connect(&hub, &device).await;
+    client.send(ClientPacket::Disconnect).await;
+    assert_eq!(client.next().await, None);
+    let said_at = Instant::now();
+    hub.until_gone(&device).await;
+    assert_eq!(said_at.elapsed(), Duration::ZERO, "the device has left");
+    (&mut client.served).await.unwrap();
+    assert_eq!(said_at.elapsed().as_secs(), 2);
+}
+
+#[tokio::test]
 async fn a_second_connection_closes_the_first() {
     let hub = TestHub::new().await;
     let device = hub.device("dev-1").await;
