@@ -1,20 +1,21 @@
 //! Back-ends over AMQP 1.0: cloud-to-device sends, feedback, tokens over CBS and SASL PLAIN
 //! (amqp.md §3, §8; c2d.md §6, §9).
 //!
-//! One task serves one connection. [`connection`] moves bytes and waits; [`back_end`] is what the
-//! door knows and decides, without a socket; the engine of `downlink-amqp` speaks the protocol.
+//! One task serves one connection. [`connection`] moves bytes and waits; [`conversation`] is what
+//! the door knows and decides, without a socket; the engine of `downlink-amqp` speaks the protocol.
 //! Per link at most one batch of messages is on its way to the queue while further ones gather,
 //! so one sender's order per device is kept and batches form by themselves.
 
 mod address;
+mod attaching;
 mod back_end;
-mod command;
 mod condition;
 mod connection;
-mod feedback;
+mod conversation;
 mod grants;
-mod nodes;
-mod receivers;
+mod held;
+mod links;
+mod payload;
 mod tokens;
 mod work;
 

@@ -54,6 +54,7 @@ pub struct Principal {
     pub expires_at: Timestamp,
     policy: Arc<Policy>,
     token: Arc<str>,
+    scope: Arc<str>,
     host_names: Arc<[String]>,
 }
 
@@ -61,6 +62,11 @@ impl Principal {
     /// Name of the policy whose key signed the token.
     pub fn policy(&self) -> &str {
         &self.policy.name
+    }
+
+    /// The scope of the token, as it was signed.
+    pub fn scope(&self) -> &str {
+        &self.scope
     }
 
     /// Tells whether the policy grants `permission` and the token's scope covers `path`, given by
@@ -208,6 +214,7 @@ impl Authenticator {
             expires_at: expiry(&token),
             policy: Arc::new(policy),
             token: text.into(),
+            scope: token.scope().into(),
             host_names: Arc::clone(&self.host_names),
         })
     }

@@ -81,6 +81,8 @@ pub struct AmqpOptions {
     pub max_links: u32,
     /// How long links outlive their token.
     pub token_grace: Duration,
+    /// Tokens one connection may hold (amqp.md §3.4).
+    pub max_tokens: u32,
     /// Credit granted to a sender (amqp.md §4.4).
     pub link_credit: u32,
     /// Largest message a back-end may send, encoded, in bytes.
@@ -148,6 +150,7 @@ impl Default for AmqpOptions {
             max_sessions: 1024,
             max_links: 64,
             token_grace: Duration::from_mins(5),
+            max_tokens: 1100,
             link_credit: 1000,
             max_message_bytes: 256 * 1024,
             write_deadline: Duration::from_secs(30),

@@ -64,6 +64,7 @@ fn amqp(config: &Config) -> AmqpOptions {
         max_sessions: amqp.max_sessions.get(),
         max_links: amqp.max_links.get(),
         token_grace: amqp.token_grace.get(),
+        max_tokens: amqp.max_tokens.get(),
         link_credit: amqp.link_credit.get(),
         max_message_bytes: amqp.max_message_bytes.as_usize() as u64,
         write_deadline: amqp.write_deadline.get(),

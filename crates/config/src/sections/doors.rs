@@ -174,6 +174,9 @@ pub struct Amqp {
     pub max_links: NonZeroU32,
     /// How long links outlive the token they were opened with, up to 1 day.
     pub token_grace: HumanDuration,
+    /// Tokens one connection may hold, 1 to 65,536: one for each device or module that shares it, and one for each
+    /// policy. A further one is answered with 403.
+    pub max_tokens: NonZeroU32,
     /// Messages a sender may have under way on one link, 1 to 100,000.
     pub link_credit: NonZeroU32,
     /// The largest message a back-end may send, encoded, 1 KiB to 4 MiB; at least `queue.max_message_bytes`.
@@ -193,6 +196,7 @@ impl Default for Amqp {
             max_sessions: nonzero_u16(1_024),
             max_links: nonzero_u32(64),
             token_grace: FIVE_MINUTES,
+            max_tokens: nonzero_u32(1_100),
             link_credit: nonzero_u32(1_000),
             max_message_bytes: ByteSize::from_kib(256),
             write_deadline: HumanDuration::from_secs(30),
@@ -226,6 +230,7 @@ impl Amqp {
             self.token_grace,
             HumanDuration::default()..=DAY,
         );
+        at.number("max_tokens", self.max_tokens, 1..=65_536);
         at.number("link_credit", self.link_credit, 1..=100_000);
         at.size(
             "max_message_bytes",

@@ -1,10 +1,10 @@
 //! Addresses of links and of messages (amqp.md §4.1, §8.1, §8.2).
 
-use downlink_domain::id::{DeviceId, ModuleId};
+use downlink_domain::id::{DeviceId, IdentityName, ModuleId};
 use percent_encoding::percent_decode_str;
 
 /// What stands at the hub's end of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
     /// Takes tokens and answers them.
     Cbs,
@@ -15,7 +15,30 @@ pub(super) enum Address {
     /// Would give notifications of uploaded files.
     FileNotifications,
     /// Belongs to a device or a module.
-    Device,
+    Device(DeviceAddress),
+}
+
+/// A node of a device or module (amqp.md §4.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeviceAddress {
+    /// Whose it is, by the id as it stands and, where that is another, percent-decoded once: clients that encode ids
+    /// and clients that do not look alike. At least one.
+    pub(super) names: Vec<IdentityName>,
+    /// Which of its nodes.
+    pub(super) node: DeviceNode,
+}
+
+/// What a device or module may attach to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeviceNode {
+    /// `messages/events`: takes telemetry; a module may also listen there.
+    Events,
+    /// `messages/devicebound`: gives messages of back-ends.
+    Devicebound,
+    /// `methods/devicebound`: gives calls, takes answers.
+    Methods,
+    /// `twin`: takes requests, gives answers and changes.
+    Twin,
 }
 
 /// Reads the address of a link: an absolute URI or a path, in any letter case; `None` when it is
@@ -37,9 +60,45 @@ pub(super) fn parse_link(address: &str) -> Option<Address> {
             }
             () => None,
         },
-        [first, _, _, ..] if is(first, "devices") => Some(Address::Device),
+        [first, device, second, module, rest @ ..]
+            if is(first, "devices") && is(second, "modules") =>
+        {
+            device_address(device, Some(module), rest)
+        }
+        [first, device, rest @ ..] if is(first, "devices") => device_address(device, None, rest),
         _ => None,
     }
+}
+
+fn device_address(device: &str, module: Option<&str>, rest: &[&str]) -> Option<Address> {
+    let node = match rest {
+        [first, second] if is(first, "messages") && is(second, "events") => DeviceNode::Events,
+        [first, second] if is(first, "messages") && is(second, "devicebound") => {
+            DeviceNode::Devicebound
+        }
+        [first, second] if is(first, "methods") && is(second, "devicebound") => DeviceNode::Methods,
+        [first] if is(first, "twin") => DeviceNode::Twin,
+        _ => return None,
+    };
+    let names = read_names(device, module);
+    (!names.is_empty()).then_some(Address::Device(DeviceAddress { names, node }))
+}
+
+/// Reads the ids of an identity as they stand, then percent-decoded once.
+fn read_names(device: &str, module: Option<&str>) -> Vec<IdentityName> {
+    let name = |device: &str, module: Option<&str>| {
+        let device = device.parse().ok()?;
+        let module = module.map(str::parse).transpose().ok()?;
+        Some(IdentityName { device, module })
+    };
+    let plain = name(device, module);
+    let decoded = decode(device).and_then(|device| {
+        let module = module.map(|module| decode(module).unwrap_or_else(|| module.to_owned()));
+        name(&device, module.as_deref())
+    });
+    let mut names: Vec<_> = [plain, decoded].into_iter().flatten().collect();
+    names.dedup();
+    names
 }
 
 /// Whom a message is for, as its `to` says.
@@ -98,7 +157,7 @@ pub(super) fn parse_target(to: &str) -> Option<Target> {
 
 /// Splits the device, and the module, off the scope of a token such as `{host}/devices/{id}`;
 /// each also percent-decoded once more, since C# encodes ids twice (auth.md §3.2).
-pub(super) fn parse_scope(scope: &str) -> Vec<downlink_domain::id::IdentityName> {
+pub(super) fn parse_scope(scope: &str) -> Vec<IdentityName> {
     let segments: Vec<&str> = scope.split('/').collect();
     let (device, module) = match segments.as_slice() {
         [_, devices, device, modules, module, ..]
@@ -109,19 +168,7 @@ pub(super) fn parse_scope(scope: &str) -> Vec<downlink_domain::id::IdentityName>
         [_, devices, device, ..] if is(devices, "devices") => (*device, None),
         _ => return Vec::new(),
     };
-    let name = |device: &str, module: Option<&str>| {
-        let device = device.parse().ok()?;
-        let module = module.map(str::parse).transpose().ok()?;
-        Some(downlink_domain::id::IdentityName { device, module })
-    };
-    let plain = name(device, module);
-    let decoded = decode(device).and_then(|device| {
-        let module = module.map(|module| decode(module).unwrap_or_else(|| module.to_owned()));
-        name(&device, module.as_deref())
-    });
-    let mut names: Vec<_> = [plain, decoded].into_iter().flatten().collect();
-    names.dedup();
-    names
+    read_names(device, module)
 }
 
 /// Returns the path of an address without its leading slashes; scheme and authority are dropped.
@@ -173,13 +220,52 @@ mod tests {
                 "/messages/servicebound/fileuploadnotifications",
                 Address::FileNotifications,
             ),
-            ("/devices/dev-1/messages/events", Address::Device),
-            (
-                "amqps://hub.test:5671/devices/dev-1/messages/deviceBound",
-                Address::Device,
-            ),
         ] {
             assert_eq!(parse_link(text), Some(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn nodes_of_devices_and_modules_are_told_apart() {
+        for (text, expected, node) in [
+            (
+                "/devices/dev-1/messages/events",
+                &["dev-1"][..],
+                DeviceNode::Events,
+            ),
+            (
+                "amqps://hub.test:5671/devices/dev-1/messages/deviceBound",
+                &["dev-1"],
+                DeviceNode::Devicebound,
+            ),
+            (
+                "amqps://hub.test/devices/a%3Ab/methods/deviceBound",
+                &["a%3Ab", "a:b"],
+                DeviceNode::Methods,
+            ),
+            (
+                "/devices/d/modules/m%21/twin",
+                &["d/m%21", "d/m!"],
+                DeviceNode::Twin,
+            ),
+            ("/devices/modules/twin", &["modules"], DeviceNode::Twin),
+        ] {
+            let Some(Address::Device(address)) = parse_link(text) else {
+                panic!("{text}");
+            };
+            let names: Vec<_> = address.names.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                (names.as_slice(), address.node),
+                (
+                    expected
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .as_slice(),
+                    node
+                ),
+                "{text}"
+            );
         }
     }
 
@@ -192,6 +278,12 @@ mod tests {
             "/messages/events",
             "/messages/serviceBound/x",
             "devices",
+            "/devices/d",
+            "/devices//twin",
+            "/devices/d/x",
+            "/devices/d/twin/x",
+            "/devices/a b/twin",
+            "/devices/d/modules/m",
         ] {
             assert_eq!(parse_link(text), None, "{text}");
         }

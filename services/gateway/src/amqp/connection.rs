@@ -16,7 +16,7 @@ use downlink_domain::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::back_end::BackEnd;
+use super::conversation::Conversation;
 use crate::shared::Shared;
 
 /// Bytes read at a time, into a buffer of the thread.
@@ -47,7 +47,7 @@ pub(super) struct Summary {
 pub(super) struct Connection<S> {
     io: S,
     shared: Arc<Shared>,
-    back_end: BackEnd,
+    conversation: Conversation,
     timer: Pin<Box<Sleep>>,
     /// Wait for the next token to end, with the instant it was made for.
     expiry: Option<(Timestamp, Wait)>,
@@ -86,7 +86,7 @@ where
         let patience = shared.options.amqp.open_deadline * TOKEN_PATIENCE;
         Self {
             io,
-            back_end: BackEnd::new(Arc::clone(&shared), accepted_at),
+            conversation: Conversation::new(Arc::clone(&shared), accepted_at),
             timer: Box::pin(sleep_until(accepted_at)),
             expiry: None,
             drain: Box::pin(token.cancelled_owned()),
@@ -106,7 +106,7 @@ where
 
     /// Takes leave of the socket and of the services.
     pub(super) async fn finish(mut self) -> Summary {
-        self.back_end.engine.abandon();
+        self.conversation.engine.abandon();
         let limit = if self.phase == Phase::Serving {
             LAST_WORK
         } else {
@@ -116,24 +116,24 @@ where
         let farewell = timeout(FAREWELL, self.io.shutdown());
         let work = async {
             tokio::select! {
-                done = timeout(limit, self.back_end.wind_down()) => drop(done),
+                done = timeout(limit, self.conversation.wind_down()) => drop(done),
                 () = async { drain.cancelled().await; tokio::time::sleep(LAST_WORK_IN_DRAIN).await; } => {}
             }
         };
         let (_, ()) = tokio::join!(farewell, work);
         Summary {
-            cause: self.back_end.cause(),
-            policy: self.back_end.grants.policy().map(ToOwned::to_owned),
-            messages: self.back_end.accepted_messages(),
+            cause: self.conversation.cause(),
+            policy: self.conversation.grants.policy().map(ToOwned::to_owned),
+            messages: self.conversation.accepted_messages,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..STEPS_PER_POLL {
             let now = Instant::now();
-            let mut progress = self.back_end.poll_work(cx, now).is_ready();
+            let mut progress = self.conversation.poll_work(cx, now).is_ready();
             progress |= self.poll_input(cx, now);
-            self.back_end.advance(now);
+            self.conversation.advance(now);
             progress |= self.poll_drain(cx, now);
             progress |= self.poll_expiry(cx, now);
             progress |= self.poll_output(cx, now);
@@ -150,13 +150,13 @@ where
     }
 
     fn is_over(&mut self) -> bool {
-        let engine = &mut self.back_end.engine;
+        let engine = &mut self.conversation.engine;
         engine.is_finished() && engine.output().is_empty() && !self.is_unflushed
     }
 
     /// Whether input is read now.
     fn may_read(&self) -> bool {
-        self.back_end.wants_input() && self.phase != Phase::WorkingOff
+        self.conversation.wants_input() && self.phase != Phase::WorkingOff
     }
 
     fn poll_input(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
@@ -170,7 +170,7 @@ where
                 Poll::Ready(Err(error)) => Some(Err(error)),
                 Poll::Ready(Ok(())) => {
                     let bytes = buffer.filled();
-                    self.back_end.engine.receive(bytes, now.into_std());
+                    self.conversation.engine.receive(bytes, now.into_std());
                     Some(Ok(bytes.len()))
                 }
             }
@@ -194,7 +194,7 @@ where
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Progress> {
-        let output = self.back_end.engine.output();
+        let output = self.conversation.engine.output();
         if !output.is_empty() {
             let deadline = now + self.shared.options.amqp.write_deadline;
             let Poll::Ready(written) = Pin::new(&mut self.io).poll_write(cx, output)? else {
@@ -204,7 +204,9 @@ where
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
-            self.back_end.engine.consume_output(written, now.into_std());
+            let conversation = &mut self.conversation;
+            conversation.engine.consume_output(written, now.into_std());
+            conversation.on_output_taken();
             self.write_due = None;
             self.is_unflushed = true;
             return Ok(true);
@@ -226,16 +228,16 @@ where
         if self.phase == Phase::Serving && self.drain.as_mut().poll(cx).is_ready() {
             self.phase = Phase::WorkingOff;
         }
-        if self.phase == Phase::WorkingOff && self.back_end.is_idle() {
+        if self.phase == Phase::WorkingOff && self.conversation.is_idle() {
             self.phase = Phase::Leaving;
-            self.back_end.leave(now);
+            self.conversation.leave(now);
             return true;
         }
         false
     }
 
     fn poll_expiry(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
-        let Some(due) = self.back_end.next_expiry() else {
+        let Some(due) = self.conversation.next_expiry() else {
             self.expiry = None;
             return false;
         };
@@ -251,15 +253,15 @@ where
             return false;
         }
         self.expiry = None;
-        self.back_end.expire_grants(due, now);
+        self.conversation.expire_grants(due, now);
         true
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Progress {
-        if !self.back_end.grants.is_empty() {
+        if !self.conversation.grants.is_empty() {
             self.token_due = None;
         }
-        let engine_due = self.back_end.engine.deadline().map(Instant::from_std);
+        let engine_due = self.conversation.engine.deadline().map(Instant::from_std);
         let due = [engine_due, self.token_due, self.write_due]
             .into_iter()
             .flatten()
@@ -283,8 +285,8 @@ where
         }
         if self.token_due.is_some_and(|due| due <= now) {
             self.token_due = None;
-            self.back_end.give_up_on_stranger(now);
+            self.conversation.give_up_on_stranger(now);
         }
-        self.back_end.engine.on_deadline(now.into_std());
+        self.conversation.engine.on_deadline(now.into_std());
     }
 }

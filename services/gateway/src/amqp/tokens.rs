@@ -7,12 +7,15 @@ use downlink_amqp::cbs::{self, CbsOperation, CbsRequest};
 use downlink_amqp::engine::{Accept, DeliveryId, IncomingMessage, LinkId, SendSettled};
 use downlink_amqp::message::MessageId;
 use downlink_amqp::performative::{AmqpError, DeliveryState, DeliveryTag, condition};
+use downlink_amqp::sasl::SaslCode;
+use tokio::time::Instant;
 
-use super::back_end::BackEnd;
-use super::grants::Grant;
-use super::nodes::Node;
+use super::conversation::Conversation;
+use super::grants::{Grant, TooManyTokens};
+use super::links::Node;
 use super::work;
 use crate::authenticate::Refusal;
+use crate::metrics::RefusedFor;
 
 /// Requests taken at a time, and the largest of them: strangers may fill no more than this.
 pub(super) const TERMS: Accept = Accept {
@@ -20,10 +23,12 @@ pub(super) const TERMS: Accept = Accept {
     max_message_bytes: 16 * 1024,
 };
 
+/// `status-code` for a token beyond the bound of the connection (403005).
+const STATUS_FORBIDDEN: i32 = 403;
 /// `status-code` when the token cannot be checked now.
 const STATUS_UNAVAILABLE: i32 = 503;
 
-impl BackEnd {
+impl Conversation {
     pub(super) fn on_token_request(&mut self, message: &IncomingMessage) {
         let request = (message.link, message.delivery);
         let CbsRequest {
@@ -40,6 +45,7 @@ impl BackEnd {
         };
         match operation {
             CbsOperation::PutToken(put) => {
+                self.held.add(1, put.token.len());
                 let shared = Arc::clone(&self.shared);
                 self.start(work::check_token(shared, request, message_id, put.token));
             }
@@ -55,13 +61,20 @@ impl BackEnd {
         &mut self,
         request: (LinkId, DeliveryId),
         request_id: Option<MessageId>,
+        length: usize,
         outcome: Result<Grant, Refusal>,
     ) {
+        self.held.remove(1, length);
         let (status, text) = match outcome {
             Ok(grant) => {
                 self.engine.admit();
-                self.grants.add(grant);
-                (cbs::STATUS_OK, "OK")
+                match self.grants.add(grant) {
+                    Ok(()) => (cbs::STATUS_OK, "OK"),
+                    Err(TooManyTokens) => (
+                        STATUS_FORBIDDEN,
+                        "the connection holds as many tokens as it may",
+                    ),
+                }
             }
             // One code and one text for every fault of a credential (auth.md §7).
             Err(Refusal::Unauthorized | Refusal::Disabled) => {
@@ -72,6 +85,30 @@ impl BackEnd {
         self.reply(request, request_id, status, text);
     }
 
+    /// Acts on a checked SASL PLAIN credential.
+    pub(super) fn on_plain(&mut self, outcome: Result<Grant, Refusal>, now: Instant) {
+        let code = match outcome {
+            Ok(grant) => {
+                self.is_plain = true;
+                self.engine.admit();
+                // It is the first of its connection, which has room for one.
+                let _ = self.grants.add(grant);
+                SaslCode::Ok
+            }
+            Err(Refusal::Unauthorized | Refusal::Disabled) => {
+                self.shared
+                    .metrics
+                    .connect_refused(RefusedFor::Unauthorized);
+                SaslCode::Auth
+            }
+            Err(Refusal::Unavailable(_)) => {
+                self.shared.metrics.connect_refused(RefusedFor::Unavailable);
+                SaslCode::SysTemp
+            }
+        };
+        self.engine.answer_sasl(code, now.into_std());
+    }
+
     fn reply(
         &mut self,
         (link, delivery): (LinkId, DeliveryId),
@@ -79,38 +116,43 @@ impl BackEnd {
         status: i32,
         text: &str,
     ) {
-        if let Some(Node::TokenRequests { replies }) = self.links.get_mut(&link) {
+        if let Some(Node::TokenRequests { replies }) = self.links.get_mut(link) {
             replies.push_back((delivery, cbs::encode_reply(request_id, status, text)));
-            self.flush_replies(link.channel());
+            self.links.mark(link);
         }
     }
 
     /// Sends replies of a session as far as the credit of its reply link goes. Each request is
     /// confirmed right before its reply, never after it: uamqp takes that for a failure.
     pub(super) fn flush_replies(&mut self, channel: u16) {
-        let is_here = |link: &LinkId| link.channel() == channel;
-        let reply_link = self
-            .links
-            .iter()
-            .find(|(link, node)| is_here(link) && matches!(node, Node::TokenReplies))
-            .map(|(link, _)| *link);
-        let Some(reply_link) = reply_link else {
+        let links = self.links.token_links(channel);
+        let is_reply_link =
+            |link: &&LinkId| matches!(self.links.get(**link), Some(Node::TokenReplies));
+        let Some(reply_link) = links.iter().find(is_reply_link).copied() else {
             return;
         };
-        for (link, node) in &mut self.links {
-            let Node::TokenRequests { replies } = node else {
-                continue;
-            };
-            while is_here(link) && self.engine.sendable(reply_link) > 0 {
-                let Some((delivery, reply)) = replies.pop_front() else {
-                    break;
-                };
-                self.engine.settle(*link, delivery, DeliveryState::Accepted);
+        for link in links.to_vec() {
+            while let Some((delivery, reply)) = self.next_reply(link, reply_link) {
+                self.engine.settle(link, delivery, DeliveryState::Accepted);
                 self.next_reply_tag = self.next_reply_tag.wrapping_add(1);
                 let tag = DeliveryTag::new(&self.next_reply_tag.to_be_bytes())
                     .expect("four bytes, a tag holds 32");
                 send_reply(&mut self.engine, reply_link, tag, reply);
             }
+        }
+    }
+
+    /// Takes the next reply to the requests of a link, if there is one and room for it.
+    fn next_reply(&mut self, link: LinkId, reply_link: LinkId) -> Option<(DeliveryId, Bytes)> {
+        let Some(Node::TokenRequests { replies }) = self.links.get(link) else {
+            return None;
+        };
+        if replies.is_empty() || self.room_on(reply_link) == 0 {
+            return None;
+        }
+        match self.links.get_mut(link) {
+            Some(Node::TokenRequests { replies }) => replies.pop_front(),
+            _ => None,
         }
     }
 }

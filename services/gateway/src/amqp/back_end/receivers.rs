@@ -11,11 +11,10 @@ use downlink_domain::message::feedback::FeedbackBatch;
 use downlink_ports::{PeerError, SettleError};
 use tracing::{debug, warn};
 
-use super::back_end::BackEnd;
-use super::condition::{error_of, error_of_peer};
-use super::feedback;
-use super::nodes::Node;
-use super::work;
+use super::{feedback, work};
+use crate::amqp::condition::{error_of, error_of_peer};
+use crate::amqp::conversation::Conversation;
+use crate::amqp::links::Node;
 
 /// How long one call for feedback waits at the queue. It is not broken off, since a batch may be locked already and
 /// on its way back; the end of a connection, and so the gateway's drain, may have to wait as long as this.
@@ -23,17 +22,21 @@ const FEEDBACK_WAIT: Duration = Duration::from_secs(1);
 /// Pause after a call for feedback has failed.
 const FEEDBACK_REST: Duration = Duration::from_secs(1);
 
-impl BackEnd {
-    pub(super) fn on_disposition(
+/// A feedback receiver.
+#[derive(Default)]
+pub(in crate::amqp) struct FeedbackNode {
+    /// Whether a batch is being waited for, or a failure slept over; at most one at a time.
+    is_receiving: bool,
+}
+
+impl Conversation {
+    pub(in crate::amqp) fn on_feedback_disposition(
         &mut self,
         link: LinkId,
         deliveries: &[UnsettledDelivery],
         state: Option<&DeliveryState>,
         is_settled: bool,
     ) {
-        let Some(Node::Feedback(_)) = self.links.get(&link) else {
-            return;
-        };
         let Some(verdict) = feedback::verdict_of(state, is_settled) else {
             return;
         };
@@ -43,7 +46,7 @@ impl BackEnd {
         }
     }
 
-    pub(super) fn settle_feedback(
+    pub(in crate::amqp) fn settle_feedback(
         &mut self,
         tag: DeliveryTag,
         verdict: Verdict,
@@ -81,7 +84,7 @@ impl BackEnd {
             }
             Err(error) => {
                 debug!(%error, "feedback cannot be received now");
-                if self.links.contains_key(&link) {
+                if self.links.get(link).is_some() {
                     self.start(work::rest(link, FEEDBACK_REST));
                 }
             }
@@ -126,31 +129,31 @@ impl BackEnd {
         }
     }
 
-    /// Waits for feedback on each link that has credit and is not waiting already.
-    pub(super) fn start_receiving(&mut self) {
+    /// Waits for feedback on a link that has credit and is not waiting already.
+    pub(in crate::amqp) fn start_receiving(&mut self, link: LinkId) {
         if self.gone.is_cancelled() {
             return;
         }
-        let mut ready = Vec::new();
-        for (link, node) in &mut self.links {
-            let Node::Feedback(receiver) = node else {
-                continue;
-            };
-            if !receiver.is_receiving && self.engine.sendable(*link) > 0 {
-                receiver.is_receiving = true;
-                ready.push(*link);
-            }
+        let is_receiving = match self.links.get(link) {
+            Some(Node::Feedback(receiver)) => receiver.is_receiving,
+            _ => return,
+        };
+        if is_receiving || self.room_on(link) == 0 {
+            return;
         }
-        for link in ready {
-            let queue = Arc::clone(&self.shared.peers.queue);
-            let hub = self.shared.options.hub.clone();
-            self.start(work::receive(queue, hub, link, FEEDBACK_WAIT));
-        }
+        self.set_receiving(link, true);
+        let queue = Arc::clone(&self.shared.peers.queue);
+        let hub = self.shared.options.hub.clone();
+        self.start(work::receive(queue, hub, link, FEEDBACK_WAIT));
     }
 
+    /// Notes whether a receive is on its way; when it no longer is, another may be worth it.
     pub(super) fn set_receiving(&mut self, link: LinkId, is_receiving: bool) {
-        if let Some(Node::Feedback(receiver)) = self.links.get_mut(&link) {
+        if let Some(Node::Feedback(receiver)) = self.links.get_mut(link) {
             receiver.is_receiving = is_receiving;
+            if !is_receiving {
+                self.links.mark(link);
+            }
         }
     }
 }

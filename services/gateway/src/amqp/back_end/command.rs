@@ -1,14 +1,14 @@
 //! A message from a back-end as the hub keeps it (c2d.md §3.1, amqp.md §8.2).
 
-use bytes::{Bytes, BytesMut};
 use downlink_amqp::engine::IncomingMessage;
-use downlink_amqp::message::{Body, FORMAT_PLAIN, Message};
-use downlink_amqp::types::{Decode, Reader, Symbol, Timestamp as AmqpTimestamp, Value};
+use downlink_amqp::message::FORMAT_PLAIN;
+use downlink_amqp::types::{Symbol, Timestamp as AmqpTimestamp, Value};
 use downlink_domain::id::{DeviceId, HubName};
 use downlink_domain::message::{AckMode, NewMessage, Properties};
 use downlink_domain::{ErrorCode, Timestamp};
 
-use super::address::parse_target;
+use crate::amqp::address::parse_target;
+use crate::amqp::payload::{self, Refused, read_body, read_user_id};
 
 /// Application property that carries the ack mode.
 const ACK: &str = "iothub-ack";
@@ -22,20 +22,8 @@ pub(super) struct Command {
     pub(super) other_device: Option<DeviceId>,
 }
 
-/// Why a message cannot be taken.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    /// Code of the catalogue.
-    pub(super) code: ErrorCode,
-    /// Text for the sender.
-    pub(super) text: String,
-}
-
 fn refused<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused {
-        code,
-        text: text.into(),
-    })
+    Err(Refused::new(code, text))
 }
 
 /// Reads a message that came on the link for device-bound messages.
@@ -46,12 +34,7 @@ pub(super) fn read(incoming: &IncomingMessage, hub: &HubName) -> Result<Command,
             "message format is not supported",
         );
     }
-    let message = Message::decode(&incoming.payload).or_else(|error| {
-        refused(
-            ErrorCode::GenericBadRequest,
-            format!("message cannot be decoded: {error}"),
-        )
-    })?;
+    let message = payload::decode(&incoming.payload)?;
     let Some(target) = message.properties.to.as_deref().and_then(parse_target) else {
         return refused(ErrorCode::InvalidOperation, "property to names no device");
     };
@@ -75,7 +58,7 @@ pub(super) fn read(incoming: &IncomingMessage, hub: &HubName) -> Result<Command,
                 message_id: properties.message_id.and_then(|id| id.to_text()),
                 correlation_id: properties.correlation_id.and_then(|id| id.to_text()),
                 to: properties.to,
-                user_id: read_user_id(properties.user_id.as_ref())?,
+                user_id: properties.user_id.as_ref().map(read_user_id).transpose()?,
                 content_type: properties.content_type.map(Symbol::into_string),
                 content_encoding: properties.content_encoding.map(Symbol::into_string),
                 // The queue tells, once it has accepted the message.
@@ -85,16 +68,6 @@ pub(super) fn read(incoming: &IncomingMessage, hub: &HubName) -> Result<Command,
         },
         other_device: target.decoded,
     })
-}
-
-fn read_user_id(user_id: Option<&Bytes>) -> Result<Option<String>, Refused> {
-    let Some(user_id) = user_id else {
-        return Ok(None);
-    };
-    match std::str::from_utf8(user_id) {
-        Ok(text) => Ok(Some(text.to_owned())),
-        Err(_) => refused(ErrorCode::ArgumentInvalid, "user id is not UTF-8 text"),
-    }
 }
 
 /// Takes the ack mode out of the application properties and turns the rest into text: devices
@@ -122,28 +95,4 @@ fn read_application(
         }
     }
     Ok((ack, application))
-}
-
-/// Reads the payload. SDKs send one Data section; several are one payload in pieces, and text or
-/// bytes as a value are taken as what they are.
-fn read_body(body: Body) -> Result<Bytes, Refused> {
-    match body {
-        Body::Empty => Ok(Bytes::new()),
-        Body::Data(data) => Ok(data),
-        Body::Batch(parts) => {
-            let length = parts.iter().map(Bytes::len).sum();
-            let mut whole = BytesMut::with_capacity(length);
-            for part in &parts {
-                whole.extend_from_slice(part);
-            }
-            Ok(whole.freeze())
-        }
-        Body::Value(encoded) => match Value::decode(&mut Reader::over(&encoded)) {
-            Ok(Value::Binary(bytes)) => Ok(bytes),
-            Ok(Value::String(text)) => Ok(text.into()),
-            Ok(Value::Null) => Ok(Bytes::new()),
-            _ => refused(ErrorCode::ArgumentInvalid, "body is neither bytes nor text"),
-        },
-        Body::Sequence(_) => refused(ErrorCode::ArgumentInvalid, "body is neither bytes nor text"),
-    }
 }

@@ -1,11 +1,9 @@
-//! What the door keeps for each link.
+//! Messages of one link that wait for the queue, or are on their way to it.
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use downlink_amqp::engine::DeliveryId;
 
-use super::address::Address;
 use super::command::Command;
 use super::work::IdReading;
 
@@ -14,52 +12,13 @@ const MAX_BATCH_MESSAGES: usize = 512;
 /// Bytes after which a batch to the queue is closed.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
-/// What stands at the hub's end of an attached link.
-pub(super) enum Node {
-    /// Requests with tokens come in here; replies that wait for credit are kept with it.
-    TokenRequests {
-        /// Requests that are answered but not yet replied to, oldest first. Each holds a place in
-        /// the link's window, which bounds them.
-        replies: VecDeque<(DeliveryId, Bytes)>,
-    },
-    /// Replies to tokens go out here.
-    TokenReplies,
-    /// Messages for devices come in here.
-    Commands(Commands),
-    /// Feedback goes out here.
-    Feedback(FeedbackNode),
-    /// Notifications of uploaded files would go out here; there are none.
-    FileNotifications,
-}
-
-impl Node {
-    /// The address that a token must cover for the link to stay.
-    pub(super) fn address(&self) -> Address {
-        match self {
-            Self::TokenRequests { .. } | Self::TokenReplies => Address::Cbs,
-            Self::Commands(_) => Address::Commands,
-            Self::Feedback(_) => Address::Feedback,
-            Self::FileNotifications => Address::FileNotifications,
-        }
-    }
-}
-
 /// Messages of one link on their way to the queue. Their number is bounded by the link's credit,
 /// their bytes by the connection, which stops reading.
-pub(super) struct Commands {
+#[derive(Default)]
+pub(in crate::amqp) struct Commands {
     waiting: VecDeque<(DeliveryId, Command)>,
     is_in_flight: bool,
     pub(super) reading: IdReading,
-}
-
-impl Default for Commands {
-    fn default() -> Self {
-        Self {
-            waiting: VecDeque::new(),
-            is_in_flight: false,
-            reading: IdReading::Plain,
-        }
-    }
 }
 
 impl Commands {
@@ -101,14 +60,8 @@ impl Commands {
             .sum()
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        !self.is_in_flight && self.waiting.is_empty()
+    /// Messages that wait.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.waiting.len()
     }
-}
-
-/// A feedback receiver.
-#[derive(Default)]
-pub(super) struct FeedbackNode {
-    /// Whether a batch is being waited for, or a failure slept over; at most one at a time.
-    pub(super) is_receiving: bool,
 }

@@ -1,0 +1,98 @@
+//! Links that clients want to attach: what they lead to and on which terms, or why not.
+
+use std::collections::VecDeque;
+
+use downlink_amqp::engine::{Accept, AttachRequest};
+use downlink_amqp::performative::{AmqpError, Role, condition};
+use downlink_domain::ErrorCode;
+use tracing::debug;
+
+use super::address::{Address, parse_link};
+use super::back_end::{Commands, FeedbackNode};
+use super::condition::error_of;
+use super::conversation::Conversation;
+use super::links::Node;
+use super::tokens;
+use crate::options::AmqpOptions;
+
+/// Largest message the hub sends to a back-end, as announced (amqp.md §4.4).
+const MAX_SENT_BYTES: u64 = 1024 * 1024;
+
+impl Conversation {
+    /// Answers an attach.
+    pub(super) fn on_attach(&mut self, request: &AttachRequest) {
+        if let Err(error) = self.admit_link(request) {
+            debug!(condition = %error.condition, address = request.address, "link refused");
+            self.engine.refuse(request.link, error);
+        }
+    }
+
+    fn admit_link(&mut self, request: &AttachRequest) -> Result<(), AmqpError> {
+        let options = &self.shared.options.amqp;
+        if request.is_dynamic {
+            let text = "the hub makes no nodes on demand";
+            return Err(AmqpError::new(condition::NOT_IMPLEMENTED, text));
+        }
+        let Some(address) = request.address.as_deref().and_then(parse_link) else {
+            let text = "the link address did not match any of the expected formats";
+            return Err(error_of(ErrorCode::AmqpAddressNotFound, text));
+        };
+        if self.links.count_in(request.link.channel()) >= options.max_links as usize {
+            let text = "too many links in one session";
+            return Err(AmqpError::new(condition::RESOURCE_LIMIT_EXCEEDED, text));
+        }
+        if let Address::Device(_) = address
+            && !self.grants.is_empty()
+        {
+            let text = "devices are not served over AMQP yet; they can use MQTT";
+            return Err(error_of(
+                ErrorCode::OperationNotAvailableInCurrentTier,
+                text,
+            ));
+        }
+        if !self.grants.allow(&address) {
+            let text = "the token of the connection does not allow this link";
+            return Err(error_of(ErrorCode::IotHubUnauthorizedAccess, text));
+        }
+        let node = node_of(&address, request.role).ok_or_else(wrong_direction)?;
+        let terms = terms_of(&node, options);
+        self.engine.accept(request.link, terms);
+        self.links.insert(request.link, node);
+        Ok(())
+    }
+}
+
+/// The refusal of a link whose client sends where the hub does, or takes where it takes.
+pub(super) fn wrong_direction() -> AmqpError {
+    let text = "the address cannot be used in this direction";
+    error_of(ErrorCode::InvalidOperation, text)
+}
+
+fn node_of(address: &Address, role: Role) -> Option<Node> {
+    match (address, role) {
+        (Address::Cbs, Role::Receiver) => Some(Node::TokenRequests {
+            replies: VecDeque::new(),
+        }),
+        (Address::Cbs, Role::Sender) => Some(Node::TokenReplies),
+        (Address::Commands, Role::Receiver) => Some(Node::Commands(Box::<Commands>::default())),
+        (Address::Feedback, Role::Sender) => Some(Node::Feedback(FeedbackNode::default())),
+        (Address::FileNotifications, Role::Sender) => Some(Node::FileNotifications),
+        (Address::Commands, Role::Sender)
+        | (Address::Feedback | Address::FileNotifications, Role::Receiver)
+        | (Address::Device(_), _) => None,
+    }
+}
+
+fn terms_of(node: &Node, options: &AmqpOptions) -> Accept {
+    match node {
+        Node::TokenRequests { .. } => tokens::TERMS,
+        Node::Commands(_) => Accept {
+            credit_window: options.link_credit,
+            max_message_bytes: options.max_message_bytes,
+        },
+        Node::TokenReplies | Node::Feedback(_) | Node::FileNotifications => Accept {
+            credit_window: 0,
+            max_message_bytes: MAX_SENT_BYTES,
+        },
+    }
+}

@@ -1,0 +1,314 @@
+//! What the door knows of one connection and decides, without a socket.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use downlink_amqp::engine::{
+    CloseCause, Engine, Event, IncomingMessage, LinkId, Options, UnsettledDelivery,
+};
+use downlink_amqp::performative::{AmqpError, DeliveryState, condition};
+use downlink_amqp::sasl::SaslCode;
+use downlink_domain::message::Verdict;
+use downlink_domain::{ErrorCode, Timestamp};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::condition::error_of;
+use super::grants::Grants;
+use super::held::Held;
+use super::links::{Links, Node};
+use super::work::{self, Done, Work};
+use crate::metrics::RefusedFor;
+use crate::options::AmqpOptions;
+use crate::shared::Shared;
+
+/// Calls of a connection on their way; beyond it nothing is read from the socket.
+const MAX_WORKS: usize = 2048;
+
+/// One connection.
+pub(super) struct Conversation {
+    pub(super) shared: Arc<Shared>,
+    pub(super) engine: Engine,
+    pub(super) links: Links,
+    pub(super) grants: Grants,
+    works: FuturesUnordered<Work>,
+    /// Messages that were taken and have no answer yet.
+    pub(super) held: Held,
+    /// Whether the connection authenticated by SASL PLAIN, whose token cannot be renewed.
+    pub(super) is_plain: bool,
+    pub(super) next_reply_tag: u32,
+    cause: Option<CloseCause>,
+    pub(super) accepted_messages: u64,
+    /// Cancelled when nobody is there any more to be handed what is waited for.
+    pub(super) gone: CancellationToken,
+}
+
+impl Conversation {
+    pub(super) fn new(shared: Arc<Shared>, accepted_at: Instant) -> Self {
+        let options = Arc::new(engine_options(&shared.options.amqp));
+        let gone = shared.lifecycle.drain_token().child_token();
+        Self {
+            engine: Engine::new(options, accepted_at.into_std()),
+            links: Links::default(),
+            grants: Grants::new(shared.options.amqp.max_tokens as usize),
+            works: FuturesUnordered::new(),
+            held: Held::default(),
+            is_plain: false,
+            next_reply_tag: 0,
+            cause: None,
+            accepted_messages: 0,
+            gone,
+            shared,
+        }
+    }
+
+    /// Whether more input may be read: the engine takes it, and the services keep up.
+    pub(super) fn wants_input(&self) -> bool {
+        self.engine.wants_input() && self.held.has_room() && self.works.len() < MAX_WORKS
+    }
+
+    /// Whether every message that was taken has its answer.
+    pub(super) fn is_idle(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Works off the engine's events, then has every link that may go on do so.
+    pub(super) fn advance(&mut self, now: Instant) {
+        while let Some(event) = self.engine.poll_event() {
+            self.on_event(event, now);
+        }
+        while let Some(link) = self.links.take_marked() {
+            self.go_on(link);
+        }
+    }
+
+    /// Notes that the peer has taken output: what waited for room may go on.
+    pub(super) fn on_output_taken(&mut self) {
+        if self.links.has_blocked() && self.engine.wants_input() {
+            self.links.unblock_all();
+        }
+    }
+
+    /// Does what can be done on a link.
+    fn go_on(&mut self, link: LinkId) {
+        match self.links.get(link) {
+            Some(Node::TokenRequests { .. } | Node::TokenReplies) => {
+                self.flush_replies(link.channel());
+            }
+            Some(Node::Commands(_)) => self.start_batch(link),
+            Some(Node::Feedback(_)) => self.start_receiving(link),
+            Some(Node::FileNotifications) | None => {}
+        }
+    }
+
+    /// How many messages may be sent on a link now. At 0 the link is looked at again once the
+    /// peer has made room.
+    pub(super) fn room_on(&mut self, link: LinkId) -> u32 {
+        let room = self.engine.sendable(link);
+        if room == 0 {
+            self.links.block(link);
+        }
+        room
+    }
+
+    /// Takes the next finished call and acts on it.
+    pub(super) fn poll_work(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        match self.works.poll_next_unpin(cx) {
+            Poll::Ready(Some(done)) => {
+                self.on_done(done, now);
+                Poll::Ready(())
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    pub(super) fn start(&mut self, work: Work) {
+        self.works.push(work);
+    }
+
+    fn on_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::SaslPlain(credential) => {
+                self.start(work::check_plain(Arc::clone(&self.shared), credential));
+            }
+            // The seat of client certificates: they are not asked for yet, so this proves nothing.
+            Event::SaslExternal => self.engine.answer_sasl(SaslCode::Auth, now.into_std()),
+            Event::Opened { .. } => {}
+            Event::AttachRequested(request) => self.on_attach(&request),
+            Event::MessageReceived(message) => self.on_message(&message),
+            Event::CreditChanged { link, is_drain, .. } => self.on_credit(link, is_drain),
+            Event::WindowOpened { channel } => self.links.unblock_in(channel),
+            Event::DispositionReceived {
+                link,
+                deliveries,
+                state,
+                is_settled,
+            } => {
+                self.links.unblock_in(link.channel());
+                self.on_disposition(link, &deliveries, state.as_ref(), is_settled);
+            }
+            Event::Detached {
+                link, unsettled, ..
+            } => self.on_detached(link, &unsettled),
+            Event::Closed { cause, error } => {
+                debug!(
+                    ?cause,
+                    error = error.map(|error| error.condition.into_string()),
+                    "amqp connection closed"
+                );
+                self.cause = Some(cause);
+            }
+        }
+    }
+
+    fn on_message(&mut self, message: &IncomingMessage) {
+        match self.links.get(message.link) {
+            Some(Node::TokenRequests { .. }) => self.on_token_request(message),
+            Some(Node::Commands(_)) => self.on_command(message),
+            Some(Node::TokenReplies | Node::Feedback(_) | Node::FileNotifications) | None => {}
+        }
+    }
+
+    fn on_credit(&mut self, link: LinkId, is_drain: bool) {
+        match self.links.get(link) {
+            Some(Node::TokenReplies | Node::Feedback(_)) => self.links.mark(link),
+            Some(Node::TokenRequests { .. } | Node::Commands(_) | Node::FileNotifications)
+            | None => {}
+        }
+        if is_drain {
+            // A batch that arrives later finds no credit and goes back to the queue.
+            self.engine.drained(link);
+        }
+    }
+
+    fn on_disposition(
+        &mut self,
+        link: LinkId,
+        deliveries: &[UnsettledDelivery],
+        state: Option<&DeliveryState>,
+        is_settled: bool,
+    ) {
+        match self.links.get(link) {
+            Some(Node::Feedback(_)) => {
+                self.on_feedback_disposition(link, deliveries, state, is_settled);
+            }
+            Some(
+                Node::TokenRequests { .. }
+                | Node::TokenReplies
+                | Node::Commands(_)
+                | Node::FileNotifications,
+            )
+            | None => {}
+        }
+    }
+
+    /// Takes leave of a link: what was under way on it goes back to where it came from.
+    fn on_detached(&mut self, link: LinkId, unsettled: &[UnsettledDelivery]) {
+        match self.links.remove(link) {
+            Some(Node::Feedback(_)) => {
+                for delivery in unsettled {
+                    self.settle_feedback(delivery.tag, Verdict::ReleaseDelivered, None);
+                }
+            }
+            Some(Node::Commands(commands)) => self.drop_commands(&commands),
+            Some(Node::TokenRequests { .. } | Node::TokenReplies | Node::FileNotifications)
+            | None => {}
+        }
+    }
+
+    fn on_done(&mut self, done: Done, now: Instant) {
+        match done {
+            Done::Plain(outcome) => self.on_plain(outcome, now),
+            Done::Token {
+                request,
+                request_id,
+                length,
+                outcome,
+            } => {
+                self.on_token(request, request_id, length, outcome);
+            }
+            Done::BackEnd(done) => self.on_back_end_done(done),
+        }
+    }
+
+    /// When tokens are to be looked at next.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.grants
+            .next_expiry(self.shared.options.amqp.token_grace)
+    }
+
+    /// Drops tokens that have ended: links they held are detached, and a connection that
+    /// authenticated by SASL PLAIN is closed, since it cannot renew (amqp.md §1.3, §3.4).
+    pub(super) fn expire_grants(&mut self, now: Timestamp, at: Instant) {
+        self.grants
+            .expire(self.shared.options.amqp.token_grace, now);
+        let error = || error_of(ErrorCode::IotHubUnauthorized, "Token Invalid.");
+        if self.is_plain && self.grants.is_empty() {
+            self.engine.close(Some(error()), at.into_std());
+            return;
+        }
+        for (link, node) in self.links.iter() {
+            if node
+                .address()
+                .is_some_and(|address| !self.grants.allow(&address))
+            {
+                self.engine.detach(link, Some(error()));
+            }
+        }
+    }
+
+    /// Closes because the gateway goes away; clients connect again, elsewhere.
+    pub(super) fn leave(&mut self, now: Instant) {
+        let error = AmqpError::new(condition::CONNECTION_FORCED, "the node is going away");
+        self.engine.close(Some(error), now.into_std());
+    }
+
+    /// Closes because no token came in time.
+    pub(super) fn give_up_on_stranger(&mut self, now: Instant) {
+        self.shared.metrics.connect_refused(RefusedFor::Deadline);
+        let text = "no token was put in time";
+        let error = error_of(ErrorCode::IotHubUnauthorized, text);
+        self.engine.close(Some(error), now.into_std());
+    }
+
+    /// Finishes calls that were under way when the connection ended: accepted messages are
+    /// counted, what was held goes back.
+    ///
+    /// # Cancellation
+    /// Safe, at the price of what is not given back yet; its locks lapse by themselves.
+    pub(super) async fn wind_down(&mut self) {
+        self.gone.cancel();
+        self.advance(Instant::now());
+        while let Some(done) = self.works.next().await {
+            self.on_done(done, Instant::now());
+        }
+    }
+
+    pub(super) fn cause(&self) -> &'static str {
+        match self.cause {
+            Some(CloseCause::Peer) => "closed",
+            Some(CloseCause::Hub) => "refused",
+            Some(CloseCause::Protocol) => "violation",
+            Some(CloseCause::Unauthorized) => "unauthorized",
+            Some(CloseCause::TimedOut) => "timed out",
+            Some(CloseCause::OutputOverflow) => "output not read",
+            Some(CloseCause::Lost) | None => "lost",
+        }
+    }
+}
+
+fn engine_options(options: &AmqpOptions) -> Options {
+    let links = (options.max_links as usize).saturating_mul(usize::from(options.max_sessions));
+    Options {
+        max_frame_bytes: options.max_frame_bytes,
+        max_sessions: usize::from(options.max_sessions),
+        max_links: links.min(Options::default().max_links),
+        max_output_bytes: options.max_output_bytes,
+        idle_time_out: options.idle_timeout,
+        open_timeout: options.open_deadline,
+        ..Options::default()
+    }
+}
