@@ -4,14 +4,17 @@
 mod calls;
 mod messages;
 mod recheck;
+pub(crate) mod reported;
 mod running;
 mod session;
 mod stay;
+pub(crate) mod system_property;
 mod telemetry;
 #[cfg(test)]
 mod tests;
 mod work;
 
+pub(crate) use reported::TwinRefusal;
 pub use session::{DeviceSession, Operation, OperationOutcome, SessionEvent, StoredSession};
 pub use stay::{Departing, OpenError};
 pub use telemetry::{Stamp, StampedBy, Telemetry};

@@ -22,12 +22,13 @@ pub struct Stamp {
     model_id: Option<Box<str>>,
 }
 
-const STAMPED: [&str; 6] = [
+const STAMPED: [&str; 7] = [
     "iothub-connection-device-id",
     "iothub-connection-module-id",
     "iothub-connection-auth-generation-id",
     "iothub-connection-auth-method",
     "iothub-enqueuedtime",
+    "iothub-message-source",
     "dt-dataschema",
 ];
 
@@ -63,7 +64,7 @@ impl Stamp {
         now: Timestamp,
     ) -> Event {
         let mut properties = telemetry.properties;
-        properties.retain(|(name, _)| !STAMPED.contains(&name.as_str()));
+        properties.retain(|(name, _)| !is_stamped(name));
         let mut stamp = |name: &str, value: String| properties.push((name.to_owned(), value));
         stamp(
             "iothub-connection-device-id",
@@ -93,6 +94,13 @@ impl Stamp {
             body: telemetry.body,
         }
     }
+}
+
+/// Tells whether only the hub may say this; readers do not mind the case of letters.
+fn is_stamped(name: &str) -> bool {
+    STAMPED
+        .iter()
+        .any(|stamped| stamped.eq_ignore_ascii_case(name))
 }
 
 /// Whose key signed the token of a connection.

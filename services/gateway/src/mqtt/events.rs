@@ -14,8 +14,8 @@ use tracing::{debug, warn};
 use super::conversation::{Conversation, Held, Tag, Work};
 use super::end::End;
 use super::requests::write_rid;
-use super::twin_reply::{self, TwinRefusal, TwinReply};
-use crate::device::{OperationOutcome, SessionEvent};
+use super::twin_reply::{self, TwinReply};
+use crate::device::{OperationOutcome, SessionEvent, TwinRefusal};
 
 /// The status for a call of a method that the device has not subscribed to while it has to others.
 const NOT_IMPLEMENTED: i32 = 501;
@@ -128,7 +128,7 @@ impl Conversation {
                 };
                 let reply = match *outcome {
                     Ok(twin) => twin_reply::of_twin(&rid, &twin),
-                    Err(error) => self.refusal(error.into(), &rid),
+                    Err(error) => self.refusal(&error.into(), &rid),
                 };
                 self.reply(reply);
                 Ok(())
@@ -140,7 +140,7 @@ impl Conversation {
                 self.acknowledge(puback);
                 let reply = match outcome {
                     Ok(version) => twin_reply::of_report(&rid, version),
-                    Err(error) => self.refusal(error.into(), &rid),
+                    Err(error) => self.refusal(&error.into(), &rid),
                 };
                 self.reply(reply);
                 Ok(())
@@ -148,9 +148,9 @@ impl Conversation {
         }
     }
 
-    fn refusal(&self, refusal: TwinRefusal, rid: &str) -> TwinReply {
+    fn refusal(&self, refusal: &TwinRefusal, rid: &str) -> TwinReply {
         let peers = &self.shared.peers;
-        refusal.into_reply(rid, peers.ids.as_ref(), peers.clock.now())
+        twin_reply::of_refusal(rid, refusal, peers.ids.as_ref(), peers.clock.now())
     }
 
     /// Calls a method. A device that listens for some methods only is spared the others (mqtt.md §6.1).

@@ -164,7 +164,8 @@ impl Conversation {
             Err(refusal) => {
                 self.acknowledge(puback);
                 let peers = &self.shared.peers;
-                let reply = refusal.into_reply(&rid, peers.ids.as_ref(), peers.clock.now());
+                let now = peers.clock.now();
+                let reply = twin_reply::of_refusal(&rid, &refusal, peers.ids.as_ref(), now);
                 self.reply(reply);
             }
         }

@@ -2,24 +2,24 @@
 
 pub(super) use downlink_mqtt::session::Telemetry as MqttTelemetry;
 
-use crate::device::Telemetry;
+use crate::device::{Telemetry, system_property};
 
 /// Names of the system properties in a bag and in storage.
 const SYSTEM: [(&str, &str); 14] = [
-    ("$.mid", "message-id"),
-    ("$.cid", "correlation-id"),
-    ("$.uid", "user-id"),
-    ("$.to", "to"),
-    ("$.exp", "absolute-expiry-time"),
-    ("$.ct", "content-type"),
-    ("$.ce", "content-encoding"),
-    ("$.ctime", "iothub-creation-time-utc"),
-    ("$.on", "iothub-outputname"),
-    ("$.sub", "dt-subject"),
-    ("$.ifid", "iothub-interface-id"),
-    ("$.schema", "iothub-message-schema"),
-    ("$.diagid", "diagnostic-id"),
-    ("$.diagctx", "diagnostic-correlation-context"),
+    ("$.mid", system_property::MESSAGE_ID),
+    ("$.cid", system_property::CORRELATION_ID),
+    ("$.uid", system_property::USER_ID),
+    ("$.to", system_property::TO),
+    ("$.exp", system_property::ABSOLUTE_EXPIRY_TIME),
+    ("$.ct", system_property::CONTENT_TYPE),
+    ("$.ce", system_property::CONTENT_ENCODING),
+    ("$.ctime", system_property::CREATION_TIME),
+    ("$.on", system_property::OUTPUT_NAME),
+    ("$.sub", system_property::SUBJECT),
+    ("$.ifid", system_property::INTERFACE_ID),
+    ("$.schema", system_property::MESSAGE_SCHEMA),
+    ("$.diagid", system_property::DIAGNOSTIC_ID),
+    ("$.diagctx", system_property::DIAGNOSTIC_CONTEXT),
 ];
 
 /// Gives system properties their stored names. A bare key is stored with an empty value; the connection's
