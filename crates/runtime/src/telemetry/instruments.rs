@@ -88,22 +88,38 @@ pub fn hot_counters<const N: usize>(
 
 /// Declares a level without labels.
 pub fn hot_gauge(meter: &Meter, spec: InstrumentSpec) -> HotGauge {
-    let gauge = HotGauge::default();
-    let observed = gauge.clone();
+    let [gauge] = hot_gauges(meter, spec, [vec![]]);
+    gauge
+}
+
+/// Declares one metric with a level for each of its label sets.
+///
+/// Labels come from closed enums; a device id is never a label.
+pub fn hot_gauges<const N: usize>(
+    meter: &Meter,
+    spec: InstrumentSpec,
+    labels: [Vec<KeyValue>; N],
+) -> [HotGauge; N] {
+    let gauges: [HotGauge; N] = std::array::from_fn(|_| HotGauge::default());
+    let observed = gauges.clone();
     meter
         .i64_observable_up_down_counter(spec.name)
         .with_unit(spec.unit)
         .with_description(spec.description)
-        .with_callback(move |observer| observer.observe(observed.value(), &[]))
+        .with_callback(move |observer| {
+            for (gauge, labels) in observed.iter().zip(&labels) {
+                observer.observe(gauge.value(), labels);
+            }
+        })
         .build();
-    gauge
+    gauges
 }
 
 #[cfg(test)]
 mod tests {
     use opentelemetry::KeyValue;
 
-    use super::{InstrumentSpec, hot_counters, hot_gauge};
+    use super::{InstrumentSpec, hot_counters, hot_gauge, hot_gauges};
     use crate::telemetry::Metrics;
 
     #[test]
@@ -124,6 +140,13 @@ mod tests {
             description: "open sockets",
         };
         let open = hot_gauge(&meter, spec);
+        let spec = InstrumentSpec {
+            name: "downlink.test.links",
+            unit: "",
+            description: "links attached, by kind",
+        };
+        let kind = |value| vec![KeyValue::new("kind", value)];
+        let [near, far] = hot_gauges(&meter, spec, [kind("near"), kind("far")]);
         let sizes = meter
             .u64_histogram("downlink.test.batch")
             .with_unit("By")
@@ -134,6 +157,9 @@ mod tests {
         expired.increment();
         open.add(3);
         open.add(-1);
+        near.add(5);
+        far.add(7);
+        far.add(-7);
         sizes.record(100, &[]);
 
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
@@ -144,6 +170,8 @@ mod tests {
             "downlink_test_messages_total{outcome=\"expired\"} 1",
             "# TYPE downlink_test_sockets gauge",
             "downlink_test_sockets 2",
+            "downlink_test_links{kind=\"near\"} 5",
+            "downlink_test_links{kind=\"far\"} 0",
             "downlink_test_batch_bytes_sum 100",
             "target_info{service_name=\"downlink-test\"} 1",
         ] {
