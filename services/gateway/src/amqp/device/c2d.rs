@@ -117,10 +117,6 @@ mod tests {
         0x96,
     ]);
 
-    fn text(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     fn locked() -> LockedMessage {
         let lock = Lock {
             token: TOKEN,
@@ -134,12 +130,12 @@ mod tests {
             delivery_count: 2,
             ack: AckMode::Full,
             properties: Told {
-                message_id: text("m-1"),
-                correlation_id: text("c-1"),
-                to: text("/devices/d/messages/devicebound"),
-                user_id: text("müller"),
-                content_type: text("application/json"),
-                content_encoding: text("utf-8"),
+                message_id: Some("m-1".into()),
+                correlation_id: Some("c-1".into()),
+                to: Some("/devices/d/messages/devicebound".into()),
+                user_id: Some("müller".into()),
+                content_type: Some("application/json".into()),
+                content_encoding: Some("utf-8".into()),
                 expiry: None,
                 application: vec![
                     ("level".into(), "3".into()),
@@ -180,7 +176,7 @@ mod tests {
         let expected = Properties {
             message_id: Some("m-1".into()),
             correlation_id: Some("c-1".into()),
-            to: text("/devices/d/messages/devicebound"),
+            to: Some("/devices/d/messages/devicebound".into()),
             user_id: Some("müller".into()),
             content_type: Some(Symbol::from_static("application/json")),
             content_encoding: Some(Symbol::from_static("utf-8")),
@@ -225,7 +221,7 @@ mod tests {
     fn values_out_of_the_ordinary_do_not_spoil_the_message() {
         let mut locked = locked();
         locked.message.delivery_count = 1000;
-        locked.message.properties.content_type = text("text/é");
+        locked.message.properties.content_type = Some("text/é".into());
         let message = decoded(&locked);
         let count = message.annotation("iothub-deliverycount");
         assert_eq!(count, Some(&Value::Ubyte(255)));

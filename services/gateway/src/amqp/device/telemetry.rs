@@ -75,13 +75,10 @@ fn read_message(encoded: &Bytes, max_bytes: usize) -> Result<Telemetry, Refused>
 /// Bytes that count towards the size limit: the payload, values of system properties, names and
 /// values of application properties (c2d.md §2).
 fn counted_bytes(telemetry: &Telemetry, system_count: usize) -> usize {
-    let properties = telemetry.properties.iter().enumerate();
-    let properties: usize = properties
-        .map(|(at, (name, value))| match at < system_count {
-            true => value.len(),
-            false => name.len() + value.len(),
-        })
-        .sum();
+    let properties = &telemetry.properties;
+    let names = properties.iter().skip(system_count).map(|(name, _)| name);
+    let values = properties.iter().map(|(_, value)| value);
+    let properties: usize = names.chain(values).map(String::len).sum();
     telemetry.body.len() + properties
 }
 
