@@ -25,6 +25,11 @@ impl Encoded {
         self.len() == 0
     }
 
+    /// Returns both parts in one piece, copied.
+    pub fn to_bytes(&self) -> Bytes {
+        [self.head.as_ref(), self.body.as_ref()].concat().into()
+    }
+
     /// Moves the next `count` bytes, or all that are left, to the end of `out`.
     pub(crate) fn move_to(&mut self, out: &mut Vec<u8>, count: usize) {
         let of_head = count.min(self.head.len());

@@ -1,7 +1,7 @@
 //! Messages for a device as AMQP messages, and its word on them (amqp.md §5).
 
 use bytes::Bytes;
-use downlink_amqp::message::{Body, Message, MessageId, Properties};
+use downlink_amqp::message::{Body, Encoded, Message, MessageId, Properties};
 use downlink_amqp::performative::{DeliveryState, DeliveryTag};
 use downlink_amqp::types::{Symbol, Timestamp as AmqpTimestamp, Value};
 use downlink_domain::Timestamp;
@@ -18,7 +18,7 @@ const ACK: &str = "iothub-ack";
 
 /// Returns the encoded message. Its types are those that some SDK insists on: `ubyte` for the
 /// count, `ulong` for the number, text only among the application properties, one Data section.
-pub(super) fn encode(locked: &LockedMessage) -> Bytes {
+pub(super) fn encode(locked: &LockedMessage) -> Encoded {
     let message = &locked.message;
     Message {
         annotations: annotations_of(locked),
@@ -27,7 +27,7 @@ pub(super) fn encode(locked: &LockedMessage) -> Bytes {
         body: Body::Data(message.body.clone()),
         ..Message::default()
     }
-    .encode()
+    .into_encoded()
 }
 
 fn annotations_of(locked: &LockedMessage) -> Vec<(Symbol, Value)> {
@@ -150,7 +150,7 @@ mod tests {
 
     #[track_caller]
     fn decoded(locked: &LockedMessage) -> Message {
-        Message::decode(&encode(locked)).unwrap()
+        Message::decode(&encode(locked).to_bytes()).unwrap()
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn sections_stand_in_the_order_of_the_standard() {
-        let encoded = encode(&locked());
+        let encoded = encode(&locked()).to_bytes();
         let at = |code: u8| encoded.windows(3).position(|at| at == [0, 0x53, code]);
         let order = [0x72, 0x73, 0x74, 0x75].map(|code| at(code).unwrap());
         assert_eq!(order[0], 0, "no header comes first");

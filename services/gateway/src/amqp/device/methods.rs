@@ -1,7 +1,7 @@
 //! Method calls and their answers as AMQP messages (amqp.md §6).
 
 use bytes::Bytes;
-use downlink_amqp::message::{Body, Message, MessageId, Properties};
+use downlink_amqp::message::{Body, Encoded, Message, MessageId, Properties};
 use downlink_amqp::performative::DeliveryTag;
 use downlink_amqp::types::Value;
 use downlink_domain::ErrorCode;
@@ -45,7 +45,7 @@ impl From<Refused> for BadAnswer {
 
 /// Returns the encoded call. Its correlation-id is a version-4 uuid, since C reads no other type
 /// and C# and Java make a uuid of whatever text there is.
-pub(super) fn encode_call(rid: u64, name: &MethodName, payload: Bytes) -> Bytes {
+pub(super) fn encode_call(rid: u64, name: &MethodName, payload: Bytes) -> Encoded {
     Message {
         properties: Properties {
             correlation_id: Some(MessageId::Uuid(uuid_of(rid))),
@@ -55,7 +55,7 @@ pub(super) fn encode_call(rid: u64, name: &MethodName, payload: Bytes) -> Bytes 
         body: Body::Data(payload),
         ..Message::default()
     }
-    .encode()
+    .into_encoded()
 }
 
 /// Returns the delivery tag of a call.
@@ -180,7 +180,7 @@ mod tests {
     fn a_call_carries_a_version_four_uuid_its_name_and_one_data_section() {
         let name = "reboot".parse().unwrap();
         let encoded = encode_call(RID, &name, Bytes::from_static(b"{}"));
-        let call = Message::decode(&encoded).unwrap();
+        let call = Message::decode(&encoded.to_bytes()).unwrap();
         let id = call.properties.correlation_id.clone().unwrap();
         assert!(matches!(id, MessageId::Uuid(_)), "{id:?}");
         assert_eq!(
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_call_without_a_payload_has_an_empty_data_section() {
         let encoded = encode_call(1, &"a".parse().unwrap(), Bytes::new());
-        let call = Message::decode(&encoded).unwrap();
+        let call = Message::decode(&encoded.to_bytes()).unwrap();
         assert_eq!(call.body, Body::Data(Bytes::new()));
     }
 

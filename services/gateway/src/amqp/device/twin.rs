@@ -1,7 +1,7 @@
 //! Twin requests, their replies and notifications as AMQP messages (amqp.md §7).
 
 use bytes::Bytes;
-use downlink_amqp::message::{Body, Message, MessageId, Properties};
+use downlink_amqp::message::{Body, Encoded, Message, MessageId, Properties};
 use downlink_amqp::types::{Symbol, Value};
 use downlink_domain::twin::{Twin, TwinChange};
 use downlink_domain::{ErrorCode, Timestamp};
@@ -115,20 +115,20 @@ fn read_version(version: Option<&Value>) -> Result<Option<u64>, TwinRefusal> {
 }
 
 /// Returns the encoded reply to a GET: what a device may see, without metadata.
-pub(super) fn encode_twin(id: MessageId, twin: &Twin) -> Bytes {
+pub(super) fn encode_twin(id: MessageId, twin: &Twin) -> Encoded {
     let body = Json::Object(twin.device_view()).to_string();
     encode_reply(id, vec![(STATUS, Value::Int(OK))], Body::Data(body.into()))
 }
 
 /// Returns the encoded reply to a report that made `version` of reported. It has no body: Node
 /// would read any as JSON.
-pub(super) fn encode_reported(id: MessageId, version: u64) -> Bytes {
+pub(super) fn encode_reported(id: MessageId, version: u64) -> Encoded {
     let annotations = vec![(STATUS, Value::Int(OK)), (VERSION, long(version))];
     encode_reply(id, annotations, Body::Empty)
 }
 
 /// Returns the encoded reply to a PUT or DELETE.
-pub(super) fn encode_done(id: MessageId) -> Bytes {
+pub(super) fn encode_done(id: MessageId) -> Encoded {
     encode_reply(id, vec![(STATUS, Value::Int(OK))], Body::Empty)
 }
 
@@ -138,7 +138,7 @@ pub(super) fn encode_refusal(
     refusal: &TwinRefusal,
     ids: &dyn IdSource,
     now: Timestamp,
-) -> Bytes {
+) -> Encoded {
     let status = i32::from(refusal.code().http_status());
     let body = Body::Data(refusal.body(ids, now));
     encode_reply(id, vec![(STATUS, Value::Int(status))], body)
@@ -146,7 +146,7 @@ pub(super) fn encode_refusal(
 
 /// Returns the encoded notification of changed desired properties. SDKs know it by its having no
 /// correlation-id.
-pub(super) fn encode_desired(change: &Notify) -> Bytes {
+pub(super) fn encode_desired(change: &Notify) -> Encoded {
     Message {
         annotations: vec![
             (RESOURCE, Value::from(DESIRED)),
@@ -155,10 +155,10 @@ pub(super) fn encode_desired(change: &Notify) -> Bytes {
         body: Body::Data(change.body.clone()),
         ..Message::default()
     }
-    .encode()
+    .into_encoded()
 }
 
-fn encode_reply(id: MessageId, annotations: Vec<(Symbol, Value)>, body: Body) -> Bytes {
+fn encode_reply(id: MessageId, annotations: Vec<(Symbol, Value)>, body: Body) -> Encoded {
     Message {
         annotations,
         properties: Properties {
@@ -168,7 +168,7 @@ fn encode_reply(id: MessageId, annotations: Vec<(Symbol, Value)>, body: Body) ->
         body,
         ..Message::default()
     }
-    .encode()
+    .into_encoded()
 }
 
 /// Returns a version as C reads it.

@@ -66,8 +66,8 @@ fn ids() -> [MessageId; 4] {
 }
 
 #[track_caller]
-fn decoded(encoded: &Bytes) -> Message {
-    Message::decode(encoded).unwrap()
+fn decoded(encoded: &Encoded) -> Message {
+    Message::decode(&encoded.to_bytes()).unwrap()
 }
 
 #[track_caller]
