@@ -20,7 +20,7 @@ impl Conversation {
             BackEndDone::Enqueued(batch) => self.on_enqueued(batch),
             BackEndDone::Received { link, outcome } => self.on_feedback(link, outcome),
             BackEndDone::Settled { answer_to, outcome } => self.on_settled(answer_to, outcome),
-            BackEndDone::Rested { link } => self.set_receiving(link, false),
+            BackEndDone::Rested { link } => self.on_receive_ended(link, false),
         }
     }
 }

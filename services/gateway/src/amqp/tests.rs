@@ -4,6 +4,7 @@ mod client;
 mod commands;
 mod feedback;
 mod life;
+mod receivers;
 mod tokens;
 
 use downlink_domain::device::Device;

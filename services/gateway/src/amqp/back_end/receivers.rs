@@ -1,4 +1,5 @@
-//! Feedback receivers: one call for a batch at a time, while there is credit for it (amqp.md §8.4).
+//! Feedback receivers (amqp.md §8.4): one call waits at the queue while there is credit for a
+//! batch; while batches come, several are on their way at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,38 @@ use crate::amqp::links::Node;
 const FEEDBACK_WAIT: Duration = Duration::from_secs(1);
 /// Pause after a call for feedback has failed.
 const FEEDBACK_REST: Duration = Duration::from_secs(1);
+/// Most calls of one receiver at a time. The queue has places for a bounded number of calls that
+/// wait, so only a receiver to which batches come makes more than one.
+const MAX_CALLS: u32 = 8;
 
 /// A feedback receiver.
-#[derive(Default)]
 pub(in crate::amqp) struct FeedbackNode {
-    /// Whether a batch is being waited for, or a failure slept over; at most one at a time.
-    is_receiving: bool,
+    /// Calls that wait for a batch, and failures that are slept over.
+    calls: u32,
+    /// How many there may be: more while batches come, one when none does.
+    width: u32,
+}
+
+impl Default for FeedbackNode {
+    fn default() -> Self {
+        Self { calls: 0, width: 1 }
+    }
+}
+
+impl FeedbackNode {
+    /// Calls worth making now, given how many batches could be sent.
+    fn missing(&self, room: u32) -> u32 {
+        self.width.min(room).saturating_sub(self.calls)
+    }
+
+    fn on_ended(&mut self, is_fruitful: bool) {
+        self.calls = self.calls.saturating_sub(1);
+        self.width = if is_fruitful {
+            self.width.saturating_mul(2).min(MAX_CALLS)
+        } else {
+            1
+        };
+    }
 }
 
 impl Conversation {
@@ -77,7 +104,7 @@ impl Conversation {
     ) {
         match outcome {
             Ok(batch) => {
-                self.set_receiving(link, false);
+                self.on_receive_ended(link, batch.is_some());
                 if let Some(batch) = batch {
                     self.deliver_feedback(link, &batch);
                 }
@@ -129,31 +156,59 @@ impl Conversation {
         }
     }
 
-    /// Waits for feedback on a link that has credit and is not waiting already.
+    /// Waits for feedback on a link, as far as its credit goes.
     pub(in crate::amqp) fn start_receiving(&mut self, link: LinkId) {
-        if self.gone.is_cancelled() {
+        if self.gone.is_cancelled() || !matches!(self.links.get(link), Some(Node::Feedback(_))) {
             return;
         }
-        let is_receiving = match self.links.get(link) {
-            Some(Node::Feedback(receiver)) => receiver.is_receiving,
-            _ => return,
+        let room = self.room_on(link);
+        let Some(Node::Feedback(receiver)) = self.links.get_mut(link) else {
+            return;
         };
-        if is_receiving || self.room_on(link) == 0 {
-            return;
+        let missing = receiver.missing(room);
+        receiver.calls += missing;
+        for _ in 0..missing {
+            let queue = Arc::clone(&self.shared.peers.queue);
+            let hub = self.shared.options.hub.clone();
+            self.start(work::receive(queue, hub, link, FEEDBACK_WAIT));
         }
-        self.set_receiving(link, true);
-        let queue = Arc::clone(&self.shared.peers.queue);
-        let hub = self.shared.options.hub.clone();
-        self.start(work::receive(queue, hub, link, FEEDBACK_WAIT));
     }
 
-    /// Notes whether a receive is on its way; when it no longer is, another may be worth it.
-    pub(super) fn set_receiving(&mut self, link: LinkId, is_receiving: bool) {
+    /// Notes that a call, or the pause after a failed one, is over; others may be worth it.
+    pub(super) fn on_receive_ended(&mut self, link: LinkId, is_fruitful: bool) {
         if let Some(Node::Feedback(receiver)) = self.links.get_mut(link) {
-            receiver.is_receiving = is_receiving;
-            if !is_receiving {
-                self.links.mark(link);
-            }
+            receiver.on_ended(is_fruitful);
+            self.links.mark(link);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_calls_once_while_nothing_comes_and_more_often_while_batches_do() {
+        let mut receiver = FeedbackNode::default();
+        assert_eq!(receiver.missing(0), 0);
+        assert_eq!(receiver.missing(1000), 1);
+        receiver.calls = 1;
+        for (missing, calls) in [(2, 2), (3, 4), (5, 8), (1, 8)] {
+            receiver.on_ended(true);
+            assert_eq!(receiver.missing(1000), missing);
+            receiver.calls = calls;
+        }
+        assert_eq!(receiver.missing(1000), 0);
+        receiver.on_ended(false);
+        assert_eq!((receiver.calls, receiver.missing(1000)), (7, 0));
+        receiver.calls = 0;
+        assert_eq!(receiver.missing(1000), 1);
+    }
+
+    #[test]
+    fn a_receiver_calls_for_no_more_than_it_has_credit_for() {
+        let receiver = FeedbackNode { calls: 1, width: 8 };
+        assert_eq!(receiver.missing(3), 2);
+        assert_eq!(receiver.missing(1), 0);
     }
 }

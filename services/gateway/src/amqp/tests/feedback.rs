@@ -8,7 +8,12 @@ use super::client::{COMMANDS, Client, FEEDBACK, command, receiver, rejection, se
 use super::*;
 
 /// Sends a message that wants feedback and completes it as the device.
-async fn produce_feedback(hub: &TestHub, client: &mut Client, device: &Device, id: &str) {
+pub(super) async fn produce_feedback(
+    hub: &TestHub,
+    client: &mut Client,
+    device: &Device,
+    id: &str,
+) {
     let mut message = command(device.name.device.as_str(), id);
     message.application_properties = vec![("iothub-ack".into(), Value::from("full"))];
     assert_eq!(
@@ -19,7 +24,7 @@ async fn produce_feedback(hub: &TestHub, client: &mut Client, device: &Device, i
     complete(hub, device, &locked).await;
 }
 
-async fn hub_with_feedback() -> (TestHub, Client) {
+pub(super) async fn hub_with_feedback() -> (TestHub, Client) {
     let hub = TestHub::new().await;
     let device = hub.device("dev-1").await;
     let mut client = Client::with_policy(&hub, "service").await;
@@ -28,7 +33,7 @@ async fn hub_with_feedback() -> (TestHub, Client) {
     (hub, client)
 }
 
-fn second_mode(handle: u32) -> downlink_amqp::performative::Attach {
+pub(super) fn second_mode(handle: u32) -> downlink_amqp::performative::Attach {
     let rcv_settle_mode = Some(ReceiverSettleMode::Second);
     downlink_amqp::performative::Attach {
         rcv_settle_mode,
