@@ -53,7 +53,14 @@ impl OpenCalls {
         }
     }
 
-    /// Ends every call with `error`.
+    /// Whether a call is open and its caller has not given up.
+    pub(super) fn is_awaited(&self, rid: u64) -> bool {
+        self.open
+            .iter()
+            .any(|(open, reply)| *open == rid && !reply.is_closed())
+    }
+
+    /// Ends every open call with `error`.
     pub(super) fn end_all(&mut self, error: MethodError) {
         for (_, reply) in self.open.drain(..) {
             let _ = reply.send(Err(error));
@@ -79,7 +86,9 @@ mod tests {
         let (second, mut second_outcome) = oneshot::channel();
         let first = calls.open(first).unwrap();
         let second = calls.open(second).unwrap();
+        assert!(calls.is_awaited(second));
         calls.end(second, Ok(answer(2)));
+        assert!(!calls.is_awaited(second));
         calls.end(second, Ok(answer(3)));
         assert_eq!(second_outcome.try_recv().unwrap(), Ok(answer(2)));
         assert!(first_outcome.try_recv().is_err());
@@ -101,8 +110,10 @@ mod tests {
     fn calls_whose_callers_gave_up_make_room() {
         let mut calls = OpenCalls::new(1);
         for _ in 0..MAX_OPEN {
-            let (reply, _outcome) = oneshot::channel();
-            calls.open(reply).unwrap();
+            let (reply, outcome) = oneshot::channel();
+            let rid = calls.open(reply).unwrap();
+            drop(outcome);
+            assert!(!calls.is_awaited(rid));
         }
         let (reply, _outcome) = oneshot::channel();
         assert!(calls.open(reply).is_some());

@@ -165,7 +165,10 @@ impl<T: Send + 'static> DeviceSession<T> {
     }
 
     /// Answers a method call; an unknown or expired request id is ignored.
-    pub fn answer(&mut self, rid: u64, answer: MethodAnswer) {
+    ///
+    /// Returns whether `answer` can be one, whoever waits for it: one that is too large or no JSON
+    /// ends its call as [`MethodError::BadAnswer`].
+    pub fn answer(&mut self, rid: u64, answer: MethodAnswer) -> bool {
         let is_json = answer.payload.is_empty()
             || serde_json::from_slice::<serde::de::IgnoredAny>(&answer.payload).is_ok();
         let is_sized = answer.payload.len() <= self.shared.options.max_method_bytes;
@@ -174,7 +177,24 @@ impl<T: Send + 'static> DeviceSession<T> {
         } else {
             Err(MethodError::BadAnswer)
         };
+        let is_answer = outcome.is_ok();
         self.open_calls.end(rid, outcome);
+        is_answer
+    }
+
+    /// Ends a method call without an answer; an unknown or expired request id is ignored.
+    pub fn fail_call(&mut self, rid: u64, error: MethodError) {
+        self.open_calls.end(rid, Err(error));
+    }
+
+    /// Ends every open method call without an answer: the device cannot give any more.
+    pub fn fail_calls(&mut self, error: MethodError) {
+        self.open_calls.end_all(error);
+    }
+
+    /// Whether somebody still waits for the answer to a call.
+    pub fn is_awaited(&self, rid: u64) -> bool {
+        self.open_calls.is_awaited(rid)
     }
 
     /// Waits for the next thing to do, and keeps work flowing meanwhile.
