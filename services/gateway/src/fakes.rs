@@ -113,6 +113,7 @@ impl TestHub {
             ids: CountingIds::default(),
             gateways: RwLock::default(),
             is_down: AtomicBool::new(false),
+            is_busy: AtomicBool::new(false),
             is_mute: AtomicBool::new(false),
             is_stuck: AtomicBool::new(false),
         });
@@ -304,6 +305,7 @@ pub(crate) struct Backend {
     ids: CountingIds,
     gateways: RwLock<Vec<(GatewayId, Arc<Connections>)>>,
     is_down: AtomicBool,
+    is_busy: AtomicBool,
     is_mute: AtomicBool,
     is_stuck: AtomicBool,
 }
@@ -324,7 +326,15 @@ impl Backend {
         self.is_down.store(is_down, Ordering::SeqCst);
     }
 
+    /// From now on every call is refused as one too many, or no longer is.
+    pub(crate) fn set_busy(&self, is_busy: bool) {
+        self.is_busy.store(is_busy, Ordering::SeqCst);
+    }
+
     fn check(&self) -> Result<(), PeerError> {
+        if self.is_busy.load(Ordering::SeqCst) {
+            return Err(PeerError::Overloaded { service: "test" });
+        }
         if self.is_down.load(Ordering::SeqCst) {
             return Err(PeerError::Unavailable { service: "test" });
         }

@@ -60,6 +60,8 @@ pub(super) fn error_of_peer(error: &PeerError) -> AmqpError {
 
 #[cfg(test)]
 mod tests {
+    use downlink_ports::EnqueueError;
+
     use super::*;
 
     #[test]
@@ -73,6 +75,45 @@ mod tests {
             );
             let number = i32::try_from(code.number()).unwrap();
             assert_eq!(error.info, [(ERROR_CODE, Value::Int(number))]);
+        }
+    }
+
+    #[test]
+    fn every_outcome_of_a_send_has_its_condition_and_its_number() {
+        let device = || "dev-1".parse().unwrap();
+        for (error, condition, number) in [
+            (
+                EnqueueError::DeviceNotFound(device()),
+                "amqp:not-found",
+                404_001,
+            ),
+            (
+                EnqueueError::QueueFull {
+                    device: device(),
+                    max_depth: 50,
+                },
+                "amqp:resource-limit-exceeded",
+                403_004,
+            ),
+            (
+                EnqueueError::TooLarge {
+                    bytes: 65_537,
+                    max_bytes: 65_536,
+                },
+                "amqp:link:message-size-exceeded",
+                413_001,
+            ),
+            (EnqueueError::InvalidExpiry, "amqp:not-allowed", 403_009),
+            (
+                EnqueueError::InvalidProperty("text".to_owned()),
+                "com.microsoft:argument-error",
+                400_004,
+            ),
+            (EnqueueError::Unavailable, "com.microsoft:timeout", 503_001),
+        ] {
+            let told = error_of(error.code(), error.to_string());
+            assert_eq!(told.condition.as_str(), condition, "{error}");
+            assert_eq!(told.info, [(ERROR_CODE, Value::Int(number))], "{error}");
         }
     }
 

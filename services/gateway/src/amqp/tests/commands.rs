@@ -1,4 +1,4 @@
-use downlink_amqp::message::MessageId;
+use downlink_amqp::message::{Body, MessageId};
 use downlink_amqp::performative::{DeliveryState, Performative};
 use downlink_amqp::types::{Symbol, Timestamp as AmqpTimestamp, Value};
 use downlink_domain::message::AckMode;
@@ -6,6 +6,18 @@ use downlink_ports::Clock;
 
 use super::client::{COMMANDS, Client, command, rejection, sender};
 use super::*;
+
+/// The condition and the number of a refusal.
+#[track_caller]
+fn refusal(state: &DeliveryState) -> (&str, i32) {
+    let DeliveryState::Rejected(Some(error)) = state else {
+        panic!("expected a rejection with its reason, got {state:?}")
+    };
+    let [(_, Value::Int(number))] = error.info.as_slice() else {
+        panic!("no number in {error:?}")
+    };
+    (error.condition.as_str(), *number)
+}
 
 #[tokio::test]
 async fn message_is_stored_with_all_it_carries_before_it_is_accepted() {
@@ -93,34 +105,45 @@ async fn pipelined_messages_keep_their_order_per_device() {
 }
 
 #[tokio::test]
-async fn every_refusal_has_its_condition_and_the_link_lives_on() {
+async fn every_refusal_has_its_condition_and_number_and_the_link_lives_on() {
     let hub = TestHub::new().await;
     hub.device("dev-1").await;
+    hub.device("dev-2").await;
     let mut client = Client::with_policy(&hub, "service").await;
     client.attach(sender(0, COMMANDS)).await;
 
     let state = client.send_and_wait(0, &command("nobody", "1")).await;
-    assert_eq!(rejection(state), "amqp:not-found");
+    assert_eq!(refusal(&state), ("amqp:not-found", 404_001));
 
     let mut homeless = command("dev-1", "2");
     homeless.properties.to = None;
     let state = client.send_and_wait(0, &homeless).await;
-    assert_eq!(rejection(state), "amqp:not-allowed");
+    assert_eq!(refusal(&state), ("amqp:not-allowed", 400_003));
 
     let mut module = command("dev-1", "3");
     module.properties.to = Some("/devices/dev-1/modules/m/messages/devicebound".into());
     let state = client.send_and_wait(0, &module).await;
-    assert_eq!(rejection(state), "amqp:not-found");
+    assert_eq!(refusal(&state), ("amqp:not-found", 404_010));
 
     let mut bad_ack = command("dev-1", "4");
     bad_ack.application_properties = vec![("iothub-ack".into(), Value::from("sometimes"))];
     let state = client.send_and_wait(0, &bad_ack).await;
-    assert_eq!(rejection(state), "com.microsoft:argument-error");
+    assert_eq!(refusal(&state), ("com.microsoft:argument-error", 400_004));
 
     let mut nested = command("dev-1", "5");
     nested.application_properties = vec![("a".into(), Value::List(vec![]))];
     let state = client.send_and_wait(0, &nested).await;
-    assert_eq!(rejection(state), "com.microsoft:argument-error");
+    assert_eq!(refusal(&state), ("com.microsoft:argument-error", 400_004));
+
+    let mut bad_user = command("dev-1", "6");
+    bad_user.properties.user_id = Some(vec![0xff].into());
+    let state = client.send_and_wait(0, &bad_user).await;
+    assert_eq!(refusal(&state), ("com.microsoft:argument-error", 400_004));
+
+    let mut sequence = command("dev-1", "7");
+    sequence.body = Body::Sequence(vec![vec![0x45].into()]);
+    let state = client.send_and_wait(0, &sequence).await;
+    assert_eq!(refusal(&state), ("com.microsoft:argument-error", 400_004));
 
     for number in 0..50 {
         let message = command("dev-1", &format!("ok-{number}"));
@@ -130,11 +153,23 @@ async fn every_refusal_has_its_condition_and_the_link_lives_on() {
         );
     }
     let state = client.send_and_wait(0, &command("dev-1", "51st")).await;
-    assert_eq!(rejection(state), "amqp:resource-limit-exceeded");
+    assert_eq!(refusal(&state), ("amqp:resource-limit-exceeded", 403_004));
+
+    hub.backend.set_busy(true);
+    let state = client.send_and_wait(0, &command("dev-2", "6")).await;
+    assert_eq!(
+        refusal(&state),
+        ("com.microsoft:device-container-throttled", 429_001)
+    );
+    hub.backend.set_busy(false);
 
     hub.backend.set_down(true);
-    let state = client.send_and_wait(0, &command("dev-1", "6")).await;
-    assert_eq!(rejection(state), "com.microsoft:timeout");
+    let state = client.send_and_wait(0, &command("dev-2", "7")).await;
+    assert_eq!(refusal(&state), ("com.microsoft:timeout", 503_001));
+    hub.backend.set_down(false);
+
+    let state = client.send_and_wait(0, &command("dev-2", "8")).await;
+    assert_eq!(state, DeliveryState::Accepted);
 }
 
 #[tokio::test]
@@ -220,7 +255,7 @@ async fn message_above_the_links_limit_is_rejected_by_name() {
     let echo = client.attach(sender(0, COMMANDS)).await;
     assert_eq!(echo.max_message_size, Some(1024));
     let mut message = command("dev-1", "big");
-    message.body = downlink_amqp::message::Body::Data(vec![7; 2000].into());
+    message.body = Body::Data(vec![7; 2000].into());
     let state = client.send_and_wait(0, &message).await;
     assert_eq!(rejection(state), "amqp:link:message-size-exceeded");
 }
