@@ -12,6 +12,7 @@ mod back_end;
 mod condition;
 mod connection;
 mod conversation;
+mod device;
 mod grants;
 mod held;
 mod links;
@@ -24,6 +25,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use downlink_domain::presence::Protocol;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tracing::info;
@@ -36,7 +38,7 @@ pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, accepted_at: Instant)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut connection = Connection::new(shared, io, accepted_at);
+    let mut connection = Connection::new(shared, io, accepted_at, Protocol::Amqp);
     connection.until_end().await;
     let summary = Box::pin(connection.finish()).await;
     info!(

@@ -70,6 +70,14 @@ pub(super) fn parse_link(address: &str) -> Option<Address> {
     }
 }
 
+/// Tells whether an address is one from which the built-in endpoint of the real service is read,
+/// such as `messages/events/ConsumerGroups/{group}/Partitions/{n}` (amqp.md §8.6).
+pub(super) fn is_of_event_reader(address: &str) -> bool {
+    let mut segments = path_of(address).split('/');
+    let mut next_is = |name| segments.next().is_some_and(|segment| is(segment, name));
+    next_is("messages") && next_is("events")
+}
+
 fn device_address(device: &str, module: Option<&str>, rest: &[&str]) -> Option<Address> {
     let node = match rest {
         [first, second] if is(first, "messages") && is(second, "events") => DeviceNode::Events,
@@ -266,6 +274,24 @@ mod tests {
                 ),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn addresses_of_event_readers_are_known_as_such() {
+        for text in [
+            "/messages/events",
+            "messages/events/$management",
+            "amqps://hub.test:5671/messages/events/ConsumerGroups/$Default/Partitions/0",
+        ] {
+            assert!(is_of_event_reader(text), "{text}");
+        }
+        for text in [
+            "/messages/devicebound",
+            "/devices/d/messages/events",
+            "messages",
+        ] {
+            assert!(!is_of_event_reader(text), "{text}");
         }
     }
 

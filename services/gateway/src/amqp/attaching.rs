@@ -7,7 +7,7 @@ use downlink_amqp::performative::{AmqpError, Role, condition};
 use downlink_domain::ErrorCode;
 use tracing::debug;
 
-use super::address::{Address, parse_link};
+use super::address::{Address, is_of_event_reader, parse_link};
 use super::back_end::{Commands, FeedbackNode};
 use super::condition::error_of;
 use super::conversation::Conversation;
@@ -34,21 +34,14 @@ impl Conversation {
             return Err(AmqpError::new(condition::NOT_IMPLEMENTED, text));
         }
         let Some(address) = request.address.as_deref().and_then(parse_link) else {
-            let text = "the link address did not match any of the expected formats";
-            return Err(error_of(ErrorCode::AmqpAddressNotFound, text));
+            return Err(unknown_address(request.address.as_deref()));
         };
         if self.links.count_in(request.link.channel()) >= options.max_links as usize {
             let text = "too many links in one session";
             return Err(AmqpError::new(condition::RESOURCE_LIMIT_EXCEEDED, text));
         }
-        if let Address::Device(_) = address
-            && !self.grants.is_empty()
-        {
-            let text = "devices are not served over AMQP yet; they can use MQTT";
-            return Err(error_of(
-                ErrorCode::OperationNotAvailableInCurrentTier,
-                text,
-            ));
+        if let Address::Device(address) = address {
+            return self.admit_device_link(request, address);
         }
         if !self.grants.allow(&address) {
             let text = "the token of the connection does not allow this link";
@@ -66,6 +59,16 @@ impl Conversation {
 pub(super) fn wrong_direction() -> AmqpError {
     let text = "the address cannot be used in this direction";
     error_of(ErrorCode::InvalidOperation, text)
+}
+
+/// The refusal of a link to an address that is none of the hub's.
+fn unknown_address(address: Option<&str>) -> AmqpError {
+    let text = if address.is_some_and(is_of_event_reader) {
+        "the hub has no Event-Hub-compatible endpoint: telemetry is read from Kafka"
+    } else {
+        "the link address did not match any of the expected formats"
+    };
+    error_of(ErrorCode::AmqpAddressNotFound, text)
 }
 
 fn node_of(address: &Address, role: Role) -> Option<Node> {
@@ -90,9 +93,12 @@ fn terms_of(node: &Node, options: &AmqpOptions) -> Accept {
             credit_window: options.link_credit,
             max_message_bytes: options.max_message_bytes,
         },
-        Node::TokenReplies | Node::Feedback(_) | Node::FileNotifications => Accept {
-            credit_window: 0,
-            max_message_bytes: MAX_SENT_BYTES,
-        },
+        // Links of devices have terms of their own.
+        Node::TokenReplies | Node::Feedback(_) | Node::FileNotifications | Node::Device(_) => {
+            Accept {
+                credit_window: 0,
+                max_message_bytes: MAX_SENT_BYTES,
+            }
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use downlink_domain::Timestamp;
+use downlink_domain::presence::Protocol;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -81,12 +82,17 @@ impl<S> Connection<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    pub(super) fn new(shared: Arc<Shared>, io: S, accepted_at: Instant) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        io: S,
+        accepted_at: Instant,
+        protocol: Protocol,
+    ) -> Self {
         let token = shared.lifecycle.drain_token();
         let patience = shared.options.amqp.open_deadline * TOKEN_PATIENCE;
         Self {
             io,
-            conversation: Conversation::new(Arc::clone(&shared), accepted_at),
+            conversation: Conversation::new(Arc::clone(&shared), accepted_at, protocol),
             timer: Box::pin(sleep_until(accepted_at)),
             expiry: None,
             drain: Box::pin(token.cancelled_owned()),
@@ -134,6 +140,7 @@ where
             let mut progress = self.conversation.poll_work(cx, now).is_ready();
             progress |= self.poll_input(cx, now);
             self.conversation.advance(now);
+            progress |= self.conversation.poll_units(cx).is_ready();
             progress |= self.poll_drain(cx, now);
             progress |= self.poll_expiry(cx, now);
             progress |= self.poll_output(cx, now);

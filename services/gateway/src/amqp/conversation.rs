@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use downlink_amqp::engine::{
-    CloseCause, Engine, Event, IncomingMessage, LinkId, Options, UnsettledDelivery,
+    CloseCause, Engine, Event, IncomingMessage, LinkId, Options, SendError, UnsettledDelivery,
 };
 use downlink_amqp::performative::{AmqpError, DeliveryState, condition};
 use downlink_amqp::sasl::SaslCode;
 use downlink_domain::message::Verdict;
+use downlink_domain::presence::Protocol;
 use downlink_domain::{ErrorCode, Timestamp};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::condition::error_of;
+use super::device::Units;
 use super::grants::Grants;
 use super::held::Held;
 use super::links::{Links, Node};
@@ -34,6 +36,9 @@ pub(super) struct Conversation {
     pub(super) engine: Engine,
     pub(super) links: Links,
     pub(super) grants: Grants,
+    /// Devices and modules.
+    pub(super) units: Units,
+    pub(super) protocol: Protocol,
     works: FuturesUnordered<Work>,
     /// Messages that were taken and have no answer yet.
     pub(super) held: Held,
@@ -47,13 +52,15 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(shared: Arc<Shared>, accepted_at: Instant) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, accepted_at: Instant, protocol: Protocol) -> Self {
         let options = Arc::new(engine_options(&shared.options.amqp));
         let gone = shared.lifecycle.drain_token().child_token();
         Self {
             engine: Engine::new(options, accepted_at.into_std()),
             links: Links::default(),
             grants: Grants::new(shared.options.amqp.max_tokens as usize),
+            units: Units::default(),
+            protocol,
             works: FuturesUnordered::new(),
             held: Held::default(),
             is_plain: false,
@@ -83,6 +90,7 @@ impl Conversation {
         while let Some(link) = self.links.take_marked() {
             self.go_on(link);
         }
+        self.look_at_units();
     }
 
     /// Notes that the peer has taken output: what waited for room may go on.
@@ -100,6 +108,10 @@ impl Conversation {
             }
             Some(Node::Commands(_)) => self.start_batch(link),
             Some(Node::Feedback(_)) => self.start_receiving(link),
+            Some(Node::Device(of)) => {
+                let of = *of;
+                self.go_on_unit(of);
+            }
             Some(Node::FileNotifications) | None => {}
         }
     }
@@ -107,11 +119,24 @@ impl Conversation {
     /// How many messages may be sent on a link now. At 0 the link is looked at again once the
     /// peer has made room.
     pub(super) fn room_on(&mut self, link: LinkId) -> u32 {
-        let room = self.engine.sendable(link);
-        if room == 0 {
-            self.links.block(link);
+        match self.engine.check_room(link) {
+            Ok(room) => room,
+            Err(error) => {
+                self.note_unsent(link, error);
+                0
+            }
         }
-        room
+    }
+
+    /// Notes why nothing could be sent, so that the link is looked at again when it may.
+    pub(super) fn note_unsent(&mut self, link: LinkId, error: SendError) {
+        match error {
+            SendError::WindowClosed | SendError::UnsettledFull | SendError::OutputFull => {
+                self.links.block(link);
+            }
+            // An event tells of new credit, and of the link's end.
+            SendError::NoCredit | SendError::Detached => {}
+        }
     }
 
     /// Takes the next finished call and acts on it.
@@ -139,7 +164,11 @@ impl Conversation {
             Event::Opened { .. } => {}
             Event::AttachRequested(request) => self.on_attach(&request),
             Event::MessageReceived(message) => self.on_message(&message),
-            Event::CreditChanged { link, is_drain, .. } => self.on_credit(link, is_drain),
+            Event::CreditChanged {
+                link,
+                credit,
+                is_drain,
+            } => self.on_credit(link, credit, is_drain),
             Event::WindowOpened { channel } => self.links.unblock_in(channel),
             Event::DispositionReceived {
                 link,
@@ -168,13 +197,21 @@ impl Conversation {
         match self.links.get(message.link) {
             Some(Node::TokenRequests { .. }) => self.on_token_request(message),
             Some(Node::Commands(_)) => self.on_command(message),
+            Some(Node::Device(of)) => {
+                let of = *of;
+                self.on_device_message(of, message);
+            }
             Some(Node::TokenReplies | Node::Feedback(_) | Node::FileNotifications) | None => {}
         }
     }
 
-    fn on_credit(&mut self, link: LinkId, is_drain: bool) {
+    fn on_credit(&mut self, link: LinkId, credit: u32, is_drain: bool) {
         match self.links.get(link) {
             Some(Node::TokenReplies | Node::Feedback(_)) => self.links.mark(link),
+            Some(Node::Device(of)) => {
+                let of = *of;
+                return self.on_device_credit(link, of, credit, is_drain);
+            }
             Some(Node::TokenRequests { .. } | Node::Commands(_) | Node::FileNotifications)
             | None => {}
         }
@@ -195,6 +232,10 @@ impl Conversation {
             Some(Node::Feedback(_)) => {
                 self.on_feedback_disposition(link, deliveries, state, is_settled);
             }
+            Some(Node::Device(of)) => {
+                let of = *of;
+                self.on_device_disposition(of, link, deliveries, state, is_settled);
+            }
             Some(
                 Node::TokenRequests { .. }
                 | Node::TokenReplies
@@ -214,6 +255,7 @@ impl Conversation {
                 }
             }
             Some(Node::Commands(commands)) => self.drop_commands(&commands),
+            Some(Node::Device(of)) => self.on_device_link_detached(link, of, unsettled),
             Some(Node::TokenRequests { .. } | Node::TokenReplies | Node::FileNotifications)
             | None => {}
         }
@@ -231,6 +273,7 @@ impl Conversation {
                 self.on_token(request, request_id, length, outcome);
             }
             Done::BackEnd(done) => self.on_back_end_done(done),
+            Done::Device(done) => self.on_device_done(done),
         }
     }
 
@@ -258,6 +301,7 @@ impl Conversation {
                 self.engine.detach(link, Some(error()));
             }
         }
+        self.expire_units();
     }
 
     /// Closes because the gateway goes away; clients connect again, elsewhere.
@@ -284,6 +328,7 @@ impl Conversation {
         self.advance(Instant::now());
         while let Some(done) = self.works.next().await {
             self.on_done(done, Instant::now());
+            self.look_at_units();
         }
     }
 

@@ -22,6 +22,11 @@ impl Held {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
+    /// Forgets everything that a part of the connection holds.
+    pub(super) fn remove_all(&mut self, part: &Self) {
+        self.remove(part.messages, part.bytes);
+    }
+
     /// Whether more may be taken; one message may go over the bound.
     pub(super) fn has_room(&self) -> bool {
         self.bytes < MAX_BYTES

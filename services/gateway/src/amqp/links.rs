@@ -7,6 +7,7 @@ use downlink_amqp::engine::{DeliveryId, LinkId};
 
 use super::address::Address;
 use super::back_end::{Commands, FeedbackNode};
+use super::device::DeviceLink;
 
 /// What stands at the hub's end of a link.
 pub(super) enum Node {
@@ -24,13 +25,15 @@ pub(super) enum Node {
     Feedback(FeedbackNode),
     /// Notifications of uploaded files would go out here; there are none.
     FileNotifications,
+    /// A link of a device or module.
+    Device(DeviceLink),
 }
 
 impl Node {
     /// The address that a token of a policy must cover for the link to stay.
     pub(super) fn address(&self) -> Option<Address> {
         match self {
-            Self::TokenRequests { .. } | Self::TokenReplies => None,
+            Self::TokenRequests { .. } | Self::TokenReplies | Self::Device(_) => None,
             Self::Commands(_) => Some(Address::Commands),
             Self::Feedback(_) => Some(Address::Feedback),
             Self::FileNotifications => Some(Address::FileNotifications),
@@ -154,6 +157,6 @@ impl Links {
 fn is_of_tokens(node: &Node) -> bool {
     match node {
         Node::TokenRequests { .. } | Node::TokenReplies => true,
-        Node::Commands(_) | Node::Feedback(_) | Node::FileNotifications => false,
+        Node::Commands(_) | Node::Feedback(_) | Node::FileNotifications | Node::Device(_) => false,
     }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod device_messages;
 mod feedback;
 mod life;
 mod receivers;
@@ -40,4 +41,37 @@ async fn complete(hub: &TestHub, device: &Device, locked: &LockedMessage) {
         .unwrap()
         .remove(0)
         .unwrap();
+}
+
+/// Sends messages with these bodies to a device.
+async fn send(hub: &TestHub, device: &Device, bodies: &[&str]) {
+    let messages = bodies.iter().map(|body| {
+        let mut message = downlink_testkit::a_message_to(device.name.device.as_str(), "m");
+        message.hub = device.hub.clone();
+        message.expiry = None;
+        message.body = bytes::Bytes::copy_from_slice(body.as_bytes());
+        message
+    });
+    let queue = &hub.shared.peers.queue;
+    let accepted = queue.enqueue(messages.collect()).await.unwrap();
+    assert!(accepted.iter().all(Result::is_ok), "{accepted:?}");
+}
+
+/// Waits until the device has this many messages in its queue.
+async fn until_count(hub: &TestHub, device: &Device, expected: u64) {
+    let looking = async {
+        while hub
+            .shared
+            .peers
+            .queue
+            .count(vec![device.key])
+            .await
+            .unwrap()
+            != [expected]
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    let looked = tokio::time::timeout(std::time::Duration::from_secs(10), looking).await;
+    looked.expect("the queue has that many messages");
 }

@@ -12,6 +12,7 @@ use downlink_domain::id::{DeviceId, IdentityName};
 
 use super::address::parse_scope;
 use super::back_end::BackEndDone;
+use super::device::DeviceDone;
 use super::grants::{DeviceGrant, Grant};
 use crate::authenticate::Refusal;
 use crate::shared::Shared;
@@ -36,6 +37,8 @@ pub(super) enum Done {
     },
     /// A call for a link of a back-end.
     BackEnd(BackEndDone),
+    /// A call for a device or module.
+    Device(DeviceDone),
 }
 
 /// Checks a SASL PLAIN credential (auth.md §4).

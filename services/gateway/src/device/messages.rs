@@ -84,20 +84,31 @@ impl Window {
         self.is_worth_asking = true;
     }
 
+    /// States how many messages the peer can take. That is no reason to ask by itself: a request
+    /// that credit cut short has left word that more may wait.
     pub(super) fn set_credit(&mut self, credit: u32) {
         self.credit = credit;
-        self.is_worth_asking = true;
+    }
+
+    /// Places for further messages: what the window has left, within the credit.
+    fn room(&self) -> u16 {
+        let held = u16::try_from(self.held.len()).unwrap_or(u16::MAX);
+        let room = self.size.saturating_sub(held);
+        room.min(u16::try_from(self.credit).unwrap_or(u16::MAX))
+    }
+
+    /// Whether [`Self::begin_receive`] would ask.
+    pub(super) fn is_about_to_ask(&self) -> bool {
+        self.phase == Phase::Idle && self.is_worth_asking && self.room() > 0
     }
 
     /// How many messages to ask for now, `None` when not to ask. At most one request runs at a
     /// time, which keeps the order.
     pub(super) fn begin_receive(&mut self) -> Option<u16> {
-        let held = u16::try_from(self.held.len()).unwrap_or(u16::MAX);
-        let room = self.size.saturating_sub(held);
-        let room = room.min(u16::try_from(self.credit).unwrap_or(u16::MAX));
-        if self.phase != Phase::Idle || !self.is_worth_asking || room == 0 {
+        if !self.is_about_to_ask() {
             return None;
         }
+        let room = self.room();
         self.phase = Phase::Asking;
         self.is_worth_asking = false;
         Some(room)

@@ -128,6 +128,17 @@ impl<T: Send + 'static> DeviceSession<T> {
         &self.device
     }
 
+    /// What presence knows, or is about to know, that the connection asks for.
+    pub fn subscriptions(&self) -> Subscriptions {
+        self.handle.subscriptions()
+    }
+
+    /// Tells whether messages may come without anything else happening: they are being asked for,
+    /// or will be when the session is polled. A door that is asked to drain waits for it.
+    pub fn may_bring_messages(&self) -> bool {
+        self.may_receive() && (self.window.is_asking() || self.window.is_about_to_ask())
+    }
+
     /// Tells whether the door should stop reading until something has been worked off.
     pub fn is_busy(&self) -> bool {
         self.events.len() >= MAX_WAITING

@@ -179,7 +179,8 @@ impl<T: Send + 'static> DeviceSession<T> {
     }
 
     /// Ends the session: open calls fail at once, held messages go back, the connection leaves
-    /// presence. Work that was acknowledged to nobody is dropped.
+    /// presence. Telemetry that was taken is still stored; other work that was acknowledged to
+    /// nobody is dropped.
     ///
     /// # Cancellation
     /// Safe: dropping a session does the same, only without waiting for what is on its way, and
@@ -201,10 +202,15 @@ impl<T: Send + 'static> DeviceSession<T> {
     async fn last_calls(&mut self) -> Vec<Settlement> {
         self.window.end();
         let mut undelivered = Vec::new();
-        while self.window.is_asking()
-            || self.running.has(Kind::Settling)
-            || self.running.has(Kind::Storing)
-        {
+        loop {
+            // A client that settles what it sends, and leaves, counts on it.
+            self.start_storing();
+            let is_waiting = self.window.is_asking()
+                || self.running.has(Kind::Settling)
+                || self.running.has(Kind::Storing);
+            if !is_waiting {
+                break;
+            }
             match poll_fn(|cx| self.running.poll_next(cx)).await {
                 Some(Done::Received(asked, messages)) => {
                     let now = self.shared.peers.clock.now();

@@ -36,7 +36,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         });
     }
 
-    fn start_storing(&mut self) {
+    pub(super) fn start_storing(&mut self) {
         if self.running.has(Kind::Storing) || self.events.is_empty() {
             return;
         }
@@ -65,9 +65,13 @@ impl<T: Send + 'static> DeviceSession<T> {
         });
     }
 
+    /// Whether messages may be asked for; whoever may not now is woken when it may.
+    pub(super) fn may_receive(&self) -> bool {
+        self.handle.subscriptions().c2d && self.shared.standing.may_receive()
+    }
+
     fn start_receiving(&mut self) {
-        // Whoever may not receive now is woken when it may.
-        if !self.handle.subscriptions().c2d || !self.shared.standing.may_receive() {
+        if !self.may_receive() {
             return;
         }
         let Some(limit) = self.window.begin_receive() else {

@@ -12,6 +12,7 @@ use downlink_amqp::performative::{
 };
 use downlink_amqp::sasl::SaslFrame;
 use downlink_amqp::types::{Encode, Symbol, Value};
+use downlink_domain::device::Device;
 use downlink_runtime::OnError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, timeout};
@@ -24,10 +25,21 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub(super) const COMMANDS: &str = "/messages/devicebound";
 pub(super) const FEEDBACK: &str = "/messages/serviceBound/feedback";
 
+const BEGIN: Begin = Begin {
+    remote_channel: None,
+    next_outgoing_id: 0,
+    incoming_window: 5000,
+    outgoing_window: 5000,
+    handle_max: 1000,
+};
+
 pub(super) struct Client {
     io: DuplexStream,
     received: Vec<u8>,
     next_delivery: u32,
+    /// The session that is spoken on, and the one of the last frame that came.
+    pub(super) channel: u16,
+    pub(super) heard_on: u16,
 }
 
 impl Client {
@@ -41,6 +53,8 @@ impl Client {
             io,
             received: Vec::new(),
             next_delivery: 0,
+            channel: 0,
+            heard_on: 0,
         }
     }
 
@@ -59,6 +73,21 @@ impl Client {
         client
     }
 
+    /// Opens with a token of the device.
+    pub(super) async fn with_device(hub: &TestHub, device: &Device) -> Self {
+        let mut client = Self::open(hub).await;
+        assert_eq!(client.put_token(&hub.device_token(device)).await.0, 200);
+        client
+    }
+
+    /// Begins another session and speaks on it from now on.
+    pub(super) async fn begin(&mut self, channel: u16) {
+        self.channel = channel;
+        self.write(BEGIN).await;
+        assert!(matches!(self.answer().await.0, Performative::Begin(_)));
+        assert_eq!(self.heard_on, channel);
+    }
+
     /// Sends open and begin and reads their answers, the header's first.
     pub(super) async fn start(&mut self) {
         let open = Open {
@@ -68,15 +97,8 @@ impl Client {
             channel_max: 8191,
             idle_time_out: None,
         };
-        let begin = Begin {
-            remote_channel: None,
-            next_outgoing_id: 0,
-            incoming_window: 5000,
-            outgoing_window: 5000,
-            handle_max: 1000,
-        };
         self.write(open).await;
-        self.write(begin).await;
+        self.write(BEGIN).await;
         assert_eq!(self.header().await, ProtocolHeader::Amqp.bytes());
         assert!(matches!(self.frame().await.0, Performative::Open(_)));
         assert!(matches!(self.frame().await.0, Performative::Begin(_)));
@@ -97,7 +119,7 @@ impl Client {
     ) {
         let performative = performative.into();
         let mut frame = Vec::new();
-        write_frame(&mut frame, FrameType::Amqp, 0, |out| {
+        write_frame(&mut frame, FrameType::Amqp, self.channel, |out| {
             performative.encode(out);
             out.extend_from_slice(payload);
         });
@@ -140,12 +162,13 @@ impl Client {
     pub(super) async fn try_frame(&mut self) -> Option<(Performative, Bytes)> {
         loop {
             if let Some(frame) = parse_frame(&self.received, u32::MAX).unwrap() {
-                let size = frame.size;
+                let (size, channel) = (frame.size, frame.channel);
                 let decoded = decode_body(frame.body).unwrap();
                 let decoded =
                     decoded.map(|(body, payload)| (body, Bytes::copy_from_slice(payload)));
                 self.received.drain(..size);
                 if decoded.is_some() {
+                    self.heard_on = channel;
                     return decoded;
                 }
             } else if !self.fill().await {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use downlink_amqp::frame::{FrameType, ProtocolHeader, write_frame};
-use downlink_amqp::performative::DeliveryState;
+use downlink_amqp::performative::{DeliveryState, Detach};
 use downlink_amqp::sasl::{SaslCode, SaslFrame};
 use downlink_amqp::types::Symbol;
 
@@ -98,27 +98,53 @@ async fn unknown_addresses_and_wrong_directions_are_told_apart() {
         client.attach_refused(sender(2, FEEDBACK)).await,
         "amqp:not-allowed"
     );
+    for address in [
+        "/messages/events/ConsumerGroups/$Default/Partitions/0",
+        "messages/events/$management",
+    ] {
+        let echo = client.attach(receiver(4, address)).await;
+        assert_eq!(echo.source, None);
+        let error = client.detach().await.error.unwrap();
+        assert_eq!(error.condition.as_str(), "amqp:not-found");
+        assert!(
+            error
+                .description
+                .unwrap()
+                .contains("telemetry is read from Kafka")
+        );
+        client
+            .write(Detach {
+                handle: 4,
+                closed: true,
+                error: None,
+            })
+            .await;
+    }
     let mut dynamic = receiver(3, FEEDBACK);
     dynamic.source = None;
     assert_eq!(client.attach_refused(dynamic).await, "amqp:not-found");
 }
 
 #[tokio::test]
-async fn device_token_is_taken_and_device_links_are_refused_by_name() {
+async fn token_of_a_device_opens_its_own_links_and_no_others() {
     let hub = TestHub::new().await;
     let device = hub.device("dev-1").await;
-    let mut client = Client::open(&hub).await;
-    assert_eq!(client.put_token(&hub.device_token(&device)).await.0, 200);
+    hub.device("dev-2").await;
+    let mut client = Client::with_device(&hub, &device).await;
+    client
+        .attach(sender(0, "/devices/dev-1/messages/events"))
+        .await;
     for attach in [
-        sender(0, "/devices/dev-1/messages/events"),
-        receiver(1, "amqps://hub.test/devices/dev-1/messages/deviceBound"),
+        sender(1, "/devices/dev-2/messages/events"),
+        receiver(2, "amqps://hub.test/devices/dev-2/messages/deviceBound"),
+        sender(3, "/devices/dev-1/modules/m/messages/events"),
+        sender(4, COMMANDS),
     ] {
-        assert_eq!(client.attach_refused(attach).await, "amqp:not-allowed");
+        assert_eq!(
+            client.attach_refused(attach).await,
+            "amqp:unauthorized-access"
+        );
     }
-    assert_eq!(
-        client.attach_refused(sender(2, COMMANDS)).await,
-        "amqp:unauthorized-access"
-    );
 }
 
 #[tokio::test]

@@ -1,0 +1,158 @@
+//! How units end. Each ends by itself: the others of the connection go on.
+
+use downlink_amqp::engine::{LinkId, UnsettledDelivery};
+use downlink_amqp::performative::{AmqpError, condition};
+use downlink_domain::ErrorCode;
+use downlink_domain::id::IdentityName;
+use downlink_domain::presence::DisconnectReason;
+use tracing::{info, warn};
+
+use super::kind::{DeviceLink, LinkKind};
+use super::unit::{Open, Phase, UnitId};
+use super::work::{self, Ended};
+use crate::amqp::condition::error_of;
+use crate::amqp::conversation::Conversation;
+use crate::device::Departing;
+
+impl Conversation {
+    /// Takes leave of a link of a unit; the last one takes the unit along.
+    pub(in crate::amqp) fn on_device_link_detached(
+        &mut self,
+        link: LinkId,
+        of: DeviceLink,
+        unsettled: &[UnsettledDelivery],
+    ) {
+        let Some(unit) = self.units.get_mut(of.unit) else {
+            return;
+        };
+        match &mut unit.phase {
+            Phase::Opening(opening) => opening.waiting.retain(|waiting| waiting.link != link),
+            Phase::Open(open) => {
+                if open.links.leave(of.kind, link) {
+                    self.on_link_lost(of.unit, link, of.kind);
+                }
+                if of.kind == LinkKind::Messages {
+                    self.give_back(of.unit, unsettled);
+                }
+            }
+        }
+        self.units.touch(of.unit);
+    }
+
+    /// Drops what a link had under way that has lost its place in its unit.
+    pub(super) fn on_link_lost(&mut self, unit: UnitId, link: LinkId, kind: LinkKind) {
+        match kind {
+            LinkKind::Messages => self.stop_messages(unit, link),
+            LinkKind::Telemetry
+            | LinkKind::MethodCalls
+            | LinkKind::MethodAnswers
+            | LinkKind::TwinRequests
+            | LinkKind::TwinReplies
+            | LinkKind::ModuleInputs => {}
+        }
+    }
+
+    /// Ends a unit because the hub wants it.
+    pub(super) fn on_close_order(&mut self, id: UnitId, reason: DisconnectReason) {
+        let (error, cause) = match reason {
+            DisconnectReason::Superseded => (super::stolen(), "superseded"),
+            DisconnectReason::Deleted => {
+                let text = "the device was deleted";
+                let error = error_of(ErrorCode::DeviceNotFound, text);
+                (error, "identity deleted")
+            }
+            DisconnectReason::Disabled => (super::token_invalid(), "identity disabled"),
+            DisconnectReason::KeysChanged => (super::token_invalid(), "keys changed"),
+            DisconnectReason::Draining => {
+                let text = "the node is going away";
+                let error = AmqpError::new(condition::DETACH_FORCED, text);
+                (error, "draining")
+            }
+        };
+        let is_revoked = match reason {
+            DisconnectReason::Deleted
+            | DisconnectReason::Disabled
+            | DisconnectReason::KeysChanged => true,
+            DisconnectReason::Superseded | DisconnectReason::Draining => false,
+        };
+        if is_revoked && let Some(unit) = self.units.get_mut(id) {
+            self.grants.revoke(&unit.name);
+        }
+        self.end_unit(id, &error, cause);
+    }
+
+    /// Ends a unit: its links are detached with `error`, or refused if they wait, and what it held
+    /// goes back.
+    pub(super) fn end_unit(&mut self, id: UnitId, error: &AmqpError, cause: &'static str) {
+        let Some(unit) = self.units.remove(id) else {
+            return;
+        };
+        match unit.phase {
+            Phase::Opening(opening) => {
+                for waiting in opening.waiting {
+                    self.links.remove(waiting.link);
+                    self.engine.refuse(waiting.link, error.clone());
+                }
+            }
+            Phase::Open(open) => {
+                for link in open.links.iter() {
+                    self.engine.detach(link, Some(error.clone()));
+                }
+                self.close_session(unit.name, open, cause);
+            }
+        }
+    }
+
+    /// Ends a unit whose last link has gone.
+    pub(super) fn drop_unit(&mut self, id: UnitId) {
+        let Some(unit) = self.units.remove(id) else {
+            return;
+        };
+        // A session that is being opened for it is closed when it is open.
+        if let Phase::Open(open) = unit.phase {
+            let cause = if self.engine.is_finished() {
+                "connection ended"
+            } else {
+                "links detached"
+            };
+            self.close_session(unit.name, open, cause);
+        }
+    }
+
+    /// Has a session leave the hub.
+    pub(super) fn close_session(
+        &mut self,
+        name: IdentityName,
+        open: Box<Open>,
+        cause: &'static str,
+    ) {
+        let Open {
+            session,
+            held,
+            opened_at,
+            ..
+        } = *open;
+        self.held.remove_all(&held);
+        let ended = Ended {
+            name,
+            cause,
+            duration: opened_at.elapsed(),
+        };
+        self.units.begin_passing();
+        self.start(work::close(session, ended));
+    }
+
+    pub(super) fn on_closed(&mut self, ended: &Ended, departing: Option<Departing>) {
+        self.units.end_passing();
+        self.shared.metrics.devices.add(-1);
+        info!(
+            device.id = %ended.name,
+            duration = ?ended.duration,
+            cause = ended.cause,
+            "amqp device ended"
+        );
+        if departing.is_none() {
+            warn!(device.id = %ended.name, "leaving took too long, locks and presence will lapse");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! How units begin: the first link of an identity on a session waits until the hub has let it in.
+
+use std::sync::Arc;
+
+use downlink_amqp::engine::{AttachRequest, LinkId};
+use downlink_amqp::performative::{AmqpError, SenderSettleMode, condition};
+use downlink_domain::ErrorCode;
+use downlink_domain::id::IdentityName;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::kind::{DeviceLink, LinkKind, UnitLinks};
+use super::messages::Messages;
+use super::unit::{Open, Opening, Phase, Tag, UnitId, WaitingLink, wanted};
+use super::work;
+use super::work::{Claim, NotOpened, Opener};
+use crate::amqp::address::DeviceAddress;
+use crate::amqp::attaching::wrong_direction;
+use crate::amqp::condition::error_of;
+use crate::amqp::conversation::Conversation;
+use crate::amqp::held::Held;
+use crate::amqp::links::Node;
+use crate::device::{DeviceSession, OpenError};
+use crate::metrics::RefusedFor;
+
+/// Links that may wait for one unit; more has no client.
+const MAX_WAITING: usize = 16;
+/// Property of a link that names the model of its device.
+const MODEL_ID: &str = "com.microsoft:model-id";
+/// Longest name of a model that is taken note of, in bytes.
+const MAX_MODEL_ID_BYTES: usize = 256;
+
+impl Conversation {
+    /// Has a link of a device or module attached, now or when its unit has opened.
+    ///
+    /// # Errors
+    /// The reason to refuse it.
+    pub(in crate::amqp) fn admit_device_link(
+        &mut self,
+        request: &AttachRequest,
+        address: DeviceAddress,
+    ) -> Result<(), AmqpError> {
+        let names = self.allowed_names(address.names);
+        let Some(name) = names.first() else {
+            let text = "no token of the connection allows this link";
+            return Err(error_of(ErrorCode::IotHubUnauthorizedAccess, text));
+        };
+        let kind = LinkKind::of(address.node, request.role, name.module.is_some())
+            .ok_or_else(wrong_direction)?;
+        let channel = request.link.channel();
+        let found = names.iter().find_map(|name| self.units.find(channel, name));
+        let unit = match found {
+            Some(unit) => unit,
+            None => {
+                let opening = Opening {
+                    names: names.clone(),
+                    waiting: Vec::new(),
+                    model_id: None,
+                };
+                self.units.enter(channel, name.clone(), Box::new(opening))
+            }
+        };
+        self.join(unit, request, kind)
+    }
+
+    /// The readings of an address that a token allows: the first that has one of its own, or all
+    /// that a policy speaks for.
+    fn allowed_names(&self, mut names: Vec<IdentityName>) -> Vec<IdentityName> {
+        let own = names
+            .iter()
+            .position(|name| self.grants.of_device(name).is_some());
+        match own {
+            Some(index) => vec![names.swap_remove(index)],
+            None => {
+                names.retain(|name| self.grants.has_policy_for(name));
+                names
+            }
+        }
+    }
+
+    /// Adds a link to a unit, or to those that wait for it.
+    fn join(
+        &mut self,
+        unit: UnitId,
+        request: &AttachRequest,
+        kind: LinkKind,
+    ) -> Result<(), AmqpError> {
+        let link = request.link;
+        let node = DeviceLink {
+            unit,
+            kind,
+            is_presettled: request.snd_settle_mode == Some(SenderSettleMode::Settled),
+        };
+        match &mut self.units.get_mut(unit).ok_or_else(no_unit)?.phase {
+            Phase::Open(open) if open.links.is_full(kind) => return Err(too_many_links()),
+            Phase::Open(_) => {
+                self.links.insert(link, Node::Device(node));
+                self.accept_device_link(unit, link, kind);
+            }
+            Phase::Opening(opening) if opening.waiting.len() >= MAX_WAITING => {
+                return Err(too_many_links());
+            }
+            Phase::Opening(opening) => {
+                opening.waiting.push(WaitingLink { link, kind });
+                if opening.model_id.is_none() {
+                    opening.model_id = model_of(request);
+                }
+                self.links.insert(link, Node::Device(node));
+            }
+        }
+        Ok(())
+    }
+
+    /// Accepts a link of an open unit; an older one of its kind gives way.
+    fn accept_device_link(&mut self, unit: UnitId, link: LinkId, kind: LinkKind) {
+        let Some(open) = self.units.open_mut(unit) else {
+            return;
+        };
+        let older = open.links.enter(kind, link);
+        if let Some(older) = older {
+            self.on_link_lost(unit, older, kind);
+            let text = "another link of the device took its place";
+            self.engine
+                .detach(older, Some(AmqpError::new(condition::LINK_STOLEN, text)));
+        }
+        self.engine.accept(link, kind.terms(&self.shared.options));
+        self.units.touch(unit);
+    }
+
+    /// Begins to open units, as many at a time as may.
+    pub(in crate::amqp) fn open_units(&mut self) {
+        while let Some(id) = self.units.take_queued() {
+            let Some(unit) = self.units.get_mut(id) else {
+                continue;
+            };
+            let Phase::Opening(opening) = &mut unit.phase else {
+                continue;
+            };
+            let names = opening.names.clone();
+            let model_id = opening.model_id.take();
+            let has = |kind| opening.waiting.iter().any(|waiting| waiting.kind == kind);
+            let subscriptions = wanted(has, false);
+            let Some(claim) = self.claim(names) else {
+                self.end_unit(id, &super::token_invalid(), "token expired");
+                continue;
+            };
+            let opener = Opener {
+                unit: id,
+                claim,
+                protocol: self.protocol,
+                subscriptions,
+                model_id,
+            };
+            self.units.begin_passing();
+            let shared = Arc::clone(&self.shared);
+            self.start(work::open(shared, opener));
+        }
+    }
+
+    fn claim(&self, names: Vec<IdentityName>) -> Option<Claim> {
+        let names = self.allowed_names(names);
+        let own = names.first()?;
+        let claim = match self.grants.of_device(own) {
+            Some(grant) => Claim::Own(Box::new(grant.device.clone()), grant.by),
+            None => Claim::Policy(names),
+        };
+        Some(claim)
+    }
+
+    pub(super) fn on_opened(
+        &mut self,
+        id: UnitId,
+        outcome: Result<Box<DeviceSession<Tag>>, NotOpened>,
+    ) {
+        self.units.end_passing();
+        match outcome {
+            Ok(session) => self.on_let_in(id, session),
+            Err(not_opened) => {
+                debug!(?not_opened, "a device was not let in");
+                let (error, cause) = self.refusal_of(id, &not_opened);
+                if let Some(cause) = cause {
+                    self.shared.metrics.connect_refused(cause);
+                }
+                self.end_unit(id, &error, "not let in");
+            }
+        }
+    }
+
+    fn on_let_in(&mut self, id: UnitId, mut session: Box<DeviceSession<Tag>>) {
+        // Only credit lets messages out, and none is known yet.
+        session.set_credit(0);
+        self.shared.metrics.devices.add(1);
+        let waker = self.units.waker_of(id);
+        let name = session.device().name.clone();
+        let asked = session.subscriptions();
+        let open = Box::new(Open {
+            session: *session,
+            waker,
+            links: UnitLinks::default(),
+            asked,
+            wants_desired: false,
+            held: Held::default(),
+            messages: Messages::default(),
+            opened_at: Instant::now(),
+        });
+        let Some(unit) = self.units.get_mut(id) else {
+            // Its links have gone meanwhile.
+            self.close_session(name, open, "links detached");
+            return;
+        };
+        let before = std::mem::replace(&mut unit.phase, Phase::Open(open));
+        self.units.rename(id, &name);
+        if let Phase::Opening(opening) = before {
+            for WaitingLink { link, kind } in opening.waiting {
+                self.accept_device_link(id, link, kind);
+            }
+        }
+        self.units.touch(id);
+        self.wake_unit(id);
+    }
+
+    /// What links are told of a unit that was not let in, and what is counted.
+    fn refusal_of(
+        &mut self,
+        id: UnitId,
+        not_opened: &NotOpened,
+    ) -> (AmqpError, Option<RefusedFor>) {
+        let refused = |code, text| error_of(code, text);
+        match not_opened {
+            NotOpened::NotFound => (
+                refused(ErrorCode::DeviceNotFound, "the device is not registered"),
+                Some(RefusedFor::Unauthorized),
+            ),
+            NotOpened::Disabled => (
+                refused(ErrorCode::DeviceDisabled, "the device is disabled"),
+                Some(RefusedFor::Disabled),
+            ),
+            NotOpened::Refused(OpenError::Unavailable(_)) => (
+                refused(
+                    ErrorCode::ServiceUnavailable,
+                    "the hub cannot be entered now",
+                ),
+                Some(RefusedFor::Unavailable),
+            ),
+            NotOpened::Refused(OpenError::Superseded) => (super::stolen(), None),
+            NotOpened::Refused(OpenError::Revoked) => {
+                if let Some(unit) = self.units.get_mut(id) {
+                    self.grants.revoke(&unit.name);
+                }
+                (super::token_invalid(), Some(RefusedFor::Unauthorized))
+            }
+        }
+    }
+}
+
+fn model_of(request: &AttachRequest) -> Option<Box<str>> {
+    let (_, value) = request
+        .properties
+        .iter()
+        .find(|(key, _)| key.as_str() == MODEL_ID)?;
+    let model = value.as_text()?;
+    let is_taken = !model.is_empty() && model.len() <= MAX_MODEL_ID_BYTES;
+    is_taken.then(|| model.into())
+}
+
+fn too_many_links() -> AmqpError {
+    let text = "too many links of one device";
+    AmqpError::new(condition::RESOURCE_LIMIT_EXCEEDED, text)
+}
+
+/// A unit that was just found or entered is there.
+fn no_unit() -> AmqpError {
+    error_of(ErrorCode::ServerError, "the device is leaving")
+}

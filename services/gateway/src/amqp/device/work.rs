@@ -1,0 +1,116 @@
+//! The calls by which a unit begins and ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use downlink_domain::device::{Device, DeviceStatus};
+use downlink_domain::id::IdentityName;
+use downlink_domain::presence::{Protocol, Subscriptions};
+use downlink_ports::PeerError;
+use tokio::time::timeout;
+
+use super::unit::{Tag, UnitId};
+use crate::amqp::work::{Done, Work};
+use crate::device::{Departing, DeviceSession, OpenError, Stamp, StampedBy};
+use crate::shared::Shared;
+
+/// How long a unit may take to open; clients give up on an attach after 20 seconds at the least.
+const OPENING: Duration = Duration::from_secs(15);
+/// How long leaving the hub may take.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// How a call for a device or module ended.
+pub(in crate::amqp) enum DeviceDone {
+    /// A unit was opened, or not.
+    Opened(UnitId, Result<Box<DeviceSession<Tag>>, NotOpened>),
+    /// A unit has left the hub; nothing when that took too long, and locks and presence lapse.
+    Closed(Ended, Option<Departing>),
+}
+
+/// Why a unit was not opened.
+#[derive(Debug)]
+pub(in crate::amqp) enum NotOpened {
+    /// There is no such device or module.
+    NotFound,
+    /// It is disabled.
+    Disabled,
+    /// The hub did not let it in.
+    Refused(OpenError),
+}
+
+/// What is told of a unit at its end.
+#[derive(Debug)]
+pub(in crate::amqp) struct Ended {
+    pub(super) name: IdentityName,
+    pub(super) cause: &'static str,
+    pub(super) duration: Duration,
+}
+
+/// What lets a client speak for an identity.
+pub(super) enum Claim {
+    /// A token of its own.
+    Own(Box<Device>, StampedBy),
+    /// A token of a policy; the identity has one of these names.
+    Policy(Vec<IdentityName>),
+}
+
+/// What a unit is opened with.
+pub(super) struct Opener {
+    pub(super) unit: UnitId,
+    pub(super) claim: Claim,
+    pub(super) protocol: Protocol,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) model_id: Option<Box<str>>,
+}
+
+/// Opens the session of a unit. What is cut off leaves nothing behind.
+pub(super) fn open(shared: Arc<Shared>, opener: Opener) -> Work {
+    Box::pin(async move {
+        let unit = opener.unit;
+        let opened = timeout(OPENING, open_session(shared, opener)).await;
+        let outcome = opened.unwrap_or_else(|_| {
+            let late = PeerError::DeadlineExceeded { service: "gateway" };
+            Err(NotOpened::Refused(OpenError::Unavailable(late)))
+        });
+        Done::Device(DeviceDone::Opened(unit, outcome))
+    })
+}
+
+async fn open_session(
+    shared: Arc<Shared>,
+    opener: Opener,
+) -> Result<Box<DeviceSession<Tag>>, NotOpened> {
+    let (device, by) = match opener.claim {
+        Claim::Own(device, by) => (*device, by),
+        Claim::Policy(names) => (find(&shared, names).await?, StampedBy::Policy),
+    };
+    let stamp = Stamp::new(&device, by, opener.model_id);
+    let (protocol, subscriptions) = (opener.protocol, opener.subscriptions);
+    let session = DeviceSession::open(shared, device, protocol, subscriptions, stamp).await;
+    session.map(Box::new).map_err(NotOpened::Refused)
+}
+
+/// Finds the identity by its name as it stands in the address, or else decoded.
+async fn find(shared: &Shared, names: Vec<IdentityName>) -> Result<Device, NotOpened> {
+    // Two readings at most.
+    for name in names {
+        let hub = shared.options.hub.clone();
+        let found = shared.peers.twins.find_device(hub, name).await;
+        match found.map_err(|error| NotOpened::Refused(OpenError::Unavailable(error)))? {
+            Some(device) if device.status == DeviceStatus::Disabled => {
+                return Err(NotOpened::Disabled);
+            }
+            Some(device) => return Ok(device),
+            None => {}
+        }
+    }
+    Err(NotOpened::NotFound)
+}
+
+/// Has the session of a unit leave the hub.
+pub(super) fn close(session: DeviceSession<Tag>, ended: Ended) -> Work {
+    Box::pin(async move {
+        let departing = timeout(LEAVING, session.close()).await.ok();
+        Done::Device(DeviceDone::Closed(ended, departing))
+    })
+}
