@@ -87,6 +87,10 @@ pub struct AmqpOptions {
     pub link_credit: u32,
     /// Largest message a back-end may send, encoded, in bytes.
     pub max_message_bytes: u64,
+    /// Messages to a client that it has not settled, by session.
+    pub max_unsettled: usize,
+    /// Bytes of messages that are incomplete, and of those that have no answer yet.
+    pub max_held_bytes: usize,
     /// Longest time one write may take.
     pub write_deadline: Duration,
     /// Bytes that may wait to be written to one connection.
@@ -153,6 +157,8 @@ impl Default for AmqpOptions {
             max_tokens: 1100,
             link_credit: 1000,
             max_message_bytes: 256 * 1024,
+            max_unsettled: 5_000,
+            max_held_bytes: 4 * 1024 * 1024,
             write_deadline: Duration::from_secs(30),
             max_output_bytes: 4 * 1024 * 1024,
         }

@@ -67,6 +67,8 @@ fn amqp(config: &Config) -> AmqpOptions {
         max_tokens: amqp.max_tokens.get(),
         link_credit: amqp.link_credit.get(),
         max_message_bytes: amqp.max_message_bytes.as_usize() as u64,
+        max_unsettled: amqp.max_unsettled.get() as usize,
+        max_held_bytes: amqp.max_held_bytes.as_usize(),
         write_deadline: amqp.write_deadline.get(),
         max_output_bytes: amqp.max_output_bytes.as_usize(),
     }

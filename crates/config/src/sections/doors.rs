@@ -156,7 +156,7 @@ impl Mqtt {
     }
 }
 
-/// The door for back-ends on AMQP 1.0.
+/// The door for devices and back-ends on AMQP 1.0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -165,12 +165,12 @@ pub struct Amqp {
     pub connect_deadline: HumanDuration,
     /// The largest frame in each direction, 512 bytes to 1 MiB; a client may ask for less.
     pub max_frame_bytes: ByteSize,
-    /// The time without a frame after which a connection is closed, 5 seconds to 4 minutes. Keep it: SDKs that are
-    /// idle send something only every two minutes, and some refuse less than 5 seconds.
+    /// The silence that clients are told to keep short of, 5 seconds to 4 minutes; after twice that a connection is
+    /// closed. Keep it: SDKs that are idle send something only every two minutes, and some refuse less than 5 seconds.
     pub idle_timeout: HumanDuration,
     /// Sessions of one connection, 1 to 8192.
     pub max_sessions: NonZeroU16,
-    /// Links of one session, 1 to 65,535.
+    /// Links of one session, 1 to 65,535; all sessions of a connection together have 8,192 at most.
     pub max_links: NonZeroU32,
     /// How long links outlive the token they were opened with, up to 1 day.
     pub token_grace: HumanDuration,
@@ -181,6 +181,12 @@ pub struct Amqp {
     pub link_credit: NonZeroU32,
     /// The largest message a back-end may send, encoded, 1 KiB to 4 MiB; at least `queue.max_message_bytes`.
     pub max_message_bytes: ByteSize,
+    /// Messages that a client may hold without its word, in one session, 1 to 1,000,000; then nothing more is sent there
+    /// until it settles some.
+    pub max_unsettled: NonZeroU32,
+    /// Bytes of messages from one client that are incomplete or have no answer yet, 64 KiB to 256 MiB; at least
+    /// `max_message_bytes`. Then nothing more is read from it until some are stored.
+    pub max_held_bytes: ByteSize,
     /// The longest time one write to a client may take, 1 second to 5 minutes; then its connection is closed.
     pub write_deadline: HumanDuration,
     /// Bytes that may wait to be written to one client, 64 KiB to 64 MiB.
@@ -199,6 +205,8 @@ impl Default for Amqp {
             max_tokens: nonzero_u32(1_100),
             link_credit: nonzero_u32(1_000),
             max_message_bytes: ByteSize::from_kib(256),
+            max_unsettled: nonzero_u32(5_000),
+            max_held_bytes: ByteSize::from_kib(4 * 1_024),
             write_deadline: HumanDuration::from_secs(30),
             max_output_bytes: ByteSize::from_kib(4 * 1_024),
         }
@@ -236,6 +244,17 @@ impl Amqp {
             "max_message_bytes",
             self.max_message_bytes,
             ByteSize::from_kib(1)..=ByteSize::from_kib(4 * 1_024),
+        );
+        at.number("max_unsettled", self.max_unsettled, 1..=1_000_000);
+        at.size(
+            "max_held_bytes",
+            self.max_held_bytes,
+            ByteSize::from_kib(64)..=ByteSize::from_kib(256 * 1_024),
+        );
+        at.require(
+            self.max_held_bytes >= self.max_message_bytes,
+            "max_held_bytes",
+            "is less than max_message_bytes: the largest messages could not be taken",
         );
         at.duration("write_deadline", self.write_deadline, SECOND..=FIVE_MINUTES);
         check_output(at, self.max_output_bytes);

@@ -156,6 +156,10 @@ fn rules_across_fields_are_held() {
             "amqp.max_message_bytes: is less than queue.max_message_bytes: the largest messages could not be sent",
         ),
         (
+            vec![("amqp.max_held_bytes", "128KiB")],
+            "amqp.max_held_bytes: is less than max_message_bytes: the largest messages could not be taken",
+        ),
+        (
             vec![("hub.host_name", "a b")],
             "hub.host_name: \"a b\" is not a host name or ip address",
         ),
