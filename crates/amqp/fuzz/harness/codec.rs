@@ -19,11 +19,17 @@ pub fn value(data: &[u8]) -> Option<Value> {
     let mut reader = Reader::over(&backing);
     let value = Value::decode(&mut reader).ok()?;
     let length = data.len() - reader.rest().len();
-    let skipped = Reader::new(data).skip().expect("what is read can be skipped");
+    let skipped = Reader::new(data)
+        .skip()
+        .expect("what is read can be skipped");
     assert_eq!(skipped.len(), length, "skipping goes as far as reading");
 
     let first = encoded(&value);
-    assert!(first.len() <= widest(length), "{length} bytes became {}", first.len());
+    assert!(
+        first.len() <= widest(length),
+        "{length} bytes became {}",
+        first.len()
+    );
     let again = Value::decode(&mut Reader::new(&first)).expect("own encoding is read");
     // Bytes are compared, because not-a-number differs from itself.
     assert_eq!(first, encoded(&again));
@@ -65,9 +71,13 @@ pub fn frames(mut data: &[u8]) -> Vec<Performative> {
 
 fn reencode(channel: u16, performative: &Performative, payload: &[u8]) {
     let first = frame(channel, performative, payload);
-    let parsed = parse_frame(&first, u32::MAX).expect("own frame").expect("whole");
+    let parsed = parse_frame(&first, u32::MAX)
+        .expect("own frame")
+        .expect("whole");
     assert_eq!((parsed.size, parsed.channel), (first.len(), channel));
-    let (again, rest) = decode_body(parsed.body).expect("own body").expect("not empty");
+    let (again, rest) = decode_body(parsed.body)
+        .expect("own body")
+        .expect("not empty");
     assert_eq!(rest, payload);
     assert_eq!(first, frame(channel, &again, rest));
 }
@@ -146,6 +156,9 @@ pub fn cbs(data: &[u8]) -> Option<CbsRequest> {
     let reply = encode_reply(request.message_id.clone(), 200, "OK");
     let reply = Message::decode(&reply).expect("own reply is read");
     assert_eq!(reply.properties.correlation_id, request.message_id);
-    assert_eq!(reply.application_property("status-code"), Some(&Value::Int(200)));
+    assert_eq!(
+        reply.application_property("status-code"),
+        Some(&Value::Int(200))
+    );
     Some(request)
 }
