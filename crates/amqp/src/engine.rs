@@ -350,6 +350,19 @@ impl Engine {
         }
     }
 
+    /// Returns how many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Returns how many messages of a session are without their settlement: from the peer, and to
+    /// it.
+    pub fn unsettled_in(&self, channel: u16) -> (usize, usize) {
+        self.sessions.get(&channel).map_or((0, 0), |session| {
+            (session.received.len(), session.unsettled.len())
+        })
+    }
+
     /// Whether the caller should read on: no longer when the peer leaves too much output unread,
     /// a credential is being checked, too much waits for [`Self::accept`] or [`Self::refuse`], or
     /// the connection is over.

@@ -152,6 +152,11 @@ impl Received {
         self.settled.extend(settled);
     }
 
+    /// Returns how many there are.
+    pub(super) fn len(&self) -> usize {
+        self.owed.len().saturating_add(self.settled.len())
+    }
+
     pub(super) fn forget(&mut self, handle: u32) {
         self.owed.retain(|_, of| *of != handle);
         self.settled.retain(|_, of| *of != handle);
@@ -249,6 +254,7 @@ mod tests {
     fn delivery_is_not_settled_in_the_name_of_another_link() {
         let mut received = Received::default();
         received.insert(0, 7, false);
+        assert_eq!(received.len(), 1);
         assert_eq!(received.settle(DeliveryId(0), 8), None);
         assert_eq!(received.settle(DeliveryId(0), 7), Some(true));
     }
