@@ -52,7 +52,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
     let (parts, mut body) = request.into_parts();
-    let mut response = match route::find(&parts.method, parts.uri.path()) {
+    let mut response = match route::find(request::method(&parts), parts.uri.path()) {
         Err(unrouted) => {
             let tracking = tracking(&shared);
             let mut response = unrouted.error.into_response(unrouted.shape, &tracking);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody as _};
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, IF_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri, Version};
+use axum::http::{HeaderMap, Method, Uri, Version};
 use bytes::Bytes;
 use downlink_domain::ErrorCode;
 use downlink_domain::device::IfMatch;
@@ -37,6 +37,20 @@ const API_VERSIONS: [&str; 10] = [
 const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
 /// Longest time such reading may take.
 const DISCARD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How a client whose HTTP library knows no PATCH asks for one: the Java service SDK, for twins.
+const METHOD_OVERRIDE: &str = "x-http-method-override";
+
+/// The method that the client means.
+pub(super) fn method(parts: &Parts) -> &Method {
+    let wanted = parts.headers.get(METHOD_OVERRIDE);
+    let is_patch = wanted.is_some_and(|wanted| wanted.as_bytes().eq_ignore_ascii_case(b"PATCH"));
+    if is_patch && parts.method == Method::POST {
+        &Method::PATCH
+    } else {
+        &parts.method
+    }
+}
 
 /// Checks `api-version`.
 pub(super) fn check_version(uri: &Uri) -> Result<(), ApiError> {

@@ -58,6 +58,21 @@ async fn a_desired_patch_raises_versions_and_stamps_what_it_touched() {
 }
 
 #[tokio::test]
+async fn a_post_that_says_it_is_a_patch_is_one() {
+    let hub = hub().await;
+    let body = desired(&json!({"rate": 5}));
+    let plain = twin(&hub, Method::POST).body(&body).code().await;
+    assert_eq!(plain, refused(405, "GenericMethodNotAllowed"));
+    let mut patch = twin(&hub, Method::POST).body(&body);
+    patch.request = patch.request.header("X-HTTP-Method-Override", "PATCH");
+    let written = patch.json().await;
+    assert_eq!(written["properties"]["desired"]["rate"], 5);
+    let mut read = twin(&hub, Method::GET);
+    read.request = read.request.header("X-HTTP-Method-Override", "PATCH");
+    assert_eq!(read.json().await, written);
+}
+
+#[tokio::test]
 async fn every_form_of_if_match_works_on_a_twin() {
     let hub = hub().await;
     let patch = |condition: &str| {
