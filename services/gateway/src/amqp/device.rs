@@ -4,6 +4,7 @@
 //! session of its own, its own links, and its own fate. What ends one leaves the others alone.
 
 mod c2d;
+mod calling;
 mod ending;
 mod events;
 mod kind;
@@ -14,6 +15,7 @@ mod ready;
 mod sends;
 mod telemetry;
 mod twin;
+mod twin_pair;
 mod unit;
 mod units;
 mod work;

@@ -43,12 +43,9 @@ impl Conversation {
     pub(super) fn on_link_lost(&mut self, unit: UnitId, link: LinkId, kind: LinkKind) {
         match kind {
             LinkKind::Messages => self.stop_messages(unit, link),
-            LinkKind::Telemetry
-            | LinkKind::MethodCalls
-            | LinkKind::MethodAnswers
-            | LinkKind::TwinRequests
-            | LinkKind::TwinReplies
-            | LinkKind::ModuleInputs => {}
+            LinkKind::MethodCalls | LinkKind::MethodAnswers => self.end_calls(unit),
+            LinkKind::TwinRequests | LinkKind::TwinReplies => self.end_twin(unit, link),
+            LinkKind::Telemetry | LinkKind::ModuleInputs => {}
         }
     }
 

@@ -70,21 +70,25 @@ impl Conversation {
             SessionEvent::Settled(outcomes) => self.on_settled_messages(id, &outcomes),
             SessionEvent::Stored(tags) => self.on_stored(id, tags),
             SessionEvent::NotStored(tags, error) => self.on_not_stored(id, tags, &error),
-            SessionEvent::Ended(tag, outcome) => self.on_operation_ended(id, tag, outcome),
-            SessionEvent::Invoke { .. } | SessionEvent::Desired(_) => {}
+            SessionEvent::Ended(tag, outcome) => self.on_operation_ended(id, &tag, outcome),
+            SessionEvent::Invoke { rid, name, payload } => self.on_invoke(id, rid, name, payload),
+            SessionEvent::Desired(change) => self.on_desired(id, change),
             SessionEvent::Close(reason) => self.on_close_order(id, reason),
         }
     }
 
-    fn on_operation_ended(&mut self, id: UnitId, tag: Tag, outcome: OperationOutcome) {
-        if let OperationOutcome::Subscribed(Err(error)) = &outcome {
-            // Nobody would wake the device: better it comes again.
-            warn!(%error, "subscriptions of a device could not be made known");
-            let error = error_of_peer(error);
-            return self.end_unit(id, &error, "not subscribed");
-        }
+    fn on_operation_ended(&mut self, id: UnitId, tag: &Tag, outcome: OperationOutcome) {
         match tag {
-            Tag::Subscriptions | Tag::Part | Tag::Telemetry { .. } => {}
+            Tag::Twin => self.on_twin_ended(id, outcome),
+            Tag::Subscriptions => {
+                if let OperationOutcome::Subscribed(Err(error)) = outcome {
+                    // Nobody would wake the device: better it comes again.
+                    warn!(%error, "subscriptions of a device could not be made known");
+                    let error = error_of_peer(&error);
+                    self.end_unit(id, &error, "not subscribed");
+                }
+            }
+            Tag::Part | Tag::Telemetry { .. } => {}
         }
     }
 
@@ -122,7 +126,8 @@ impl Conversation {
     pub(in crate::amqp) fn on_device_message(&mut self, of: DeviceLink, message: &IncomingMessage) {
         match of.kind {
             LinkKind::Telemetry => self.on_telemetry(of.unit, message),
-            LinkKind::MethodAnswers | LinkKind::TwinRequests => {}
+            LinkKind::MethodAnswers => self.on_answer(of.unit, message),
+            LinkKind::TwinRequests => self.on_twin_request(of.unit, message),
             LinkKind::Messages
             | LinkKind::MethodCalls
             | LinkKind::TwinReplies
@@ -159,7 +164,8 @@ impl Conversation {
     pub(in crate::amqp) fn go_on_unit(&mut self, of: DeviceLink) {
         match of.kind {
             LinkKind::Messages => self.send_messages(of.unit),
-            LinkKind::MethodCalls | LinkKind::TwinReplies => {}
+            LinkKind::MethodCalls => self.send_calls(of.unit),
+            LinkKind::TwinReplies => self.go_on_twin(of.unit),
             LinkKind::Telemetry
             | LinkKind::MethodAnswers
             | LinkKind::TwinRequests
@@ -180,8 +186,11 @@ impl Conversation {
             LinkKind::Messages => {
                 self.on_messages_disposition(of.unit, link, deliveries, state, is_settled);
             }
-            LinkKind::MethodCalls
-            | LinkKind::TwinReplies
+            LinkKind::MethodCalls => {
+                self.on_calls_disposition(of.unit, link, deliveries, state, is_settled);
+            }
+            // What goes out there is settled when it goes.
+            LinkKind::TwinReplies
             | LinkKind::Telemetry
             | LinkKind::MethodAnswers
             | LinkKind::TwinRequests

@@ -39,9 +39,10 @@ pub(in crate::amqp) struct DeviceLink {
 const MAX_SENT_BYTES: u64 = 1024 * 1024;
 /// What a message may have besides its payload.
 const OVERHEAD_BYTES: usize = 16 * 1024;
-/// Answers and requests of one link that are worked on at a time; there is no use for more, and
-/// each may hold a parsed JSON document.
-const REQUEST_CREDIT: u32 = 64;
+/// Answers that may come at a time; each is worked off at once.
+const ANSWER_CREDIT: u32 = 64;
+/// Twin requests that may wait their turn; they are worked on one by one.
+const REQUEST_CREDIT: u32 = 8;
 
 impl LinkKind {
     /// Returns what a link to `node` is for, `None` when the client cannot use it this way.
@@ -65,7 +66,7 @@ impl LinkKind {
             Self::Telemetry => (options.amqp.link_credit, options.max_telemetry_bytes as u64),
             Self::MethodAnswers => {
                 let most = options.max_method_bytes.saturating_add(OVERHEAD_BYTES);
-                (REQUEST_CREDIT, most as u64)
+                (ANSWER_CREDIT, most as u64)
             }
             Self::TwinRequests => (REQUEST_CREDIT, options.max_telemetry_bytes as u64),
             Self::Messages | Self::MethodCalls | Self::TwinReplies | Self::ModuleInputs => {

@@ -9,8 +9,10 @@ use downlink_domain::id::IdentityName;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::calling::Calls;
 use super::kind::{DeviceLink, LinkKind, UnitLinks};
 use super::messages::Messages;
+use super::twin_pair::TwinPair;
 use super::unit::{Open, Opening, Phase, Tag, UnitId, WaitingLink, wanted};
 use super::work;
 use super::work::{Claim, NotOpened, Opener};
@@ -201,6 +203,8 @@ impl Conversation {
             wants_desired: false,
             held: Held::default(),
             messages: Messages::default(),
+            calls: Calls::default(),
+            twin: TwinPair::default(),
             opened_at: Instant::now(),
         });
         let Some(unit) = self.units.get_mut(id) else {

@@ -7,9 +7,11 @@ use downlink_domain::id::IdentityName;
 use downlink_domain::presence::Subscriptions;
 use tokio::time::Instant;
 
+use super::calling::Calls;
 use super::kind::{LinkKind, UnitLinks};
 use super::messages::Messages;
 use super::ready::UnitWaker;
+use super::twin_pair::TwinPair;
 use crate::amqp::held::Held;
 use crate::device::DeviceSession;
 
@@ -31,6 +33,8 @@ pub(in crate::amqp) enum Tag {
     },
     /// A change of subscriptions that links brought about.
     Subscriptions,
+    /// The twin request that is worked on.
+    Twin,
 }
 
 /// A link that waits for its unit to open.
@@ -77,6 +81,8 @@ pub(super) struct Open {
     /// Messages taken and not answered yet, which the connection holds.
     pub(super) held: Held,
     pub(super) messages: Messages,
+    pub(super) calls: Calls,
+    pub(super) twin: TwinPair,
     pub(super) opened_at: Instant,
 }
 
