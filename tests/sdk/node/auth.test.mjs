@@ -5,11 +5,12 @@ import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 
 import {
-  DeviceClient, Mqtt, connect, connectionStringOf, device, inboxOf, message, register, registry,
+  DeviceClient, connect, connectionStringOf, device, deviceToken, inboxOf, message, register, registry,
   service, settled,
 } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
-import { connectRaw, deviceToken, subscribeToMessages } from './support/raw-mqtt.mjs';
+import { connectRaw, subscribeToMessages } from './support/raw-mqtt.mjs';
+import { PROTOCOLS, TRANSPORTS, over } from './support/transports.mjs';
 import { eventually, within } from './support/waiting.mjs';
 
 const hub = new Hub('node-auth.downlink.test');
@@ -23,29 +24,29 @@ after(() => hub.stop());
 
 const wrongKey = Buffer.alloc(32, 1).toString('base64');
 
-async function assertRefused(connectionString) {
-  const client = await device(hub, connectionString);
+async function assertRefused(connectionString, Transport) {
+  const client = await device(hub, connectionString, Transport);
   await assert.rejects(within(client.open(), 'a refusal'), (error) => {
     assert.equal(error.name, 'UnauthorizedError', error.message);
     return true;
   });
 }
 
-test('a device with a wrong key is refused with the SDK\'s unauthorized error', async () => {
+over(TRANSPORTS, 'a device with a wrong key is refused with the SDK\'s unauthorized error', async (Transport) => {
   const { deviceId } = await register(hub);
-  await assertRefused(`HostName=${hub.hostName};DeviceId=${deviceId};SharedAccessKey=${wrongKey}`);
+  await assertRefused(`HostName=${hub.hostName};DeviceId=${deviceId};SharedAccessKey=${wrongKey}`, Transport);
 });
 
-test('an unknown device is refused with the SDK\'s unauthorized error', async () => {
-  await assertRefused(`HostName=${hub.hostName};DeviceId=nobody;SharedAccessKey=${wrongKey}`);
+over(PROTOCOLS, 'an unknown device is refused with the SDK\'s unauthorized error', async (Transport) => {
+  await assertRefused(`HostName=${hub.hostName};DeviceId=nobody;SharedAccessKey=${wrongKey}`, Transport);
 });
 
-test('a disabled device is refused and may connect again once enabled', async () => {
+over(PROTOCOLS, 'a disabled device is refused and may connect again once enabled', async (Transport) => {
   const identity = await register(hub);
   await registry(hub).update({ ...identity, status: 'disabled' });
-  await assertRefused(identity.connectionString);
+  await assertRefused(identity.connectionString, Transport);
   await registry(hub).update({ ...identity, status: 'enabled' });
-  await connect(hub, identity.connectionString);
+  await connect(hub, identity.connectionString, Transport);
 });
 
 test('disabling a device closes its connection', async () => {
@@ -62,39 +63,39 @@ test('deleting a device closes its connection', async () => {
   await within(raw.closed, 'the hub to close the connection');
 });
 
-test('the key of one device does not open another', async () => {
+over(PROTOCOLS, 'the key of one device does not open another', async (Transport) => {
   const [one, other] = [await register(hub), await register(hub)];
-  await assertRefused(connectionStringOf(hub, { ...one, deviceId: other.deviceId }));
+  await assertRefused(connectionStringOf(hub, { ...one, deviceId: other.deviceId }), Transport);
 });
 
-test('the secondary key opens the device too', async () => {
+over(PROTOCOLS, 'the secondary key opens the device too', async (Transport) => {
   const identity = await register(hub);
   const { primaryKey, secondaryKey } = identity.authentication.symmetricKey;
-  await connect(hub, identity.connectionString.replace(primaryKey, secondaryKey));
+  await connect(hub, identity.connectionString.replace(primaryKey, secondaryKey), Transport);
 });
 
-test('a policy with device connect opens any device', async () => {
+over(PROTOCOLS, 'a policy with device connect opens any device', async (Transport) => {
   const { deviceId } = await register(hub);
   const policy = hub.policy('device').replace(/^HostName=[^;]*;/, '');
-  await connect(hub, `HostName=${hub.hostName};DeviceId=${deviceId};${policy}`);
+  await connect(hub, `HostName=${hub.hostName};DeviceId=${deviceId};${policy}`, Transport);
 });
 
-test('a policy without device connect opens no device', async () => {
+over(PROTOCOLS, 'a policy without device connect opens no device', async (Transport) => {
   const { deviceId } = await register(hub);
   const policy = hub.policy('service').replace(/^HostName=[^;]*;/, '');
-  await assertRefused(`HostName=${hub.hostName};DeviceId=${deviceId};${policy}`);
+  await assertRefused(`HostName=${hub.hostName};DeviceId=${deviceId};${policy}`, Transport);
 });
 
-test('an expired token is refused', async () => {
+over(PROTOCOLS, 'an expired token is refused', async (Transport) => {
   const identity = await register(hub);
-  const client = DeviceClient.fromSharedAccessSignature(deviceToken(hub, identity, -3600), Mqtt);
+  const client = DeviceClient.fromSharedAccessSignature(deviceToken(hub, identity, -3600), Transport);
   await client.setOptions({ ca: hub.caFile });
   await assert.rejects(within(client.open(), 'a refusal'), { name: 'UnauthorizedError' });
 });
 
-test('an id with every character that a connection string and a topic leave free connects and gets a message', async () => {
-  const identity = await register(hub, "odd-:._*!(),=@$'id");
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+over(PROTOCOLS, 'an id with every character that a connection string and a topic leave free connects and gets a message', async (Transport) => {
+  const identity = await register(hub, `odd-:._*!(),=@$'id-${Transport.name}`);
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   await backEnd.send(identity.deviceId, message('hello'));
   assert.equal((await inbox.next('the message')).data.toString(), 'hello');
 });
@@ -114,9 +115,9 @@ test('a second connection with the same id takes over and gets what follows', as
   assert.equal(responseBody.connectionState, 'Connected');
 });
 
-test('a new token keeps the subscriptions although the SDK does not subscribe again', async () => {
+over(PROTOCOLS, 'a new token keeps the subscriptions although the SDK does not subscribe again', async (Transport) => {
   const identity = await register(hub);
-  const client = DeviceClient.fromSharedAccessSignature(deviceToken(hub, identity, 60), Mqtt);
+  const client = DeviceClient.fromSharedAccessSignature(deviceToken(hub, identity, 60), Transport);
   await client.setOptions({ ca: hub.caFile });
   hub.beforeStop(() => client.close());
   await client.open();
@@ -134,10 +135,10 @@ test('a new token keeps the subscriptions although the SDK does not subscribe ag
   assert.deepEqual(result, { status: 200, payload: 'pong' });
 });
 
-test('a device that renews its short-lived token by itself misses no message', async () => {
+over(PROTOCOLS, 'a device that renews its short-lived token by itself misses no message', async (Transport) => {
   const identity = await register(hub);
-  const client = await device(hub, identity.connectionString);
-  // A new token, and with it a new connection, every second.
+  const client = await device(hub, identity.connectionString, Transport);
+  // A new token, and on MQTT with it a new connection, every second.
   await client.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: 10, tokenRenewalMarginInSeconds: 9 } });
   await client.open();
   const inbox = inboxOf(client);
@@ -152,14 +153,16 @@ test('a device that renews its short-lived token by itself misses no message', a
   assert.ok(sent.length > 3, `${sent.length} messages crossed the renewals`);
 });
 
-test('the connection state follows the device', async () => {
+over(PROTOCOLS, 'the connection state follows the device', async (Transport) => {
   const identity = await register(hub);
   const stateIs = (state) =>
     eventually(async () => {
       const { responseBody } = await registry(hub).get(identity.deviceId);
       return responseBody.connectionState === state;
     }, `the state ${state}`);
-  const client = await connect(hub, identity.connectionString);
+  const client = await connect(hub, identity.connectionString, Transport);
+  // A device that opened a connection and no link is nobody yet on AMQP.
+  inboxOf(client);
   await stateIs('Connected');
   await client.close();
   await stateIs('Disconnected');

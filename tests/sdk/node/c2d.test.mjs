@@ -9,6 +9,7 @@ import {
 import { Hub } from './support/hub.mjs';
 import { bagOf, connectRaw, subscribeToMessages } from './support/raw-mqtt.mjs';
 import { QUICK_FEEDBACK, SHORT_LOCK, THREE_DELIVERIES } from './support/settings.mjs';
+import { PROTOCOLS, TRANSPORTS, over } from './support/transports.mjs';
 import { eventually, within } from './support/waiting.mjs';
 
 const hub = new Hub('node-c2d.downlink.test', { ...QUICK_FEEDBACK, ...SHORT_LOCK, ...THREE_DELIVERIES });
@@ -22,9 +23,9 @@ before(async () => {
 });
 after(() => hub.stop());
 
-test('a connected device gets the message with every property the sender set', async () => {
+over(TRANSPORTS, 'a connected device gets the message with every property the sender set', async (Transport) => {
   const identity = await register(hub);
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   const expiry = new Date(Date.now() + 600_000);
   const sent = message(Buffer.from([0, 1, 2, 0xff]), {
     messageId: 'command-1',
@@ -49,28 +50,28 @@ test('a connected device gets the message with every property the sender set', a
   assert.equal(got.properties.getValue('greeting'), 'grüezi');
 });
 
-test('a message id that looks like a uuid arrives as the same text', async () => {
+over(PROTOCOLS, 'a message id that looks like a uuid arrives as the same text', async (Transport) => {
   const identity = await register(hub);
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   const messageId = '4c6ce1a5-7b3c-4b0e-9d0a-0d8b8f6d3a11';
   await backEnd.send(identity.deviceId, message('x', { messageId }));
   assert.equal((await inbox.next('the message')).messageId, messageId);
 });
 
-test('an empty message arrives empty', async () => {
+over(PROTOCOLS, 'an empty message arrives empty', async (Transport) => {
   const identity = await register(hub);
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   await backEnd.send(identity.deviceId, message(''));
   assert.equal((await inbox.next('the message')).data.length, 0);
 });
 
-test('twenty messages sent while the device is offline arrive in order when it connects', async () => {
+over(PROTOCOLS, 'twenty messages sent while the device is offline arrive in order when it connects', async (Transport) => {
   const identity = await register(hub);
   for (let n = 0; n < 20; n += 1) await backEnd.send(identity.deviceId, message(`command ${n}`));
   const offline = await registry(hub).get(identity.deviceId);
   assert.equal(offline.responseBody.cloudToDeviceMessageCount, 20);
 
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   const got = await inbox.take(20, 'queued messages');
   assert.deepEqual(got.map((each) => each.data.toString()), [...Array(20).keys()].map((n) => `command ${n}`));
   await eventually(async () => {
@@ -127,7 +128,7 @@ test('a persisted session gets its messages without subscribing again', async ()
   assert.equal((await second.packets.next('the message')).payload.toString(), 'while away');
 });
 
-test('an expired message is reported as Expired and never delivered', async () => {
+over(PROTOCOLS, 'an expired message is reported as Expired and never delivered', async (Transport) => {
   const identity = await register(hub);
   const sent = message('too late', { ack: 'full', expiry: Date.now() + 1500 });
   await backEnd.send(identity.deviceId, sent);
@@ -136,13 +137,13 @@ test('an expired message is reported as Expired and never delivered', async () =
   assert.equal(record.deviceId, identity.deviceId);
 
   await backEnd.send(identity.deviceId, message('in time'));
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   assert.equal((await inbox.next('the later message')).data.toString(), 'in time');
 });
 
-test('ack full reports Success once the device has completed the message', async () => {
+over(TRANSPORTS, 'ack full reports Success once the device has completed the message', async (Transport) => {
   const identity = await register(hub);
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   const before = Date.now();
   const sent = message('do it', { ack: 'full' });
   await backEnd.send(identity.deviceId, sent);
@@ -157,9 +158,9 @@ test('ack full reports Success once the device has completed the message', async
   assert.ok(outcomeAt >= before - 1000 && outcomeAt <= Date.now() + 1000, record.enqueuedTimeUtc);
 });
 
-test('the ack mode decides which outcomes are reported', async () => {
+over(PROTOCOLS, 'the ack mode decides which outcomes are reported', async (Transport) => {
   const identity = await register(hub);
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   const silent = ['none', 'negative'].map((ack) => message(ack, { ack }));
   const spoken = message('positive', { ack: 'positive' });
   for (const each of [...silent, spoken]) await backEnd.send(identity.deviceId, each);
@@ -183,7 +184,7 @@ test('the fifty-first message is refused with the SDK\'s queue depth error', asy
   assert.equal(got.at(-1).data.toString(), '49');
 });
 
-test('a purge empties the queue, counts what it removed and reports it as Purged', async () => {
+over(PROTOCOLS, 'a purge empties the queue, counts what it removed and reports it as Purged', async (Transport) => {
   const identity = await register(hub);
   const sent = [1, 2, 3].map((n) => message(`${n}`, { ack: 'full' }));
   for (const each of sent) await backEnd.send(identity.deviceId, each);
@@ -193,7 +194,7 @@ test('a purge empties the queue, counts what it removed and reports it as Purged
   for (const each of sent) assert.equal((await feedback.about(each.messageId)).statusCode, 'Purged');
 
   await backEnd.send(identity.deviceId, message('after the purge'));
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   assert.equal((await inbox.next('the later message')).data.toString(), 'after the purge');
 });
 
@@ -209,7 +210,7 @@ test('a message to an unknown device is refused with the SDK\'s not-found error'
   assert.equal((await inbox.next('the message')).data.toString(), 'still here');
 });
 
-test('a message to a disabled device is refused and what was queued flows once it is enabled', async () => {
+over(PROTOCOLS, 'a message to a disabled device is refused and what was queued flows once it is enabled', async (Transport) => {
   const identity = await register(hub);
   await backEnd.send(identity.deviceId, message('queued before'));
   await registry(hub).update({ ...identity, status: 'disabled' });
@@ -218,13 +219,13 @@ test('a message to a disabled device is refused and what was queued flows once i
     return true;
   });
   await registry(hub).update({ ...identity, status: 'enabled' });
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   assert.equal((await inbox.next('the message')).data.toString(), 'queued before');
 });
 
-test('a message over 64 KiB is refused and one just under it arrives whole', async () => {
+over(TRANSPORTS, 'a message over 64 KiB is refused and one just under it arrives whole', async (Transport) => {
   const identity = await register(hub);
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const inbox = inboxOf(await connect(hub, identity.connectionString, Transport));
   await assert.rejects(backEnd.send(identity.deviceId, message(Buffer.alloc(64 * 1024 + 1))), (error) => {
     assert.equal(error.name, 'MessageTooLargeError', error.message);
     return true;
@@ -234,7 +235,7 @@ test('a message over 64 KiB is refused and one just under it arrives whole', asy
   assert.ok(large.equals((await inbox.next('the large message')).data));
 });
 
-test('a device that was deleted and made again does not get its predecessor\'s messages', async () => {
+over(PROTOCOLS, 'a device that was deleted and made again does not get its predecessor\'s messages', async (Transport) => {
   const first = await register(hub);
   await backEnd.send(first.deviceId, message('for the old one'));
   await registry(hub).delete(first.deviceId);
@@ -242,13 +243,13 @@ test('a device that was deleted and made again does not get its predecessor\'s m
   assert.notEqual(second.generationId, first.generationId);
 
   await backEnd.send(second.deviceId, message('for the new one'));
-  const inbox = inboxOf(await connect(hub, second.connectionString));
+  const inbox = inboxOf(await connect(hub, second.connectionString, Transport));
   assert.equal((await inbox.next('a message')).data.toString(), 'for the new one');
 });
 
-test('a telemetry message from the device is accepted', async () => {
+over(TRANSPORTS, 'a telemetry message from the device is accepted', async (Transport) => {
   const identity = await register(hub);
-  const client = await connect(hub, identity.connectionString);
+  const client = await connect(hub, identity.connectionString, Transport);
   const result = await client.sendEvent(new common.Message(JSON.stringify({ temperature: 21 })));
   assert.equal(result.constructor.name, 'MessageEnqueued');
 });

@@ -13,6 +13,7 @@ import {
 import { Hub } from './support/hub.mjs';
 import { connectRaw, subscribeToMessages } from './support/raw-mqtt.mjs';
 import { DEEP_QUEUE, QUICK_FEEDBACK, SHORT_LOCK } from './support/settings.mjs';
+import { TRANSPORTS, over } from './support/transports.mjs';
 import { within } from './support/waiting.mjs';
 
 const hub = new Hub('node-durability.downlink.test', {
@@ -116,6 +117,25 @@ test('identities, twins and feedback survive a SIGKILL', async () => {
   assert.equal(twinAfter.tags.site, 'zrh');
   const feedback = await feedbackOf(await service(hub));
   assert.equal((await feedback.about(sent.messageId, 30_000)).statusCode, 'Success');
+});
+
+over(TRANSPORTS, 'a device and a back-end find a hub that was started again by themselves', async (Transport) => {
+  const identity = await register(hub);
+  const backEnd = await service(hub);
+  backEnd.on('disconnect', () => {});
+  const client = await connect(hub, identity.connectionString, Transport);
+  const inbox = inboxOf(client);
+  client.onDeviceMethod('ping', (_request, response) => response.send(200, 'pong', () => {}));
+  await backEnd.send(identity.deviceId, message('before'));
+  await inbox.next('the message before');
+  await hub.restart();
+
+  await within(backEnd.send(identity.deviceId, message('after')), 'the back-end to be back', 30_000);
+  assert.equal((await inbox.next('the message after', 30_000)).data.toString(), 'after');
+  const { result } = await backEnd.invokeDeviceMethod(identity.deviceId, {
+    methodName: 'ping', connectTimeoutInSeconds: 25, responseTimeoutInSeconds: 30,
+  });
+  assert.deepEqual(result, { status: 200, payload: 'pong' });
 });
 
 test('a second start keeps the connection strings of the first', async () => {

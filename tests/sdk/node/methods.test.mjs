@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { connect, register, registry, service, settled } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
 import { connectRaw } from './support/raw-mqtt.mjs';
+import { PROTOCOLS, TRANSPORTS, over } from './support/transports.mjs';
 import { Inbox, within } from './support/waiting.mjs';
 
 const hub = new Hub('node-methods.downlink.test');
@@ -40,9 +41,9 @@ async function assertFails(call, status, number, name) {
   return error;
 }
 
-test('a method call carries its payload to the device and its answer back', async () => {
+over(TRANSPORTS, 'a method call carries its payload to the device and its answer back', async (Transport) => {
   const identity = await register(hub);
-  const client = await connect(hub, identity.connectionString);
+  const client = await connect(hub, identity.connectionString, Transport);
   const calls = new Inbox();
   client.onDeviceMethod('reboot', (request, response) => {
     calls.push(request);
@@ -57,9 +58,9 @@ test('a method call carries its payload to the device and its answer back', asyn
   assert.deepEqual(request.payload, { delay: 3 });
 });
 
-test('every kind of JSON value travels both ways unchanged', async () => {
+over(PROTOCOLS, 'every kind of JSON value travels both ways unchanged', async (Transport) => {
   const identity = await register(hub);
-  const client = await connect(hub, identity.connectionString);
+  const client = await connect(hub, identity.connectionString, Transport);
   client.onDeviceMethod('echo', (request, response) => response.send(200, request.payload, () => {}));
   await settled(client);
   const values = [null, true, 0, -7.25, 'grüezi', '', [1, [2, 'x']], { a: { b: [null, {}] } }];
@@ -69,18 +70,18 @@ test('every kind of JSON value travels both ways unchanged', async () => {
   }
 });
 
-test('a status the device chose reaches the caller inside a successful answer', async () => {
+over(PROTOCOLS, 'a status the device chose reaches the caller inside a successful answer', async (Transport) => {
   const identity = await register(hub);
-  const client = await connect(hub, identity.connectionString);
+  const client = await connect(hub, identity.connectionString, Transport);
   client.onDeviceMethod('refuse', (_request, response) => response.send(503, 'busy', () => {}));
   await settled(client);
   const answer = await invoke(identity.deviceId, { methodName: 'refuse' });
   assert.deepEqual(answer, { status: 503, payload: 'busy' });
 });
 
-test('ten calls at once to one device each get their own answer', async () => {
+over(PROTOCOLS, 'ten calls at once to one device each get their own answer', async (Transport) => {
   const identity = await register(hub);
-  const client = await connect(hub, identity.connectionString);
+  const client = await connect(hub, identity.connectionString, Transport);
   const waiting = [];
   client.onDeviceMethod('square', (request, response) => {
     waiting.push(() => response.send(200, request.payload ** 2, () => {}));
@@ -113,23 +114,23 @@ test('a method on an offline device fails with the not-online error after the co
   assert.ok(took >= 1900 && took < 4000, `took ${took} ms`);
 });
 
-test('a device that connects within the connect timeout gets the call', async () => {
+over(PROTOCOLS, 'a device that connects within the connect timeout gets the call', async (Transport) => {
   const identity = await register(hub);
   const call = invoke(identity.deviceId, { methodName: 'wake', connectTimeoutInSeconds: 9 });
-  const client = await connect(hub, identity.connectionString);
+  const client = await connect(hub, identity.connectionString, Transport);
   client.onDeviceMethod('wake', (_request, response) => response.send(200, 'awake', () => {}));
   assert.deepEqual(await call, { status: 200, payload: 'awake' });
 });
 
-test('a connected device without a method handler counts as not online', async () => {
+over(PROTOCOLS, 'a connected device without a method handler counts as not online', async (Transport) => {
   const identity = await register(hub);
-  await settled(await connect(hub, identity.connectionString));
+  await settled(await connect(hub, identity.connectionString, Transport));
   await assertFails(invoke(identity.deviceId, { methodName: 'reboot' }), 404, 404103, 'DeviceNotOnline');
 });
 
-test('a device that does not answer in time gives the SDK\'s gateway timeout error', async () => {
+over(PROTOCOLS, 'a device that does not answer in time gives the SDK\'s gateway timeout error', async (Transport) => {
   const identity = await register(hub);
-  const client = await connect(hub, identity.connectionString);
+  const client = await connect(hub, identity.connectionString, Transport);
   const calls = new Inbox();
   client.onDeviceMethod('slow', (_request, response) => calls.push(response));
   await settled(client);
@@ -180,9 +181,9 @@ test('a connect timeout longer than the response timeout is a bad argument', asy
   assert.equal(error.name, 'ArgumentError', error.message);
 });
 
-test('a payload over 128 KiB is too large and one under it arrives', async () => {
+over(TRANSPORTS, 'a payload over 128 KiB is too large and one under it arrives', async (Transport) => {
   const identity = await register(hub);
-  const client = await connect(hub, identity.connectionString);
+  const client = await connect(hub, identity.connectionString, Transport);
   client.onDeviceMethod('size', (request, response) => response.send(200, request.payload.length, () => {}));
   await settled(client);
   const call = invoke(identity.deviceId, { methodName: 'size', payload: 'x'.repeat(129 * 1024) });

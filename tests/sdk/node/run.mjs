@@ -1,4 +1,4 @@
-// Runs the Node suite: `DOWNLINK_BIN=… node run.mjs [test files]`.
+// Runs the Node suite: `DOWNLINK_BIN=… node run.mjs [--test-… options of node] [test files]`.
 //
 // The service SDK has no option for a private CA; Node.js reads NODE_EXTRA_CA_CERTS, but only when
 // a process starts. So each hub is started once and stopped here, which makes its CA, and the test
@@ -15,17 +15,21 @@ const root = fs.mkdtempSync(path.join(os.tmpdir(), 'downlink-node-'));
 process.env.DOWNLINK_SUITE_ROOT = root;
 const { Hub } = await import('./support/hub.mjs');
 
-const files = process.argv.slice(2);
+const words = process.argv.slice(2);
+const options = words.filter((word) => word.startsWith('--'));
+const files = words.filter((word) => !word.startsWith('--'));
 if (files.length === 0) {
   files.push(...fs.readdirSync(here).filter((file) => file.endsWith('.test.mjs')).sort());
 }
 
 const hosts = fs.readFileSync(path.join(here, '..', 'hosts.txt'), 'utf8').match(/(hub|node-[a-z0-9]+)\.downlink\.test/g);
+// Each hub that runs has a listener for the end of this process.
+process.setMaxListeners(hosts.length + 10);
 const authorities = await Promise.all(hosts.map(makeAuthority));
 const trusted = path.join(root, 'authorities.pem');
 fs.writeFileSync(trusted, authorities.join('\n'));
 
-const tests = spawn(process.execPath, ['--test', '--test-reporter=spec', ...files], {
+const tests = spawn(process.execPath, ['--test', '--test-reporter=spec', ...options, ...files], {
   cwd: here,
   stdio: 'inherit',
   env: { ...process.env, NODE_EXTRA_CA_CERTS: trusted },

@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 
 import { connect, register, registry, settled, twins } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
+import { PROTOCOLS, TRANSPORTS, over } from './support/transports.mjs';
 import { Inbox } from './support/waiting.mjs';
 
 const hub = new Hub('node-twins.downlink.test');
@@ -25,8 +26,8 @@ async function desire(deviceId, desired, etag = '*') {
 }
 
 /** A connected device's twin and the desired changes it hears of, subscription in place. */
-async function listen(identity) {
-  const client = await connect(hub, identity.connectionString);
+async function listen(identity, Transport) {
+  const client = await connect(hub, identity.connectionString, Transport);
   const twin = await client.getTwin();
   const changes = new Inbox();
   const known = twin.properties.desired.$version;
@@ -56,9 +57,9 @@ test('a new device has an empty twin with the first versions', async () => {
   assert.ok(!('generationId' in twin), 'a twin has no generation id');
 });
 
-test('a desired change reaches the device, which reports, and the back-end reads it', async () => {
+over(TRANSPORTS, 'a desired change reaches the device, which reports, and the back-end reads it', async (Transport) => {
   const identity = await register(hub);
-  const { twin, changes } = await listen(identity);
+  const { twin, changes } = await listen(identity, Transport);
   const patched = await desire(identity.deviceId, { interval: 30, mode: { fan: 'low' } });
   assert.equal(patched.properties.desired.$version, 2);
   assert.equal(patched.version, 3);
@@ -77,19 +78,19 @@ test('a desired change reaches the device, which reports, and the back-end reads
   assert.equal(read.version, 4);
 });
 
-test('changes arrive in the order of their versions', async () => {
+over(PROTOCOLS, 'changes arrive in the order of their versions', async (Transport) => {
   const identity = await register(hub);
-  const { changes } = await listen(identity);
+  const { changes } = await listen(identity, Transport);
   for (let n = 0; n < 20; n += 1) await desire(identity.deviceId, { n });
   const got = await changes.take(20, 'desired changes');
   assert.deepEqual(got.map((delta) => delta.n), [...Array(20).keys()]);
   assert.deepEqual(got.map((delta) => delta.$version), [...Array(20).keys()].map((n) => n + 2));
 });
 
-test('null deletes a property and the device is told so', async () => {
+over(PROTOCOLS, 'null deletes a property and the device is told so', async (Transport) => {
   const identity = await register(hub);
   await desire(identity.deviceId, { keep: 1, drop: 2, nest: { leaf: 3 } });
-  const { changes } = await listen(identity);
+  const { changes } = await listen(identity, Transport);
   const after = await desire(identity.deviceId, { drop: null, nest: { leaf: null } });
   assert.ok(!('drop' in after.properties.desired));
   assert.deepEqual(after.properties.desired.nest, {});
@@ -97,10 +98,10 @@ test('null deletes a property and the device is told so', async () => {
   assert.deepEqual(await changes.next('the change'), { drop: null, nest: { leaf: null }, $version: 3 });
 });
 
-test('a change made while the device is offline is found by reading the twin, and is not replayed', async () => {
+over(PROTOCOLS, 'a change made while the device is offline is found by reading the twin, and is not replayed', async (Transport) => {
   const identity = await register(hub);
   for (const n of [1, 2, 3]) await desire(identity.deviceId, { n });
-  const { twin, changes } = await listen(identity);
+  const { twin, changes } = await listen(identity, Transport);
   assert.equal(twin.properties.desired.n, 3);
   assert.equal(twin.properties.desired.$version, 4);
   await desire(identity.deviceId, { n: 4 });
@@ -130,10 +131,10 @@ test('the SDK\'s twin object updates with the etag it holds', async () => {
   assert.equal(read.properties.desired.$version, 1, 'tags do not move the desired version');
 });
 
-test('tags never reach the device', async () => {
+over(PROTOCOLS, 'tags never reach the device', async (Transport) => {
   const identity = await register(hub);
   await backEnd.updateTwin(identity.deviceId, { tags: { secret: 'x' } }, '*');
-  const { twin } = await listen(identity);
+  const { twin } = await listen(identity, Transport);
   assert.ok(!('tags' in twin.properties));
   assert.ok(!JSON.stringify(twin.properties).includes('secret'));
 });
@@ -146,9 +147,9 @@ test('the back-end cannot write what the device reports', async () => {
   assert.equal((await twinOf(identity.deviceId)).properties.reported.level, 1);
 });
 
-test('a reported patch that breaks a rule fails on the device and leaves its connection up', async () => {
+over(PROTOCOLS, 'a reported patch that breaks a rule fails on the device and leaves its connection up', async (Transport) => {
   const identity = await register(hub);
-  const { twin } = await listen(identity);
+  const { twin } = await listen(identity, Transport);
   await assert.rejects(report(twin, { text: 'x'.repeat(33 * 1024) }));
   await report(twin, { text: 'short' });
   assert.equal((await twinOf(identity.deviceId)).properties.reported.text, 'short');

@@ -3,11 +3,12 @@
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 
-import { Inbox } from './waiting.mjs';
+import { Inbox, within } from './waiting.mjs';
 
 const require = createRequire(import.meta.url);
 export const { Client: DeviceClient } = require('azure-iot-device');
-export const { Mqtt } = require('azure-iot-device-mqtt');
+export const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
+export const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 export const iothub = require('azure-iothub');
 export const common = require('azure-iot-common');
 
@@ -33,16 +34,16 @@ export function twins(hub) {
 }
 
 /** The SDK's service client, opened; it closes before the hub stops. */
-export async function service(hub) {
-  const client = iothub.Client.fromConnectionString(hub.policy('service'));
-  await client.open();
+export async function service(hub, Transport = iothub.Amqp) {
+  const client = iothub.Client.fromConnectionString(hub.policy('service'), Transport);
   hub.beforeStop(() => client.close());
+  await within(client.open(), 'the back-end to be connected');
   return client;
 }
 
 /** The SDK's device client, not opened; it closes before the hub stops. */
-export async function device(hub, connectionString) {
-  const client = DeviceClient.fromConnectionString(connectionString, Mqtt);
+export async function device(hub, connectionString, Transport = Mqtt) {
+  const client = DeviceClient.fromConnectionString(connectionString, Transport);
   await client.setOptions({ ca: hub.caFile });
   client.on('error', () => {});
   hub.beforeStop(() => client.close());
@@ -50,10 +51,17 @@ export async function device(hub, connectionString) {
 }
 
 /** A device client that is open. */
-export async function connect(hub, connectionString) {
-  const client = await device(hub, connectionString);
-  await client.open();
+export async function connect(hub, connectionString, Transport = Mqtt) {
+  const client = await device(hub, connectionString, Transport);
+  await within(client.open(), 'the device to be connected');
   return client;
+}
+
+/** The C2D messages a device client gets; whoever takes one settles it. */
+export function unsettledOf(client) {
+  const inbox = new Inbox();
+  client.on('message', (message) => inbox.push(message));
+  return inbox;
 }
 
 /** Completes every C2D message a device client gets, and keeps it. */
@@ -94,6 +102,23 @@ export async function feedbackOf(serviceClient) {
     about: (messageId, patience) =>
       inbox.find((record) => record.originalMessageId === messageId, `feedback of ${messageId}`, patience),
   };
+}
+
+/** A token for `resource`, a host name or a path below it, valid for `seconds`. */
+export function token(resource, keyName, key, seconds = 3600) {
+  const expiry = Math.floor(Date.now() / 1000) + seconds;
+  return common.SharedAccessSignature.create(encodeURIComponent(resource), keyName, key, expiry).toString();
+}
+
+/** A device token for an identity, valid for `seconds`. */
+export function deviceToken(hub, { deviceId, authentication }, seconds) {
+  return token(`${hub.hostName}/devices/${deviceId}`, null, authentication.symmetricKey.primaryKey, seconds);
+}
+
+/** A token of a shared access policy for the whole hub, valid for `seconds`. */
+export function policyToken(hub, name, seconds) {
+  const [, keyName, key] = hub.policy(name).match(/;SharedAccessKeyName=([^;]+);SharedAccessKey=([^;]+)/);
+  return token(hub.hostName, keyName, key, seconds);
 }
 
 /** Calls a REST path that the SDK has no function for, with the SDK's own token. */

@@ -15,7 +15,7 @@ const HOSTS = new URL('../../hosts.txt', import.meta.url);
 const root = process.env.DOWNLINK_SUITE_ROOT;
 
 /** Reads the loopback address that `name` has in tests/sdk/hosts.txt. */
-function addressOf(name) {
+export function addressOf(name) {
   const line = fs
     .readFileSync(fileURLToPath(HOSTS), 'utf8')
     .split('\n')
@@ -31,10 +31,11 @@ export class Hub {
   /**
    * @param {string} hostName a name of tests/sdk/hosts.txt
    * @param {object} settings configuration keys and values for `--set`
+   * @param {string} address where it listens, when that is not where its name leads
    */
-  constructor(hostName, settings = {}) {
+  constructor(hostName, settings = {}, address = addressOf(hostName)) {
     this.hostName = hostName;
-    this.address = addressOf(hostName);
+    this.address = address;
     this.settings = settings;
     this.data = path.join(root, hostName);
     this.log = path.join(root, `${hostName}.log`);
@@ -77,6 +78,13 @@ export class Hub {
   async stop() {
     await Promise.allSettled(this.#closers.splice(0).map((close) => within(close(), 'a client', 5000)));
     return this.#end('SIGTERM');
+  }
+
+  /** Stops the server in order and starts it again; clients are left to find it. */
+  async restart() {
+    const exitCode = await this.#end('SIGTERM');
+    if (exitCode !== 0) throw new Error(`${this.hostName} ended with ${exitCode}`);
+    await this.start();
   }
 
   /** Ends the server without a warning. */

@@ -4,19 +4,11 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 
-import { common } from './clients.mjs';
+import { deviceToken } from './clients.mjs';
 import { Inbox, within } from './waiting.mjs';
 
 const require = createRequire(import.meta.url);
 const mqtt = require('mqtt');
-
-/** A device token for `deviceId`, valid for `seconds`. */
-export function deviceToken(hub, { deviceId, authentication }, seconds = 3600) {
-  const resource = encodeURIComponent(`${hub.hostName}/devices/${deviceId}`);
-  const key = authentication.symmetricKey.primaryKey;
-  const expiry = Math.floor(Date.now() / 1000) + seconds;
-  return common.SharedAccessSignature.create(resource, null, key, expiry).toString();
-}
 
 /**
  * Connects as `identity` with a plain MQTT client that acknowledges only while `acknowledges()`

@@ -11,3 +11,6 @@ export const THREE_DELIVERIES = { 'queue.max_delivery_count': '3' };
 
 /** A device's queue holds more than any test sends. */
 export const DEEP_QUEUE = { 'queue.max_depth': '20000' };
+
+/** An AMQP link outlives its token by a second instead of minutes. */
+export const SHORT_GRACE = { 'amqp.token_grace': '1s' };

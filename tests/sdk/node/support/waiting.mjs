@@ -29,11 +29,12 @@ export async function eventually(probe, what, patience = PATIENCE) {
 /** What has arrived and not been looked at yet, in order of arrival. */
 export class Inbox {
   #items = [];
-  #wake = () => {};
+  #watchers = new Set();
 
   push(item) {
     this.#items.push(item);
-    this.#wake();
+    for (const wake of this.#watchers) wake();
+    this.#watchers.clear();
   }
 
   /** Number of items nobody has taken. */
@@ -48,7 +49,7 @@ export class Inbox {
       const position = this.#items.findIndex(matches);
       if (position >= 0) return this.#items.splice(position, 1)[0];
       const arrival = new Promise((resolve) => {
-        this.#wake = resolve;
+        this.#watchers.add(resolve);
       });
       await within(arrival, what, Math.max(1, end - Date.now()));
     }
