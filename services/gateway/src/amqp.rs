@@ -27,22 +27,27 @@ use std::sync::Arc;
 
 use downlink_domain::presence::Protocol;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
 use tracing::info;
 
 use self::connection::Connection;
+use crate::arrival::{Arrival, Carrier};
 use crate::shared::Shared;
 
-/// Serves one connection to its end. `accepted_at` is when its socket was accepted.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, accepted_at: Instant)
+/// Serves one connection to its end.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, arrival: Arrival)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut connection = Connection::new(shared, io, accepted_at, Protocol::Amqp);
+    let protocol = match arrival.carrier {
+        Carrier::Tls => Protocol::Amqp,
+        Carrier::WebSocket => Protocol::AmqpWs,
+    };
+    let mut connection = Connection::new(shared, io, arrival.accepted_at, protocol);
     connection.until_end().await;
     let summary = Box::pin(connection.finish()).await;
     info!(
-        duration = ?accepted_at.elapsed(),
+        carrier = arrival.carrier.as_str(),
+        duration = ?arrival.accepted_at.elapsed(),
         cause = summary.cause,
         policy = summary.policy,
         messages = summary.messages,

@@ -81,7 +81,7 @@ pub(crate) fn open(
             async move {
                 let door = metrics::Door::Grpc;
                 if let Some(io) = crate::handshake(&shared, door, &tls, tcp).await {
-                    serve_on(&shared.lifecycle, &terms, router, io).await;
+                    let _ = serve_on(&shared.lifecycle, &terms, router, io).await;
                 }
             }
         });

@@ -1,4 +1,4 @@
-//! Back-ends over HTTPS (registry.md §0–§2, twins.md, methods.md, c2d.md §6–§7).
+//! Back-ends over HTTPS (registry.md §0–§2, twins.md, methods.md, c2d.md §6–§7), and the way to the WebSockets.
 //!
 //! A request passes, in this order: its path, its credential, its `api-version`, its right, its
 //! body. Nothing of a body is read before the caller has proved who it is.
@@ -7,21 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::State;
-use axum::http::header::{ALLOW, CONNECTION};
+use axum::http::header::{ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, Request, Response};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use downlink_domain::ErrorCode;
 use downlink_domain::message::Verdict;
 use downlink_domain::policy::Permission;
 use tokio::time::timeout;
 
 use self::answer::Answer;
-use self::error::{ApiError, Tracking};
+use self::error::{ApiError, Shape, Tracking};
 use self::route::{Door, Endpoint, Route};
+use self::serve::Activity;
 use crate::authenticate::Principal;
 use crate::shared::Shared;
+use crate::websocket::{self, HandshakeError};
 
 mod answer;
 mod deadlines;
@@ -39,6 +41,7 @@ mod statistics;
 mod tests;
 mod twins;
 
+pub(crate) use self::deadlines::Guarded;
 pub(crate) use self::devices::not_found;
 pub(crate) use self::serve::serve;
 
@@ -61,6 +64,9 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
             }
             response
         }
+        Ok(route) if route.endpoint == Endpoint::OpenWebSocket => {
+            open_websocket(&shared, &parts, &body)
+        }
         Ok(route) => {
             let shape = route.shape;
             match answer(&shared, route, &parts, &mut body).await {
@@ -75,7 +81,8 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
         }
     };
     shared.metrics.request_answered(response.status().as_u16());
-    if !request::discard_rest(&parts, &mut body).await {
+    let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if !is_upgraded && !request::discard_rest(&parts, &mut body).await {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
@@ -86,6 +93,27 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
             .insert(HeaderName::from_static("x-ms-request-id"), id);
     }
     response
+}
+
+/// Answers a handshake. Who the caller is will be asked inside the WebSocket.
+fn open_websocket(shared: &Shared, parts: &Parts, body: &Body) -> Response<Body> {
+    let activity = parts.extensions.get::<Arc<Activity>>();
+    let activity = activity.filter(|_| body.is_end_stream());
+    let opened = match activity {
+        Some(activity) => websocket::accept(parts, activity.upgrade_slot()),
+        None => Err(HandshakeError::NotAnUpgrade),
+    };
+    opened.unwrap_or_else(|error| {
+        tracing::debug!(%error, "a websocket was refused");
+        let text = error.to_string();
+        let refusal = ApiError::new(ErrorCode::GenericBadRequest, text);
+        let mut response = refusal.into_response(Shape::Classic, &tracking(shared));
+        if error == HandshakeError::Version {
+            let headers = response.headers_mut();
+            headers.insert(SEC_WEBSOCKET_VERSION, websocket::VERSION);
+        }
+        response
+    })
 }
 
 async fn answer(
@@ -175,6 +203,8 @@ async fn use_case(
             messages::settle_feedback(shared, token, Verdict::Abandon).await
         }
         Endpoint::MissingModule(code) => Err(ApiError::new(code, "the module is not registered")),
+        // Answered before a credential is looked for.
+        Endpoint::OpenWebSocket => Err(ApiError::invalid(&HandshakeError::NotAnUpgrade)),
         Endpoint::NotOffered(what) => Err(ApiError::new(
             ErrorCode::OperationNotAvailableInCurrentTier,
             format!("this hub does not offer {what}"),

@@ -5,6 +5,7 @@
 //! was acknowledged to it by the service that owns it.
 
 mod amqp;
+mod arrival;
 mod authenticate;
 mod connections;
 mod device;
@@ -22,6 +23,7 @@ mod passages;
 mod peers;
 mod settings;
 mod shared;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -37,6 +39,7 @@ pub use keeper::LeaseHealth;
 pub use options::{AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions};
 pub use peers::Peers;
 
+use crate::arrival::{Arrival, Carrier};
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::keeper::Kept;
@@ -51,7 +54,7 @@ pub struct Sockets {
     pub mqtts: Vec<Listener>,
     /// AMQP 1.0 over TLS.
     pub amqps: Vec<Listener>,
-    /// HTTPS.
+    /// HTTPS, and AMQP and MQTT in WebSockets.
     pub https: Vec<Listener>,
     /// gRPC of back-ends; none closes that door.
     pub grpc: Vec<Listener>,
@@ -185,9 +188,9 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
         listener.serve(scope, "mqtt", move |tcp, _| {
             let (shared, tls) = (Arc::clone(&shared), tls.clone());
             async move {
-                let accepted_at = Instant::now();
+                let arrival = Arrival::over_tls();
                 if let Some(io) = handshake(&shared, Door::Mqtt, &tls, tcp).await {
-                    mqtt::serve(shared, io, accepted_at).await;
+                    mqtt::serve(shared, io, arrival).await;
                 }
             }
         });
@@ -197,9 +200,9 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
         listener.serve(scope, "amqp", move |tcp, _| {
             let (shared, tls) = (Arc::clone(&shared), tls.clone());
             async move {
-                let accepted_at = Instant::now();
+                let arrival = Arrival::over_tls();
                 if let Some(io) = handshake(&shared, Door::Amqp, &tls, tcp).await {
-                    amqp::serve(shared, io, accepted_at).await;
+                    amqp::serve(shared, io, arrival).await;
                 }
             }
         });
@@ -210,8 +213,9 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
         listener.serve(scope, "https", move |tcp, _| {
             let (shared, tls, router) = (Arc::clone(&shared), tls.clone(), router.clone());
             async move {
+                let arrival = Arrival::over_tls();
                 if let Some(io) = handshake(&shared, Door::Https, &tls, tcp).await {
-                    https::serve(shared, router, io).await;
+                    https::serve(shared, router, io, arrival).await;
                 }
             }
         });
@@ -224,7 +228,7 @@ async fn handshake(
     tls: &TlsAcceptor,
     tcp: TcpStream,
 ) -> Option<downlink_runtime::TlsStream<TcpStream>> {
-    shared.metrics.connection_accepted(door);
+    shared.metrics.connection_accepted(door, Carrier::Tls);
     let deadline = Instant::now() + shared.options.handshake_deadline;
     let drain = shared.lifecycle.drain_token();
     // Nobody has been promised anything yet: a drain does not wait for strangers.

@@ -4,6 +4,7 @@ use downlink_runtime::telemetry::{HotCounter, HotGauge, InstrumentSpec, hot_coun
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
+use crate::arrival::Carrier;
 use crate::grpc::RpcMetrics;
 
 /// A door of the gateway.
@@ -32,6 +33,16 @@ impl Door {
         }
     }
 }
+
+/// The doors and what leads to them, each with a counter of its own.
+const ACCEPTED: [(Door, Carrier); 6] = [
+    (Door::Mqtt, Carrier::Tls),
+    (Door::Amqp, Carrier::Tls),
+    (Door::Https, Carrier::Tls),
+    (Door::Grpc, Carrier::Tls),
+    (Door::Mqtt, Carrier::WebSocket),
+    (Door::Amqp, Carrier::WebSocket),
+];
 
 /// Why a device was not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +82,7 @@ impl RefusedFor {
 /// Instruments of one gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayMetrics {
-    accepted: [HotCounter; Door::ALL.len()],
+    accepted: [HotCounter; ACCEPTED.len()],
     handshakes_failed: [HotCounter; Door::ALL.len()],
     refused: [HotCounter; 5],
     requests: [HotCounter; 3],
@@ -170,11 +181,7 @@ impl GatewayMetrics {
             "devices connected now",
         );
         Self {
-            accepted: by_door(
-                meter,
-                "downlink.gateway.connections.accepted",
-                "TCP connections accepted",
-            ),
+            accepted: accepted_connections(meter),
             handshakes_failed: by_door(
                 meter,
                 "downlink.gateway.handshakes.failed",
@@ -206,9 +213,12 @@ impl GatewayMetrics {
         }
     }
 
-    /// Counts a TCP connection.
-    pub fn connection_accepted(&self, door: Door) {
-        self.accepted[door as usize].increment();
+    /// Counts a TCP connection, or a WebSocket on one that HTTPS counted.
+    pub fn connection_accepted(&self, door: Door, carrier: Carrier) {
+        let place = ACCEPTED.iter().position(|at| *at == (door, carrier));
+        if let Some(counter) = place.and_then(|place| self.accepted.get(place)) {
+            counter.increment();
+        }
     }
 
     /// Counts a failed handshake.
@@ -230,6 +240,20 @@ impl GatewayMetrics {
         };
         self.requests[class].increment();
     }
+}
+
+fn accepted_connections(meter: &Meter) -> [HotCounter; ACCEPTED.len()] {
+    let spec = spec(
+        "downlink.gateway.connections.accepted",
+        "TCP connections accepted, and WebSockets opened on those of HTTPS",
+    );
+    let labels = ACCEPTED.map(|(door, carrier)| {
+        vec![
+            KeyValue::new("door", door.as_str()),
+            KeyValue::new("carrier", carrier.as_str()),
+        ]
+    });
+    hot_counters(meter, spec, labels)
 }
 
 fn by_door(

@@ -27,6 +27,7 @@ use tracing::{debug, info, warn};
 
 use self::admit::Refused;
 use self::connection::Connection;
+use crate::arrival::Arrival;
 use crate::shared::Shared;
 
 /// How long a refused client may take to read its refusal and close.
@@ -36,27 +37,27 @@ const UNREAD_BYTES: u64 = 16 * 1024;
 
 /// Serves one connection to its end.
 ///
-/// `accepted_at` begins the time in which CONNECT must arrive and be answered. The stream goes to memory of its
+/// The arrival begins the time in which CONNECT must come and be answered. The stream goes to memory of its
 /// own: a future that holds it in each of its stages would hold it several times over.
 pub(crate) fn serve<S>(
     shared: Arc<Shared>,
     io: S,
-    accepted_at: Instant,
+    arrival: Arrival,
 ) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    serve_boxed(shared, Box::new(io), accepted_at)
+    serve_boxed(shared, Box::new(io), arrival)
 }
 
-async fn serve_boxed<S>(shared: Arc<Shared>, mut io: Box<S>, accepted_at: Instant)
+async fn serve_boxed<S>(shared: Arc<Shared>, mut io: Box<S>, arrival: Arrival)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // What the rare stages need is not to count for the whole life of the connection, hence the boxes.
-    let admitted = match Box::pin(admit::admit(&shared, &mut io, accepted_at)).await {
+    let admitted = match Box::pin(admit::admit(&shared, &mut io, arrival)).await {
         Ok(admitted) => admitted,
-        Err(refused) => return Box::pin(refuse(&shared, io, refused)).await,
+        Err(refused) => return Box::pin(refuse(&shared, io, arrival, refused)).await,
     };
     let connected_at = Instant::now();
     let expires_at = admitted.expires_at;
@@ -68,6 +69,7 @@ where
     shared.metrics.devices.add(-1);
     info!(
         device.id = %name,
+        carrier = arrival.carrier.as_str(),
         duration = ?connected_at.elapsed(),
         cause = end.cause(),
         error = end.error().map(tracing::field::display),
@@ -79,7 +81,7 @@ where
 }
 
 /// Writes the refusal, if there is one, and closes.
-async fn refuse<S>(shared: &Shared, mut io: Box<S>, refused: Refused)
+async fn refuse<S>(shared: &Shared, mut io: Box<S>, arrival: Arrival, refused: Refused)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -91,7 +93,8 @@ where
     if let Some(cause) = cause {
         shared.metrics.connect_refused(cause);
         let error = error.map(tracing::field::display);
-        debug!(?cause, error, "mqtt connect refused");
+        let carrier = arrival.carrier.as_str();
+        debug!(?cause, carrier, error, "mqtt connect refused");
     }
     let _ = tokio::time::timeout(REFUSAL_DEADLINE, last_words(&mut io, &answer)).await;
 }

@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 const PREFACE_BYTES: usize = 24;
 
 /// A stream whose first bytes must come in time, and whose every write must get on in time.
-pub(super) struct Guarded<S> {
+pub(crate) struct Guarded<S> {
     io: S,
     /// Bytes still to come before the first deadline no longer counts.
     awaited_bytes: usize,
@@ -33,6 +33,11 @@ impl<S> Guarded<S> {
             write_deadline,
             write: None,
         }
+    }
+
+    /// Gives up the deadlines.
+    pub(crate) fn into_inner(self) -> S {
+        self.io
     }
 
     /// Arms the deadline while a write waits, disarms it when one got on.

@@ -28,6 +28,8 @@ pub(super) enum Endpoint {
     ReceiveFeedback,
     CompleteFeedback(LockToken),
     AbandonFeedback(LockToken),
+    /// The beginning of a WebSocket.
+    OpenWebSocket,
     /// A module of any name: there are none, so none is found.
     MissingModule(ErrorCode),
     /// Part of the contract that this hub does not offer.
@@ -47,8 +49,10 @@ pub(super) struct Route {
 pub(super) enum Door {
     /// Back-ends.
     Service,
-    /// Devices. They are not served over HTTPS, which is no secret.
+    /// Devices. They are not served over HTTPS itself, which is no secret.
     Device,
+    /// Both: who it is shows inside the WebSocket.
+    Either,
 }
 
 /// Why there is no route.
@@ -75,7 +79,7 @@ impl Endpoint {
             | Self::ReceiveFeedback
             | Self::CompleteFeedback(_)
             | Self::AbandonFeedback(_) => Some(Permission::ServiceConnect),
-            Self::MissingModule(_) | Self::NotOffered(_) => None,
+            Self::OpenWebSocket | Self::MissingModule(_) | Self::NotOffered(_) => None,
         }
     }
 }
@@ -97,6 +101,7 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Route, Unrouted> {
     let door = match *lower.as_slice() {
         ["devices", _, "messages" | "files", ..]
         | ["devices", _, "modules", _, "messages" | "files", ..] => Door::Device,
+        ["$iothub" | "$servicebus", "websocket"] => Door::Either,
         _ => Door::Service,
     };
     let known = known(&lower, &segments).map_err(|error| Unrouted {
@@ -148,6 +153,9 @@ fn known(lower: &[&str], segments: &[String]) -> Result<Known, ApiError> {
         ["statistics", "devices"] => Ok(vec![(Method::GET, Endpoint::CountDevices)]),
         ["statistics", "service"] => Ok(vec![(Method::GET, Endpoint::CountConnected)]),
         ["messages", "servicebound", ref rest @ ..] => service_bound(rest, segments),
+        ["$iothub" | "$servicebus", "websocket"] => {
+            Ok(vec![(Method::GET, Endpoint::OpenWebSocket)])
+        }
         ["jobs", ..] => Ok(any("jobs")),
         ["configurations", ..] => Ok(any("configurations")),
         ["digitaltwins", ..] => Ok(any("digital twins")),
@@ -301,6 +309,29 @@ mod tests {
             let expected = Endpoint::GetDevice(device(id));
             assert_eq!(endpoint(&Method::GET, path), Some(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn websockets_have_two_paths_of_any_letter_case_and_one_method() {
+        for path in [
+            "/$iothub/websocket",
+            "/$iothub/websocket/",
+            "/$IoTHub/WebSocket",
+            "/%24iothub/websocket",
+            "/$servicebus/websocket",
+            "/%24ServiceBus/websocket/",
+        ] {
+            let found = find(&Method::GET, path).ok();
+            let found = found.map(|route| (route.endpoint, route.door));
+            assert_eq!(
+                found,
+                Some((Endpoint::OpenWebSocket, Door::Either)),
+                "{path}"
+            );
+            let refused = find(&Method::POST, path).map(|_| ()).unwrap_err();
+            assert_eq!(refused.error.code, ErrorCode::GenericMethodNotAllowed);
+        }
+        assert_eq!(endpoint(&Method::GET, "/$iothub/websocket/more"), None);
     }
 
     #[test]

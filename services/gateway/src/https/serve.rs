@@ -20,8 +20,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::deadlines::Guarded;
+use crate::arrival::Arrival;
 use crate::options::HttpsOptions;
 use crate::shared::Shared;
+use crate::websocket::{self, Upgrade, UpgradeSlot};
 
 /// Bytes of a request's head, header by header: far above what SDKs send.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -107,11 +109,13 @@ pub(crate) struct Activity {
     is_http1: AtomicBool,
     is_known: AtomicBool,
     ended_at: Mutex<Instant>,
+    upgrade: UpgradeSlot,
 }
 
 impl Activity {
     fn new() -> Self {
         Self {
+            upgrade: Mutex::default(),
             running: AtomicUsize::new(0),
             is_http1: AtomicBool::new(false),
             is_known: AtomicBool::new(false),
@@ -136,6 +140,11 @@ impl Activity {
     /// Notes that somebody on the connection has proved who they are.
     pub(crate) fn set_known(&self) {
         self.is_known.store(true, Ordering::Relaxed);
+    }
+
+    /// Where a request that opens a WebSocket leaves word.
+    pub(crate) fn upgrade_slot(&self) -> &UpgradeSlot {
+        &self.upgrade
     }
 
     /// Waits until the connection has asked for nothing for as long as `terms` allow.
@@ -172,18 +181,28 @@ impl Drop for Running {
     }
 }
 
-/// Serves one connection of the HTTPS door to its end.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, router: Router, io: S)
+/// Serves one connection of the HTTPS door to its end; where a request opens a WebSocket, the same task goes on with
+/// the door of the protocol inside.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, router: Router, io: S, arrival: Arrival)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let terms = Terms::of_https(&shared.options.https);
-    serve_on(&shared.lifecycle, &terms, router, io).await;
+    // What HTTP needs is not to count for the life of a WebSocket, nor the other way round, hence the boxes.
+    let http = Box::pin(serve_on(&shared.lifecycle, &terms, router, io));
+    if let Some(upgrade) = http.await {
+        Box::pin(websocket::serve::<S>(shared, upgrade, arrival)).await;
+    }
 }
 
-/// Serves one connection to its end. Drain: requests in work are finished as far as
+/// Serves one connection to its end, or to where it leaves HTTP. Drain: requests in work are finished as far as
 /// [`LAST_REQUESTS`] allows, no other is taken. An HTTP/2 connection that asks for nothing ends the same way.
-pub(crate) async fn serve_on<S>(scope: &Lifecycle, terms: &Terms, router: Router, io: S)
+pub(crate) async fn serve_on<S>(
+    scope: &Lifecycle,
+    terms: &Terms,
+    router: Router,
+    io: S,
+) -> Option<Box<Upgrade>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -198,7 +217,7 @@ where
         let answering = service.call(request);
         activity.watch(version, answering)
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), watched));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), watched));
     let ended = tokio::select! {
         ended = connection.as_mut() => Ok(ended),
         () = async {
@@ -212,10 +231,11 @@ where
         }
     };
     match ended {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => return activity.upgrade.lock().take(),
         Ok(Err(error)) => tracing::debug!(%error, "an http connection ended"),
         Err(_) => tracing::debug!("an http connection was cut off"),
     }
+    None
 }
 
 fn builder(scope: &Lifecycle, terms: &Terms) -> Builder<Scoped> {

@@ -14,11 +14,12 @@ use downlink_mqtt::packet::{ClientPacket, Connack, ConnectReturnCode, FrameReade
 use downlink_mqtt::session::Refusal as ConnectRefusal;
 use downlink_mqtt::session::{AwaitingConnect, ConnectRequest, Session, SessionOptions, Will};
 use tokio::io::AsyncRead;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tracing::warn;
 
 use super::conversation::{Held, Persistence, Work, to_hub_subscriptions};
 use super::{scratch, stored_session};
+use crate::arrival::{Arrival, Carrier};
 use crate::authenticate::{AuthenticatedDevice, Refusal};
 use crate::device::{DeviceSession, OpenError, Stamp};
 use crate::metrics::RefusedFor;
@@ -125,9 +126,9 @@ impl Refused {
 pub(super) async fn admit<S: AsyncRead + Unpin>(
     shared: &Arc<Shared>,
     io: &mut S,
-    accepted_at: Instant,
+    arrival: Arrival,
 ) -> Result<Box<Admitted>, Refused> {
-    let deadline = accepted_at + shared.options.mqtt.connect_deadline;
+    let deadline = arrival.accepted_at + shared.options.mqtt.connect_deadline;
     let mut frames = FrameReader::new(MAX_CONNECT_PACKET_BYTES);
     let drain = shared.lifecycle.drain_token();
     let (packet, backlog) = tokio::select! {
@@ -155,11 +156,20 @@ pub(super) async fn admit<S: AsyncRead + Unpin>(
         .max_telemetry_bytes
         .saturating_add(MAX_FIELD_BYTES + 16);
     frames.set_max_packet_bytes(largest.max(MAX_PACKET_BYTES));
-    enter(shared, request, device, Reading { frames, backlog }).await
+    let reading = Reading {
+        frames,
+        backlog,
+        protocol: match arrival.carrier {
+            Carrier::Tls => Protocol::Mqtt,
+            Carrier::WebSocket => Protocol::MqttWs,
+        },
+    };
+    enter(shared, request, device, reading).await
 }
 
 /// Where reading goes on after CONNECT.
 struct Reading {
+    protocol: Protocol,
     frames: FrameReader,
     backlog: Bytes,
 }
@@ -265,7 +275,7 @@ async fn enter(
     let session = DeviceSession::open(
         Arc::clone(shared),
         device,
-        Protocol::Mqtt,
+        reading.protocol,
         subscriptions,
         stamp,
     );

@@ -15,8 +15,9 @@ use downlink_amqp::types::{Encode, Symbol, Value};
 use downlink_domain::device::Device;
 use downlink_runtime::OnError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use crate::arrival::Arrival;
 use crate::fakes::TestHub;
 
 /// Longest wait for a frame; only a failing test waits it out.
@@ -47,7 +48,7 @@ impl Client {
     pub(super) fn connect(hub: &TestHub) -> Self {
         let (io, theirs) = tokio::io::duplex(1024 * 1024);
         let shared = Arc::clone(&hub.shared);
-        let door = crate::amqp::serve(shared, theirs, Instant::now());
+        let door = crate::amqp::serve(shared, theirs, Arrival::over_tls());
         hub.shared.lifecycle.spawn("amqp", OnError::Log, door);
         Self {
             io,

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
+use crate::arrival::Arrival;
 use crate::https::serve;
 
 /// Opens a connection; its far end and the task that serves it.
@@ -18,7 +19,12 @@ use crate::https::serve;
 fn open(hub: &TestHub) -> (DuplexStream, JoinHandle<()>) {
     let (peer, io) = duplex(64 * 1024);
     let router = router(Arc::clone(&hub.shared));
-    let served = tokio::spawn(serve(Arc::clone(&hub.shared), router, io));
+    let served = tokio::spawn(serve(
+        Arc::clone(&hub.shared),
+        router,
+        io,
+        Arrival::over_tls(),
+    ));
     (peer, served)
 }
 

@@ -10,8 +10,8 @@ use downlink_mqtt::packet::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
+use crate::arrival::Arrival;
 use crate::fakes::TestHub;
 
 /// Room in each direction of a pipe, enough for a window of small messages.
@@ -48,7 +48,7 @@ impl Client {
     #[expect(clippy::disallowed_methods, reason = "the test awaits the task itself")]
     pub(super) fn dial_with(hub: &TestHub, pipe_bytes: usize) -> Self {
         let (near, far) = tokio::io::duplex(pipe_bytes);
-        let serving = super::super::serve(Arc::clone(&hub.shared), far, Instant::now());
+        let serving = super::super::serve(Arc::clone(&hub.shared), far, Arrival::over_tls());
         Self {
             io: near,
             frames: FrameReader::new(1 << 20),

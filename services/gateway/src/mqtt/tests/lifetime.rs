@@ -335,7 +335,11 @@ async fn noise_ends_a_connection_and_harms_nobody() {
 async fn an_idle_connection_is_small() {
     let hub = TestHub::new().await;
     let (_near, far) = tokio::io::duplex(64);
-    let serving = super::super::serve(Arc::clone(&hub.shared), far, Instant::now());
+    let serving = super::super::serve(
+        Arc::clone(&hub.shared),
+        far,
+        crate::arrival::Arrival::over_tls(),
+    );
     let task_bytes = size_of_val(&serving);
     assert!(task_bytes <= 512, "{task_bytes} bytes");
     let conversation_bytes = size_of::<Conversation>();
