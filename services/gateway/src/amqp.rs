@@ -16,6 +16,7 @@ mod device;
 mod grants;
 mod held;
 mod links;
+mod metered;
 mod payload;
 mod tokens;
 mod work;

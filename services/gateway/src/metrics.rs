@@ -1,10 +1,13 @@
 //! Instruments of the gateway, declared once; recording is one relaxed addition.
 
+pub mod amqp;
+
 use downlink_runtime::telemetry::{HotCounter, HotGauge, InstrumentSpec, hot_counters, hot_gauge};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
 use crate::arrival::Carrier;
+use self::amqp::AmqpMetrics;
 use crate::grpc::RpcMetrics;
 
 /// A door of the gateway.
@@ -86,6 +89,8 @@ pub struct GatewayMetrics {
     handshakes_failed: [HotCounter; Door::ALL.len()],
     refused: [HotCounter; 5],
     requests: [HotCounter; 3],
+    /// The AMQP door.
+    pub amqp: AmqpMetrics,
     /// Calls of the gRPC door.
     pub rpcs: RpcMetrics,
     /// Devices connected now.
@@ -197,6 +202,7 @@ impl GatewayMetrics {
                 requests,
                 ["2xx", "4xx", "5xx"].map(|class| vec![KeyValue::new("status", class)]),
             ),
+            amqp: AmqpMetrics::new(meter),
             rpcs: RpcMetrics::new(meter),
             devices: hot_gauge(meter, connected),
             messages_delivered: counter(

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::conversation::Conversation;
+use crate::metrics::amqp::ConnectionEnd;
 use crate::shared::Shared;
 
 /// Bytes read at a time, into a buffer of the thread.
@@ -60,6 +61,8 @@ pub(super) struct Connection<S> {
     write_due: Option<Instant>,
     is_unflushed: bool,
     is_broken: bool,
+    /// Whether the client left output unread for too long.
+    is_stalled: bool,
 }
 
 type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -101,6 +104,7 @@ where
             write_due: None,
             is_unflushed: false,
             is_broken: false,
+            is_stalled: false,
             shared,
         }
     }
@@ -127,8 +131,14 @@ where
             }
         };
         let (_, ()) = tokio::join!(farewell, work);
+        let cause = if self.is_stalled {
+            ConnectionEnd::Unread
+        } else {
+            self.conversation.cause()
+        };
+        self.shared.metrics.amqp.connection_ended(cause);
         Summary {
-            cause: self.conversation.cause(),
+            cause: cause.as_str(),
             policy: self.conversation.grants.policy().map(ToOwned::to_owned),
             messages: self.conversation.accepted_messages,
         }
@@ -289,6 +299,7 @@ where
     fn on_due(&mut self, now: Instant) {
         if self.write_due.is_some_and(|due| due <= now) {
             self.is_broken = true;
+            self.is_stalled = true;
         }
         if self.token_due.is_some_and(|due| due <= now) {
             self.token_due = None;

@@ -22,8 +22,10 @@ use super::device::Units;
 use super::grants::Grants;
 use super::held::Held;
 use super::links::{Links, Node};
+use super::metered::Metered;
 use super::work::{self, Done, Work};
 use crate::metrics::RefusedFor;
+use crate::metrics::amqp::ConnectionEnd;
 use crate::options::AmqpOptions;
 use crate::shared::Shared;
 
@@ -33,7 +35,7 @@ const MAX_WORKS: usize = 2048;
 /// One connection.
 pub(super) struct Conversation {
     pub(super) shared: Arc<Shared>,
-    pub(super) engine: Engine,
+    pub(super) engine: Metered,
     pub(super) links: Links,
     pub(super) grants: Grants,
     /// Devices and modules.
@@ -54,9 +56,10 @@ pub(super) struct Conversation {
 impl Conversation {
     pub(super) fn new(shared: Arc<Shared>, accepted_at: Instant, protocol: Protocol) -> Self {
         let options = Arc::new(engine_options(&shared.options.amqp));
+        let engine = Engine::new(options, accepted_at.into_std());
         let gone = shared.lifecycle.drain_token().child_token();
         Self {
-            engine: Engine::new(options, accepted_at.into_std()),
+            engine: Metered::new(engine, shared.metrics.amqp.clone()),
             links: Links::default(),
             grants: Grants::new(shared.options.amqp.max_tokens as usize),
             units: Units::default(),
@@ -74,7 +77,7 @@ impl Conversation {
 
     /// Whether more input may be read: the engine takes it, and the services keep up.
     pub(super) fn wants_input(&self) -> bool {
-        self.engine.wants_input() && self.held.has_room() && self.works.len() < MAX_WORKS
+        self.engine.wants_input() && self.held.has_room(self.shared.options.amqp.max_held_bytes) && self.works.len() < MAX_WORKS
     }
 
     /// Whether every message that was taken has its answer.
@@ -332,15 +335,16 @@ impl Conversation {
         }
     }
 
-    pub(super) fn cause(&self) -> &'static str {
+    /// Why the connection has ended.
+    pub(super) fn cause(&self) -> ConnectionEnd {
         match self.cause {
-            Some(CloseCause::Peer) => "closed",
-            Some(CloseCause::Hub) => "refused",
-            Some(CloseCause::Protocol) => "violation",
-            Some(CloseCause::Unauthorized) => "unauthorized",
-            Some(CloseCause::TimedOut) => "timed out",
-            Some(CloseCause::OutputOverflow) => "output not read",
-            Some(CloseCause::Lost) | None => "lost",
+            Some(CloseCause::Peer) => ConnectionEnd::Closed,
+            Some(CloseCause::Hub) => ConnectionEnd::Refused,
+            Some(CloseCause::Protocol) => ConnectionEnd::Violation,
+            Some(CloseCause::Unauthorized) => ConnectionEnd::Unauthorized,
+            Some(CloseCause::TimedOut) => ConnectionEnd::TimedOut,
+            Some(CloseCause::OutputOverflow) => ConnectionEnd::Unread,
+            Some(CloseCause::Lost) | None => ConnectionEnd::Lost,
         }
     }
 }
@@ -351,6 +355,8 @@ fn engine_options(options: &AmqpOptions) -> Options {
         max_frame_bytes: options.max_frame_bytes,
         max_sessions: usize::from(options.max_sessions),
         max_links: links.min(Options::default().max_links),
+        max_unsettled: options.max_unsettled,
+        max_reassembly_bytes: options.max_held_bytes,
         max_output_bytes: options.max_output_bytes,
         idle_time_out: options.idle_timeout,
         open_timeout: options.open_deadline,

@@ -1,8 +1,5 @@
 //! What a connection holds of its peer's messages.
 
-/// Bytes of messages on their way to the services; beyond it nothing is read from the socket.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
-
 /// Messages that were taken and have no answer yet, and about the memory they take.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -27,9 +24,10 @@ impl Held {
         self.remove(part.messages, part.bytes);
     }
 
-    /// Whether more may be taken; one message may go over the bound.
-    pub(super) fn has_room(&self) -> bool {
-        self.bytes < MAX_BYTES
+    /// Whether more may be taken, within `limit` bytes; one message may go over it. Without room
+    /// nothing is read from the socket.
+    pub(super) fn has_room(&self, limit: usize) -> bool {
+        self.bytes < limit
     }
 
     pub(super) fn is_empty(&self) -> bool {

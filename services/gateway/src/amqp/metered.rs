@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
-use bytes::Bytes;
 use downlink_amqp::engine::{
     Accept, AttachRequest, DeliveryId, Engine, Event, LinkId, SendError, SendSettled,
 };
+use downlink_amqp::message::Encoded;
 use downlink_amqp::performative::{AmqpError, DeliveryState, DeliveryTag, Role};
 use downlink_runtime::telemetry::HotGauge;
 
@@ -117,7 +117,7 @@ impl Metered {
         &mut self,
         link: LinkId,
         tag: DeliveryTag,
-        message: Bytes,
+        message: impl Into<Encoded>,
         settled: SendSettled,
     ) -> Result<DeliveryId, SendError> {
         let delivery = self.engine.send(link, tag, message, settled)?;

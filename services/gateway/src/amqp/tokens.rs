@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::conversation::Conversation;
 use super::grants::{Grant, TooManyTokens};
 use super::links::Node;
+use super::metered::Metered;
 use super::work;
 use crate::authenticate::Refusal;
 use crate::metrics::RefusedFor;
@@ -158,12 +159,7 @@ impl Conversation {
 }
 
 /// Sends a reply, settled where the link leaves that to the hub.
-fn send_reply(
-    engine: &mut downlink_amqp::engine::Engine,
-    link: LinkId,
-    tag: DeliveryTag,
-    reply: Bytes,
-) {
+fn send_reply(engine: &mut Metered, link: LinkId, tag: DeliveryTag, reply: Bytes) {
     let sent = engine.send(link, tag, reply, SendSettled::Yes);
     debug_assert!(sent.is_ok(), "the link was sendable: {sent:?}");
 }
