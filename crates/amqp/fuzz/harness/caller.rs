@@ -65,6 +65,21 @@ pub(super) struct Owed {
     pub(super) is_lapsed: bool,
 }
 
+impl Owed {
+    pub(super) fn new(tag: DeliveryTag) -> Self {
+        Self {
+            tag,
+            is_told: false,
+            is_lapsed: false,
+        }
+    }
+
+    /// Whether it counts: it is waited for, or waits itself.
+    pub(super) fn has_room(&self) -> bool {
+        !self.is_lapsed || self.is_told
+    }
+}
+
 /// The caller, its books, and the client's end of the line.
 #[derive(Debug)]
 pub struct Caller<'a> {
@@ -129,7 +144,21 @@ impl<'a> Caller<'a> {
             self.flush_replies();
             self.poll();
         }
+        self.check_unsettled();
         count
+    }
+
+    /// Compares the books on deliveries with the engine's.
+    fn check_unsettled(&self) {
+        let mut counts: BTreeMap<u16, (usize, usize)> = BTreeMap::new();
+        for (id, link) in &self.links {
+            let (held, owed) = counts.entry(id.channel()).or_default();
+            *held += link.held.len();
+            *owed += link.owed.values().filter(|owed| owed.has_room()).count();
+        }
+        for (channel, expected) in counts {
+            assert_eq!(self.engine.unsettled_in(channel), expected);
+        }
     }
 
     /// Enters an event into the books.
@@ -239,7 +268,7 @@ impl<'a> Caller<'a> {
         let gone = self.links.remove(&link).expect("one detach for each link");
         assert_ne!(gone.standing, Standing::Refused);
         let owed = gone.owed.iter();
-        let owed = owed.filter(|(_, owed)| !owed.is_lapsed || owed.is_told);
+        let owed = owed.filter(|(_, owed)| owed.has_room());
         let owed: Vec<DeliveryId> = owed.map(|(delivery, _)| *delivery).collect();
         let named: Vec<DeliveryId> = unsettled.iter().map(|named| named.delivery).collect();
         assert_eq!(named, owed, "what the client has not settled");

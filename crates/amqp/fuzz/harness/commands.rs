@@ -135,12 +135,8 @@ impl Caller<'_> {
         let is_owed = mode != Some(SenderSettleMode::Settled)
             && (wish == SendSettled::No || mode == Some(SenderSettleMode::Unsettled));
         if is_owed {
-            let owed = Owed {
-                tag,
-                is_told: false,
-                is_lapsed: false,
-            };
-            assert!(known.owed.insert(delivery, owed).is_none());
+            let earlier = known.owed.insert(delivery, Owed::new(tag));
+            assert!(earlier.is_none(), "a delivery twice");
         }
         assert!(self.unsettled(link.channel()) <= self.options.max_unsettled);
     }
@@ -181,7 +177,8 @@ impl Caller<'_> {
         DeliveryTag::new(&self.next_tag.to_be_bytes()).expect("8 bytes of 32")
     }
 
-    /// Sends replies to requests for tokens on the first `$cbs` link of their session.
+    /// Sends what replies to requests for tokens there is credit for, on the `$cbs` link of their
+    /// session.
     pub(super) fn flush_replies(&mut self) {
         for (channel, reply) in std::mem::take(&mut self.replies) {
             let mut links = self.links.iter();
@@ -190,29 +187,22 @@ impl Caller<'_> {
                     && known.request.role == Role::Sender
                     && self.is_cbs(**link)
             });
-            let Some(link) = link.map(|(link, _)| *link) else {
-                continue;
-            };
-            let tag = self.next_tag();
-            self.reply(link, tag, reply);
+            match link.map(|(link, _)| *link) {
+                Some(link) if self.engine.sendable(link) > 0 => self.reply(link, reply),
+                Some(_) => self.replies.push((channel, reply)),
+                None => {}
+            }
         }
     }
 
-    fn reply(&mut self, link: LinkId, tag: DeliveryTag, reply: Bytes) {
-        let Ok(delivery) = self.engine.send(link, tag, reply, SendSettled::Yes) else {
-            return;
-        };
-        let Some(known) = self.links.get_mut(&link) else {
-            return;
-        };
+    fn reply(&mut self, link: LinkId, reply: Bytes) {
+        let tag = self.next_tag();
+        let sent = self.engine.send(link, tag, reply, SendSettled::Yes);
+        let delivery = sent.expect("there was room");
+        let known = self.links.get_mut(&link).expect("it is there");
         known.credit -= 1;
         if known.request.snd_settle_mode == Some(SenderSettleMode::Unsettled) {
-            let owed = Owed {
-                tag,
-                is_told: false,
-                is_lapsed: false,
-            };
-            known.owed.insert(delivery, owed);
+            known.owed.insert(delivery, Owed::new(tag));
         }
     }
 

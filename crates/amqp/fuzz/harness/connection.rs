@@ -66,7 +66,7 @@ fn tight() -> Options {
         max_lapsed: 2,
         max_reassembly_bytes: 2_048,
         max_output_bytes: 4_096,
-        idle_time_out: Duration::from_secs(60),
+        idle_time_out: Duration::from_mins(1),
         ..Options::default()
     }
 }
