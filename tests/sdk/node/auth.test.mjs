@@ -80,10 +80,19 @@ over(PROTOCOLS, 'a policy with device connect opens any device', async (Transpor
   await connect(hub, `HostName=${hub.hostName};DeviceId=${deviceId};${policy}`, Transport);
 });
 
-over(PROTOCOLS, 'a policy without device connect opens no device', async (Transport) => {
+over(PROTOCOLS, 'a policy without device connect carries no device', async (Transport) => {
   const { deviceId } = await register(hub);
   const policy = hub.policy('service').replace(/^HostName=[^;]*;/, '');
-  await assertRefused(`HostName=${hub.hostName};DeviceId=${deviceId};${policy}`, Transport);
+  const client = await device(hub, `HostName=${hub.hostName};DeviceId=${deviceId};${policy}`, Transport);
+  // On AMQP the token is good for something, but not for a device's link.
+  const use = async () => {
+    await client.open();
+    await client.sendEvent(message('x'));
+  };
+  await assert.rejects(within(use(), 'a refusal'), (error) => {
+    assert.equal(error.name, 'UnauthorizedError', error.message);
+    return true;
+  });
 });
 
 over(PROTOCOLS, 'an expired token is refused', async (Transport) => {

@@ -146,7 +146,7 @@ describe('one link', () => {
     const session = await raw.session();
     const { send } = await attachSender(session, `amqps://${hub.hostName}:5671/messages/deviceBound`);
     await send(command(deviceId, 'x', { to: `amqps://${hub.hostName}${devicebound(deviceId)}` }));
-    await attachReceiver(session, FEEDBACK.toLowerCase(), { credit_window: 1 });
+    await attachReceiver(session, FEEDBACK.toLowerCase());
     await attachReceiver(session, FILES, { credit_window: 1 });
   });
 });

@@ -2,14 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 
 import {
-  connect, feedbackOf, inboxOf, iothub, message, policyToken, register, service, settled, twins,
+  connect, deviceToken, feedbackOf, inboxOf, iothub, message, policyToken, register, service, settled, twins,
 } from './support/clients.mjs';
 import { Hub, addressOf } from './support/hub.mjs';
 import { Network } from './support/proxy.mjs';
-import { attachSender, dataMessage, devicebound, openRaw } from './support/raw-amqp.mjs';
+import { attachReceiver, attachSender, dataMessage, devicebound, openRaw } from './support/raw-amqp.mjs';
 import { DEEP_QUEUE, QUICK_FEEDBACK, SHORT_LOCK } from './support/settings.mjs';
 import { TRANSPORTS, over } from './support/transports.mjs';
 import { Inbox, eventually, within } from './support/waiting.mjs';
@@ -30,19 +30,37 @@ after(async () => {
   await network.stop();
 });
 
-/** Breaks every connection, keeps the network down until `during` is done, and heals it. */
-async function cut(during = () => {}) {
-  await eventually(() => network.connections > 0, 'something to cut');
+/** Breaks every connection, and heals the network when `during` is done and somebody has tried in vain. */
+async function cut(during) {
   network.cut();
   await eventually(() => network.connections === 0, 'the connections to break');
   await during();
+  await eventually(() => network.refused >= 2, 'tries to connect');
   network.heal();
+}
+
+/** Calls REST again when the SDK used a connection that had been cut while it was idle. */
+async function persistently(call) {
+  return eventually(
+    () => call().catch((error) => {
+      if (error.code !== 'ECONNRESET') throw error;
+      return null;
+    }),
+    'an answer',
+  );
+}
+
+/** A connection that goes around the network that breaks. */
+async function openAround(token) {
+  const raw = await openRaw(hub, { host: INSIDE });
+  const { status, description } = await raw.putToken(token);
+  assert.equal(status, 200, description);
+  return raw;
 }
 
 /** A back-end behind the broken part of the network, which sends a command every few milliseconds. */
 async function steadySender(deviceId) {
-  const raw = await openRaw(hub, { host: INSIDE });
-  await raw.putToken(policyToken(hub, 'service'));
+  const raw = await openAround(policyToken(hub, 'service'));
   const { send } = await attachSender(await raw.session(), '/messages/devicebound');
   const sent = [];
   let isStopped = false;
@@ -84,12 +102,15 @@ over(TRANSPORTS, 'a device whose network breaks comes back by itself and misses 
     // Both ways something is under way when the network breaks.
     telemetry.push(client.sendEvent(message(`under way ${round}`)));
     await cut(() => telemetry.push(client.sendEvent(message(`while down ${round}`))));
-    const { result } = await backEnd.invokeDeviceMethod(identity.deviceId, {
-      methodName: 'ping', connectTimeoutInSeconds: 25, responseTimeoutInSeconds: 30,
-    });
+    const { result } = await persistently(() =>
+      backEnd.invokeDeviceMethod(identity.deviceId, {
+        methodName: 'ping', connectTimeoutInSeconds: 25, responseTimeoutInSeconds: 30,
+      }),
+    );
     assert.deepEqual(result, { status: 200, payload: 'pong' });
     await eventually(async () => {
-      await twins(hub).updateTwin(identity.deviceId, { properties: { desired: { now: Date.now() } } }, '*');
+      const desired = { now: Date.now() };
+      await persistently(() => twins(hub).updateTwin(identity.deviceId, { properties: { desired } }, '*'));
       return changes.size > 0;
     }, 'a desired change to be heard again');
     await changes.take(changes.size);
@@ -104,7 +125,10 @@ over(TRANSPORTS, 'a device whose network breaks comes back by itself and misses 
 
 over([iothub.Amqp, iothub.AmqpWs], 'a back-end whose network breaks sends on by itself and misses no feedback', async (Transport) => {
   const identity = await register(hub);
-  const inbox = inboxOf(await connect(hub, identity.connectionString));
+  const around = await openAround(deviceToken(hub, identity));
+  const { deliveries } = await attachReceiver(await around.session(), devicebound(identity.deviceId), {
+    credit_window: 100, autoaccept: true,
+  });
   const backEnd = await service(hub, Transport);
   const first = await feedbackOf(backEnd);
   const send = (each) => backEnd.send(identity.deviceId, each);
@@ -124,11 +148,15 @@ over([iothub.Amqp, iothub.AmqpWs], 'a back-end whose network breaks sends on by 
   underWay.push(...sent.slice(7).map(send));
   await within(Promise.all(underWay), 'all commands to be accepted', 30_000);
   const missing = new Set(sent.map((each) => each.messageId));
-  while (missing.size > 0) missing.delete((await inbox.next(`${missing.size} commands`, 30_000)).messageId);
+  while (missing.size > 0) {
+    missing.delete((await deliveries.next(`${missing.size} more commands`, 30_000)).message.message_id);
+  }
 
   // The SDK's receiver does not outlive its connection; the application asks for another.
   const second = await feedbackOf(backEnd);
   for (const { messageId } of sent.slice(2)) {
     assert.equal((await second.about(messageId, 30_000)).statusCode, 'Success');
   }
+  // The next back-end would share the feedback with this one.
+  await backEnd.close();
 });

@@ -9,6 +9,8 @@ export class Network {
   #servers = [];
   #sockets = new Set();
   #isDown = false;
+  /** Connections that were tried while the network was down. */
+  refused = 0;
 
   /** Carries bytes from the SDKs' ports at `outside` to the same ports at `inside`. */
   constructor(outside, inside) {
@@ -35,6 +37,7 @@ export class Network {
   /** Breaks every connection and refuses new ones until `heal`. */
   cut() {
     this.#isDown = true;
+    this.refused = 0;
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
@@ -49,6 +52,7 @@ export class Network {
 
   #carry(client, port) {
     if (this.#isDown) {
+      this.refused += 1;
       client.resetAndDestroy();
       return;
     }
