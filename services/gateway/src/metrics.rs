@@ -6,8 +6,8 @@ use downlink_runtime::telemetry::{HotCounter, HotGauge, InstrumentSpec, hot_coun
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use crate::arrival::Carrier;
 use self::amqp::AmqpMetrics;
+use crate::arrival::Carrier;
 use crate::grpc::RpcMetrics;
 
 /// A door of the gateway.

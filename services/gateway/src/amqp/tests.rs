@@ -5,6 +5,7 @@ mod commands;
 mod device_messages;
 mod feedback;
 mod life;
+mod limits;
 mod receivers;
 mod tokens;
 

@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub(super) const COMMANDS: &str = "/messages/devicebound";
 pub(super) const FEEDBACK: &str = "/messages/serviceBound/feedback";
 
+/// Bytes of a message in one frame.
+const FRAME_PAYLOAD_BYTES: usize = 60_000;
+
 const BEGIN: Begin = Begin {
     remote_channel: None,
     next_outgoing_id: 0,
@@ -46,7 +49,12 @@ pub(super) struct Client {
 impl Client {
     /// Connects a socket to the door.
     pub(super) fn connect(hub: &TestHub) -> Self {
-        let (io, theirs) = tokio::io::duplex(1024 * 1024);
+        Self::connect_through(hub, 1024 * 1024)
+    }
+
+    /// Connects a socket that holds `pipe_bytes` on the way in each direction.
+    pub(super) fn connect_through(hub: &TestHub, pipe_bytes: usize) -> Self {
+        let (io, theirs) = tokio::io::duplex(pipe_bytes);
         let shared = Arc::clone(&hub.shared);
         let door = crate::amqp::serve(shared, theirs, Arrival::over_tls());
         hub.shared.lifecycle.spawn("amqp", OnError::Log, door);
@@ -308,17 +316,50 @@ impl Client {
 
     /// Sends a message and returns its delivery id.
     pub(super) async fn send(&mut self, handle: u32, message: &Message) -> u32 {
+        self.send_as(handle, message, None).await
+    }
+
+    /// Sends a message that is settled as it goes, and returns its delivery id.
+    pub(super) async fn send_settled(&mut self, handle: u32, message: &Message) -> u32 {
+        self.send_as(handle, message, Some(true)).await
+    }
+
+    async fn send_as(&mut self, handle: u32, message: &Message, settled: Option<bool>) -> u32 {
         let delivery = self.next_delivery;
         self.next_delivery += 1;
-        let transfer = Transfer {
-            handle,
-            delivery_id: Some(delivery),
-            delivery_tag: DeliveryTag::new(&delivery.to_be_bytes()),
-            message_format: Some(0),
-            ..Transfer::default()
-        };
-        self.write_with(transfer, &message.encode()).await;
+        let encoded = message.encode();
+        let mut frames = encoded.chunks(FRAME_PAYLOAD_BYTES).peekable();
+        while let Some(payload) = frames.next() {
+            let transfer = Transfer {
+                handle,
+                delivery_id: Some(delivery),
+                delivery_tag: DeliveryTag::new(&delivery.to_be_bytes()),
+                message_format: Some(0),
+                settled,
+                more: frames.peek().is_some(),
+                ..Transfer::default()
+            };
+            self.write_with(transfer, payload).await;
+        }
         delivery
+    }
+
+    /// Attaches a link that is not used, whose echo shows that nothing came before it.
+    pub(super) async fn assert_silent(&mut self) {
+        let handle = 50;
+        assert_eq!(self.attach(receiver(handle, "$cbs")).await.handle, handle);
+        self.leave(handle).await;
+    }
+
+    /// Detaches a link.
+    pub(super) async fn leave(&mut self, handle: u32) {
+        let detach = Detach {
+            handle,
+            closed: true,
+            error: None,
+        };
+        self.write(detach).await;
+        assert_eq!(self.detach().await.handle, handle);
     }
 
     /// Sends a message and returns what became of it.
@@ -378,6 +419,14 @@ pub(super) fn command(device: &str, id: &str) -> Message {
             ..Properties::default()
         },
         body: Body::Data(Bytes::copy_from_slice(id.as_bytes())),
+        ..Message::default()
+    }
+}
+
+/// Telemetry as Node sends it.
+pub(super) fn telemetry(text: &str) -> Message {
+    Message {
+        body: Body::Data(Bytes::copy_from_slice(text.as_bytes())),
         ..Message::default()
     }
 }

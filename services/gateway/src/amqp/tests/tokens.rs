@@ -4,8 +4,11 @@ use downlink_amqp::frame::{FrameType, ProtocolHeader, write_frame};
 use downlink_amqp::performative::{DeliveryState, Detach};
 use downlink_amqp::sasl::{SaslCode, SaslFrame};
 use downlink_amqp::types::Symbol;
+use downlink_auth::sign;
+use downlink_ports::Clock;
 
 use super::client::{COMMANDS, Client, FEEDBACK, command, receiver, sender};
+use super::feedback::produce_feedback;
 use super::*;
 
 async fn plain(client: &mut Client, user: &str, password: &str) -> SaslFrame {
@@ -206,6 +209,34 @@ async fn links_outlive_a_renewed_token_and_end_with_one_that_is_not() {
         client.renew_token(&hub.policy_token("service")).await.0,
         200
     );
+}
+
+#[tokio::test]
+async fn a_token_that_ends_takes_the_links_that_no_other_allows() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev-1").await;
+    let token = |path: &str, seconds| {
+        let end = hub.clock.now().as_seconds() + seconds;
+        sign(&format!("hub.test/{path}"), &[1; 32], end, Some("service"))
+    };
+    let mut client = Client::open(&hub).await;
+    let short = token("messages/devicebound", 3600);
+    assert_eq!(client.put_token(&short).await.0, 200);
+    let long = token("messages/serviceBound/feedback", 7200);
+    assert_eq!(client.renew_token(&long).await.0, 200);
+    client.attach(sender(0, COMMANDS)).await;
+    client.attach(receiver(1, FEEDBACK)).await;
+    hub.clock.advance(Duration::from_mins(66));
+    let detach = client.detach().await;
+    assert_eq!(detach.handle, 0);
+    let error = detach.error.unwrap();
+    assert_eq!(error.condition.as_str(), "amqp:unauthorized-access");
+    // The other link goes on.
+    let mut back_end = Client::with_policy(&hub, "service").await;
+    back_end.attach(sender(0, COMMANDS)).await;
+    produce_feedback(&hub, &mut back_end, &device, "cmd-1").await;
+    client.credit(1, 0, 1).await;
+    assert_eq!(client.transfer().await.0.handle, 1);
 }
 
 #[tokio::test]
