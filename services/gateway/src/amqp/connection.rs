@@ -152,7 +152,7 @@ where
             self.conversation.advance(now);
             progress |= self.conversation.poll_units(cx).is_ready();
             progress |= self.poll_drain(cx, now);
-            progress |= self.poll_expiry(cx, now);
+            progress |= self.poll_expiry(cx);
             progress |= self.poll_output(cx, now);
             progress |= self.poll_timer(cx);
             if self.is_broken || self.is_over() {
@@ -253,7 +253,7 @@ where
         false
     }
 
-    fn poll_expiry(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
+    fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Progress {
         let Some(due) = self.conversation.next_expiry() else {
             self.expiry = None;
             return false;
@@ -270,7 +270,7 @@ where
             return false;
         }
         self.expiry = None;
-        self.conversation.expire_grants(due, now);
+        self.conversation.expire_grants(due);
         true
     }
 

@@ -77,7 +77,9 @@ impl Conversation {
 
     /// Whether more input may be read: the engine takes it, and the services keep up.
     pub(super) fn wants_input(&self) -> bool {
-        self.engine.wants_input() && self.held.has_room(self.shared.options.amqp.max_held_bytes) && self.works.len() < MAX_WORKS
+        self.engine.wants_input()
+            && self.held.has_room(self.shared.options.amqp.max_held_bytes)
+            && self.works.len() < MAX_WORKS
     }
 
     /// Whether every message that was taken has its answer.
@@ -94,6 +96,11 @@ impl Conversation {
             self.go_on(link);
         }
         self.look_at_units();
+        if self.is_plain && self.grants.is_empty() {
+            // It cannot show another token (amqp.md §1.3).
+            let error = error_of(ErrorCode::IotHubUnauthorized, "Token Invalid.");
+            self.engine.close(Some(error), now.into_std());
+        }
     }
 
     /// Notes that the peer has taken output: what waited for room may go on.
@@ -286,14 +293,13 @@ impl Conversation {
             .next_expiry(self.shared.options.amqp.token_grace)
     }
 
-    /// Drops tokens that have ended: links they held are detached, and a connection that
-    /// authenticated by SASL PLAIN is closed, since it cannot renew (amqp.md §1.3, §3.4).
-    pub(super) fn expire_grants(&mut self, now: Timestamp, at: Instant) {
+    /// Drops tokens that have ended: links they held are detached (amqp.md §3.4). A connection
+    /// that authenticated by SASL PLAIN is closed next.
+    pub(super) fn expire_grants(&mut self, now: Timestamp) {
         self.grants
             .expire(self.shared.options.amqp.token_grace, now);
         let error = || error_of(ErrorCode::IotHubUnauthorized, "Token Invalid.");
         if self.is_plain && self.grants.is_empty() {
-            self.engine.close(Some(error()), at.into_std());
             return;
         }
         for (link, node) in self.links.iter() {

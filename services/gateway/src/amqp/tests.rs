@@ -3,6 +3,9 @@
 mod client;
 mod commands;
 mod device_messages;
+mod device_methods;
+mod device_twins;
+mod device_units;
 mod feedback;
 mod life;
 mod limits;
@@ -11,6 +14,7 @@ mod tokens;
 
 use downlink_domain::device::Device;
 use downlink_domain::message::{Settlement, Verdict};
+use downlink_domain::presence::Subscriptions;
 use downlink_ports::{LockedMessage, ReceiveCall};
 
 use crate::fakes::TestHub;
@@ -75,4 +79,23 @@ async fn until_count(hub: &TestHub, device: &Device, expected: u64) {
     };
     let looked = tokio::time::timeout(std::time::Duration::from_secs(10), looking).await;
     looked.expect("the queue has that many messages");
+}
+
+/// Waits until the connection of the device has asked for what `is_wanted` tells.
+async fn until_subscribed(
+    hub: &TestHub,
+    device: &Device,
+    is_wanted: impl Fn(Subscriptions) -> bool,
+) {
+    let looking = async {
+        loop {
+            let handle = hub.shared.connections.find(device.key);
+            if handle.is_some_and(|handle| is_wanted(handle.subscriptions())) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let looked = tokio::time::timeout(std::time::Duration::from_secs(10), looking).await;
+    looked.expect("the connection has asked for it");
 }

@@ -127,6 +127,7 @@ impl Conversation {
             session,
             held,
             opened_at,
+            connected,
             ..
         } = *open;
         self.held.remove_all(&held);
@@ -134,14 +135,15 @@ impl Conversation {
             name,
             cause,
             duration: opened_at.elapsed(),
+            connected,
         };
         self.units.begin_passing();
         self.start(work::close(session, ended));
     }
 
-    pub(super) fn on_closed(&mut self, ended: &Ended, departing: Option<Departing>) {
+    pub(super) fn on_closed(&mut self, ended: Ended, departing: Option<Departing>) {
         self.units.end_passing();
-        self.shared.metrics.devices.add(-1);
+        drop(ended.connected);
         info!(
             device.id = %ended.name,
             duration = ?ended.duration,

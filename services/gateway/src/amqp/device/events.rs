@@ -202,7 +202,7 @@ impl Conversation {
     pub(in crate::amqp) fn on_device_done(&mut self, done: DeviceDone) {
         match done {
             DeviceDone::Opened(unit, outcome) => self.on_opened(unit, outcome),
-            DeviceDone::Closed(ended, departing) => self.on_closed(&ended, departing),
+            DeviceDone::Closed(ended, departing) => self.on_closed(ended, departing),
         }
     }
 

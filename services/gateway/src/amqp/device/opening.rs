@@ -13,7 +13,7 @@ use super::calling::Calls;
 use super::kind::{DeviceLink, LinkKind, UnitLinks};
 use super::messages::Messages;
 use super::twin_pair::TwinPair;
-use super::unit::{Open, Opening, Phase, Tag, UnitId, WaitingLink, wanted};
+use super::unit::{Connected, Open, Opening, Phase, Tag, UnitId, WaitingLink, wanted};
 use super::work;
 use super::work::{Claim, NotOpened, Opener};
 use crate::amqp::address::DeviceAddress;
@@ -191,7 +191,6 @@ impl Conversation {
     fn on_let_in(&mut self, id: UnitId, mut session: Box<DeviceSession<Tag>>) {
         // Only credit lets messages out, and none is known yet.
         session.set_credit(0);
-        self.shared.metrics.devices.add(1);
         let waker = self.units.waker_of(id);
         let name = session.device().name.clone();
         let asked = session.subscriptions();
@@ -206,6 +205,7 @@ impl Conversation {
             calls: Calls::default(),
             twin: TwinPair::default(),
             opened_at: Instant::now(),
+            connected: Connected::count(&self.shared.metrics.devices),
         });
         let Some(unit) = self.units.get_mut(id) else {
             // Its links have gone meanwhile.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use downlink_amqp::engine::{DeliveryId, LinkId};
 use downlink_domain::id::IdentityName;
 use downlink_domain::presence::Subscriptions;
+use downlink_runtime::telemetry::HotGauge;
 use tokio::time::Instant;
 
 use super::calling::Calls;
@@ -84,6 +85,25 @@ pub(super) struct Open {
     pub(super) calls: Calls,
     pub(super) twin: TwinPair,
     pub(super) opened_at: Instant,
+    /// Counted among the connected devices as long as this lives.
+    pub(super) connected: Connected,
+}
+
+/// A device that counts as connected until this is dropped, which also an end that is cut off
+/// comes to.
+pub(in crate::amqp) struct Connected(HotGauge);
+
+impl Connected {
+    pub(super) fn count(gauge: &HotGauge) -> Self {
+        gauge.add(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.add(-1);
+    }
 }
 
 impl Open {

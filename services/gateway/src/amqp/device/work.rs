@@ -9,7 +9,7 @@ use downlink_domain::presence::{Protocol, Subscriptions};
 use downlink_ports::PeerError;
 use tokio::time::timeout;
 
-use super::unit::{Tag, UnitId};
+use super::unit::{Connected, Tag, UnitId};
 use crate::amqp::work::{Done, Work};
 use crate::device::{Departing, DeviceSession, OpenError, Stamp, StampedBy};
 use crate::shared::Shared;
@@ -39,11 +39,11 @@ pub(in crate::amqp) enum NotOpened {
 }
 
 /// What is told of a unit at its end.
-#[derive(Debug)]
 pub(in crate::amqp) struct Ended {
     pub(super) name: IdentityName,
     pub(super) cause: &'static str,
     pub(super) duration: Duration,
+    pub(super) connected: Connected,
 }
 
 /// What lets a client speak for an identity.
