@@ -14,9 +14,9 @@ use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::{DeviceId, DeviceKey, GatewayId, HubName, IdentityName, LockToken};
 use downlink_domain::message::feedback::FeedbackBatch;
 use downlink_domain::message::{NewMessage, Settlement, Verdict};
-use downlink_domain::method::{MethodAnswer, MethodCall, MethodError};
+use downlink_domain::method::{MethodAnswer, MethodCall, MethodError, MethodTimeouts};
 use downlink_domain::policy::{Policy, default_policies};
-use downlink_domain::twin::{Twin, TwinChange};
+use downlink_domain::twin::{Object, Twin, TwinChange};
 use downlink_ports::{
     Clock, ConnectionChange, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox,
     FeedbackReceive, FeedbackStore, GatewayApi, Gateways, IdSource, LockedMessage, MessageStore,
@@ -31,7 +31,9 @@ use downlink_testkit::{
     CountingIds, ManualClock, MemoryStore, a_device_spec, a_message_to, queue_rules, twin_rules,
 };
 use parking_lot::RwLock;
+use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
@@ -286,6 +288,40 @@ impl TestHub {
 
     fn in_an_hour(&self) -> i64 {
         self.clock.now().as_seconds() + 3600
+    }
+
+    /// Calls a method of the device, as a back-end would, from a task of its own.
+    #[expect(clippy::disallowed_methods, reason = "the test awaits the task itself")]
+    pub(crate) fn call(
+        &self,
+        device: &Device,
+        name: &str,
+        payload: impl Into<Bytes>,
+    ) -> JoinHandle<Result<MethodAnswer, MethodError>> {
+        let timeouts = MethodTimeouts::new(Duration::ZERO, Duration::from_secs(30));
+        let call = MethodCall {
+            hub: device.hub.clone(),
+            target: device.name.clone(),
+            device: device.key,
+            name: name.parse().expect("a valid name"),
+            payload: payload.into(),
+            timeouts: timeouts.expect("valid timeouts"),
+        };
+        let methods = Arc::clone(&self.shared.peers.methods);
+        tokio::spawn(async move { methods.invoke(call).await })
+    }
+
+    /// Changes desired properties of the device, as a back-end would.
+    pub(crate) async fn patch_desired(&self, device: &Device, desired: Value) {
+        let desired: Object = serde_json::from_value(desired).expect("a JSON object");
+        let change = TwinChange::Patch {
+            tags: None,
+            desired: Some(desired),
+            if_match: IfMatch::Any,
+        };
+        let (hub, name) = (device.hub.clone(), device.name.clone());
+        let twins = &self.shared.peers.twins;
+        twins.update_twin(hub, name, change).await.unwrap();
     }
 
     /// Telemetry stored so far.

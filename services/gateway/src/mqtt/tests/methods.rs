@@ -1,38 +1,13 @@
 //! Direct methods (mqtt.md §10).
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
-use downlink_domain::device::Device;
-use downlink_domain::method::{MethodAnswer, MethodCall, MethodError, MethodTimeouts};
+use downlink_domain::method::{MethodAnswer, MethodError};
 use downlink_mqtt::packet::{Publish, Qos, ServerPacket};
-use tokio::task::JoinHandle;
 
 use super::client::{Client, id};
 use crate::fakes::TestHub;
 
 const METHODS: &str = "$iothub/methods/POST/#";
-
-#[expect(clippy::disallowed_methods, reason = "the test awaits the task itself")]
-fn invoke(
-    hub: &TestHub,
-    device: &Device,
-    name: &str,
-    payload: &'static str,
-) -> JoinHandle<Result<MethodAnswer, MethodError>> {
-    let timeouts = MethodTimeouts::new(Duration::ZERO, Duration::from_secs(30));
-    let call = MethodCall {
-        hub: device.hub.clone(),
-        target: device.name.clone(),
-        device: device.key,
-        name: name.parse().expect("a valid name"),
-        payload: Bytes::from_static(payload.as_bytes()),
-        timeouts: timeouts.expect("valid timeouts"),
-    };
-    let methods = Arc::clone(&hub.shared.peers.methods);
-    tokio::spawn(async move { methods.invoke(call).await })
-}
 
 #[track_caller]
 fn rid_of(request: &Publish) -> &str {
@@ -52,7 +27,7 @@ async fn a_call_reaches_the_device_and_its_answer_the_caller() {
     let device = hub.device("dev-1").await;
     let (mut client, _) = Client::connect(&hub, &device).await;
     client.subscribe(METHODS, Qos::AtLeastOnce).await;
-    let call = invoke(&hub, &device, "reboot", r#"{"in":5}"#);
+    let call = hub.call(&device, "reboot", r#"{"in":5}"#);
     let request = client.next_publish().await;
     assert_eq!(request.payload, r#"{"in":5}"#);
     assert_eq!(
@@ -86,7 +61,7 @@ async fn answers_find_their_callers_whatever_their_order() {
     let mut calls = Vec::new();
     let mut rids = Vec::new();
     for name in ["one", "two"] {
-        calls.push(invoke(&hub, &device, name, ""));
+        calls.push(hub.call(&device, name, ""));
         rids.push(rid_of(&client.next_publish().await).to_owned());
     }
     client
@@ -112,7 +87,7 @@ async fn a_call_fails_at_once_when_the_connection_breaks() {
     let device = hub.device("dev-1").await;
     let (mut client, _) = Client::connect(&hub, &device).await;
     client.subscribe(METHODS, Qos::AtMostOnce).await;
-    let call = invoke(&hub, &device, "reboot", "");
+    let call = hub.call(&device, "reboot", "");
     client.next_publish().await;
     client.vanish().await;
     assert_eq!(call.await.unwrap(), Err(MethodError::ConnectionLost));
@@ -124,7 +99,7 @@ async fn an_answer_that_is_not_json_is_the_devices_fault() {
     let device = hub.device("dev-1").await;
     let (mut client, _) = Client::connect(&hub, &device).await;
     client.subscribe(METHODS, Qos::AtMostOnce).await;
-    let call = invoke(&hub, &device, "reboot", "");
+    let call = hub.call(&device, "reboot", "");
     let request = client.next_publish().await;
     let rid = rid_of(&request);
     client
@@ -139,7 +114,7 @@ async fn a_device_without_the_subscription_is_not_called() {
     let device = hub.device("dev-1").await;
     let (_client, _) = Client::connect(&hub, &device).await;
     assert_eq!(
-        invoke(&hub, &device, "reboot", "").await.unwrap(),
+        hub.call(&device, "reboot", "").await.unwrap(),
         Err(MethodError::NotOnline)
     );
 }
@@ -153,10 +128,10 @@ async fn a_subscription_for_one_method_gets_no_other() {
         .subscribe("$iothub/methods/POST/reboot/#", Qos::AtMostOnce)
         .await;
     assert_eq!(
-        invoke(&hub, &device, "other", "").await.unwrap(),
+        hub.call(&device, "other", "").await.unwrap(),
         Ok(answer(501, "null"))
     );
-    let _call = invoke(&hub, &device, "reboot", "");
+    let _call = hub.call(&device, "reboot", "");
     assert!(
         client
             .next_publish()

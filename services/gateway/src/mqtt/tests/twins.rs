@@ -1,7 +1,6 @@
 //! Twins (mqtt.md §11).
 
-use downlink_domain::device::{Device, IfMatch};
-use downlink_domain::twin::{Object, TwinChange};
+use downlink_domain::device::Device;
 use downlink_mqtt::packet::{Delivery, Publish, Qos, ServerPacket};
 use serde_json::{Value, json};
 
@@ -23,20 +22,6 @@ async fn connected(hub: &TestHub, device: &Device) -> Client {
 fn body_of(publish: &Publish) -> Value {
     assert_eq!(publish.delivery, Delivery::AtMostOnce);
     serde_json::from_slice(&publish.payload).unwrap()
-}
-
-async fn patch_desired(hub: &TestHub, device: &Device, desired: Value) {
-    let desired: Object = serde_json::from_value(desired).unwrap();
-    let change = TwinChange::Patch {
-        tags: None,
-        desired: Some(desired),
-        if_match: IfMatch::Any,
-    };
-    let twins = &hub.shared.peers.twins;
-    twins
-        .update_twin(device.hub.clone(), device.name.clone(), change)
-        .await
-        .unwrap();
 }
 
 #[tokio::test]
@@ -156,10 +141,10 @@ async fn desired_changes_arrive_in_order_with_their_versions() {
     let hub = TestHub::new().await;
     let device = hub.device("dev-1").await;
     let (mut client, _) = Client::connect(&hub, &device).await;
-    patch_desired(&hub, &device, json!({"before": 1})).await;
+    hub.patch_desired(&device, json!({"before": 1})).await;
     client.subscribe(DESIRED, Qos::AtLeastOnce).await;
-    patch_desired(&hub, &device, json!({"on": true})).await;
-    patch_desired(&hub, &device, json!({"on": null})).await;
+    hub.patch_desired(&device, json!({"on": true})).await;
+    hub.patch_desired(&device, json!({"on": null})).await;
     for (version, body) in [
         (3, json!({"on": true, "$version": 3})),
         (4, json!({"on": null, "$version": 4})),
