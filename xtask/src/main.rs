@@ -28,8 +28,8 @@ const USAGE: &str = "usage: cargo xtask <command>
 
 commands:
   check   format, lints, dependency rules and documentation
-  test    everything in check, the Rust tests, then the Node and Python SDK suites
-  sdk     only the Node and Python SDK suites (what test runs last)
+  test    everything in check, the Rust tests, then the Node, Python and Java SDK suites
+  sdk     only the Node, Python and Java SDK suites (what test runs last)
   up      start Postgres, Redis, Kafka and the four services, to stay; `up --help` lists its flags
   down    end what `up` started
 

@@ -98,10 +98,14 @@ fn run_sdk_suites(report: &mut Report) {
     report.step("python sdk suite, embedded form", || {
         sdk::python_suite(Form::Embedded)
     });
+    report.step("java sdk suite, embedded form", || {
+        sdk::java_suite(Form::Embedded)
+    });
     if let Some(servers) = report.step("servers of the split form", sdk::Servers::start) {
         let form = Form::Split(&servers);
         report.step("node sdk suite, split form", || sdk::node_suite(form));
         report.step("python sdk suite, split form", || sdk::python_suite(form));
+        report.step("java sdk suite, split form", || sdk::java_suite(form));
     }
     drop(names);
 }

@@ -76,7 +76,7 @@ pub(crate) fn build_server() -> Outcome {
     ]))
 }
 
-/// Checks the machine for what both suites need and makes their host names resolve.
+/// Checks the machine for what the suites need and makes their host names resolve.
 ///
 /// # Errors
 /// A tool is missing, the ports are closed to this user, or a name cannot be made to resolve.
@@ -119,6 +119,16 @@ pub(crate) fn python_suite(form: Form<'_>) -> Outcome {
         .args(["-m", "pytest", "-p", "no:cacheprovider"])
         .current_dir(&dir)
         .env("PYTHONDONTWRITEBYTECODE", "1");
+    form.apply(&mut suite);
+    shell::run(&mut suite)
+}
+
+/// Fetches the pinned Java SDKs where they are missing and runs their suite.
+pub(crate) fn java_suite(form: Form<'_>) -> Outcome {
+    let mut suite = Command::new("mvn");
+    suite
+        .args(["--batch-mode", "--no-transfer-progress", "--quiet", "test"])
+        .current_dir(suite_dir("java"));
     form.apply(&mut suite);
     shell::run(&mut suite)
 }

@@ -7,6 +7,9 @@ use crate::shell::{self, Failure, Outcome, find_output};
 /// The oldest Node.js whose built-in test runner has what the suite uses.
 const OLDEST_NODE: u32 = 18;
 
+/// The oldest Java that the suite is written in.
+const OLDEST_JAVA: u32 = 17;
+
 /// Something the tests need that does not come with Rust.
 struct Need {
     /// The question whose answer is a successful exit.
@@ -90,6 +93,15 @@ const FOR_SDK_SUITES: &[Need] = &[
         probe: &["python3", "-c", "import venv, ensurepip"],
         packages: &["python3-venv"],
     },
+    // The Java suite is compiled here, which takes more than the Java that Kafka runs on.
+    Need {
+        probe: &["javac", "-version"],
+        packages: &["default-jdk-headless"],
+    },
+    Need {
+        probe: &["mvn", "--version"],
+        packages: &["maven"],
+    },
 ];
 
 /// What a person must have to build the Python AMQP library where no ready-made wheel fits.
@@ -121,21 +133,18 @@ pub(crate) fn check_servers() -> Outcome {
     Ok(())
 }
 
-/// Checks Node.js and Python, installing what is missing if it may.
+/// Checks Node.js, Python and Java, installing what is missing if it may.
 ///
 /// # Errors
-/// A package is missing and this user cannot install it, or Node.js is too old.
+/// A package is missing and this user cannot install it, or Node.js or Java is too old.
 pub(crate) fn check_sdk_tools() -> Outcome {
     provide(FOR_SDK_SUITES)?;
     let node = find_output(Command::new("node").arg("--version")).unwrap_or_default();
     let python = find_output(Command::new("python3").arg("--version")).unwrap_or_default();
-    shell::say(format_args!("node {node}, {python}"));
-    match major_version(&node) {
-        Some(major) if major >= OLDEST_NODE => Ok(()),
-        _ => Err(Failure(format!(
-            "Node.js {OLDEST_NODE} or newer is needed, found `{node}`"
-        ))),
-    }
+    let javac = find_output(Command::new("javac").arg("-version")).unwrap_or_default();
+    shell::say(format_args!("node {node}, {python}, {javac}"));
+    require("Node.js", &node, OLDEST_NODE)?;
+    require("Java", javac.trim_start_matches("javac "), OLDEST_JAVA)
 }
 
 /// Installs Debian packages as root.
@@ -196,6 +205,15 @@ fn apt(arguments: &[&str]) -> Command {
     command
 }
 
+fn require(what: &str, found: &str, oldest: u32) -> Outcome {
+    match major_version(found) {
+        Some(major) if major >= oldest => Ok(()),
+        _ => Err(Failure(format!(
+            "{what} {oldest} or newer is needed, found `{found}`"
+        ))),
+    }
+}
+
 fn major_version(version: &str) -> Option<u32> {
     version
         .trim_start_matches('v')
@@ -217,10 +235,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn node_versions_are_compared_by_their_first_number() {
+    fn versions_are_compared_by_their_first_number() {
         assert_eq!(major_version("v20.20.2"), Some(20));
+        assert_eq!(major_version("17.0.15"), Some(17));
         assert_eq!(major_version("18.19.0"), Some(18));
         assert_eq!(major_version(""), None);
+    }
+
+    #[test]
+    fn a_version_that_is_too_old_or_unreadable_is_named() {
+        assert!(require("Java", "21", 17).is_ok());
+        for found in ["11.0.2", "1.8.0_392", ""] {
+            let failure = require("Java", found, 17).expect_err("too old");
+            assert!(failure.to_string().contains("Java 17 or newer"));
+        }
     }
 
     #[test]
