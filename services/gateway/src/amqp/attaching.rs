@@ -10,7 +10,7 @@ use tracing::debug;
 use super::address::{Address, is_of_event_reader, parse_link};
 use super::back_end::{Commands, FeedbackNode};
 use super::condition::error_of;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, going_away};
 use super::links::Node;
 use super::tokens;
 use crate::options::AmqpOptions;
@@ -29,6 +29,9 @@ impl Conversation {
 
     fn admit_link(&mut self, request: &AttachRequest) -> Result<(), AmqpError> {
         let options = &self.shared.options.amqp;
+        if self.is_parting {
+            return Err(going_away());
+        }
         if request.is_dynamic {
             let text = "the hub makes no nodes on demand";
             return Err(AmqpError::new(condition::NOT_IMPLEMENTED, text));

@@ -31,6 +31,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const LAST_WORK: Duration = Duration::from_secs(25);
 /// The same when the gateway goes away.
 const LAST_WORK_IN_DRAIN: Duration = Duration::from_secs(5);
+/// How long clients may take to leave by themselves once their links are detached.
+const PARTING: Duration = Duration::from_secs(2);
 /// Times the deadline of open that a client has for its first token.
 const TOKEN_PATIENCE: u32 = 2;
 
@@ -57,6 +59,8 @@ pub(super) struct Connection<S> {
     phase: Phase,
     /// When a client without a token is given up.
     token_due: Option<Instant>,
+    /// When a client that has not left by itself is closed.
+    parting_due: Option<Instant>,
     /// When output that waits must have moved.
     write_due: Option<Instant>,
     is_unflushed: bool,
@@ -74,6 +78,8 @@ enum Phase {
     Serving,
     /// The gateway goes away: what was taken is worked off, nothing new is read.
     WorkingOff,
+    /// The links are detached; what the client does about it is read and answered.
+    Parting,
     /// Close was sent; its answer is read.
     Leaving,
 }
@@ -101,6 +107,7 @@ where
             drain: Box::pin(token.cancelled_owned()),
             phase: Phase::Serving,
             token_due: Some(accepted_at + patience),
+            parting_due: None,
             write_due: None,
             is_unflushed: false,
             is_broken: false,
@@ -240,14 +247,17 @@ where
         Ok(false)
     }
 
-    /// Takes note that the gateway goes away, and leaves once every message has its answer.
+    /// Takes note that the gateway goes away, and once every message has its answer, detaches the
+    /// links: SDKs that hear of it that way clean up and connect again at once, while those of
+    /// Node.js that hear of nothing but the Close wait 45 seconds for answers to their detaches.
     fn poll_drain(&mut self, cx: &mut Context<'_>, now: Instant) -> Progress {
         if self.phase == Phase::Serving && self.drain.as_mut().poll(cx).is_ready() {
             self.phase = Phase::WorkingOff;
         }
         if self.phase == Phase::WorkingOff && self.conversation.is_idle() {
-            self.phase = Phase::Leaving;
-            self.conversation.leave(now);
+            self.phase = Phase::Parting;
+            let has_detached = self.conversation.part();
+            self.parting_due = Some(if has_detached { now + PARTING } else { now });
             return true;
         }
         false
@@ -279,7 +289,7 @@ where
             self.token_due = None;
         }
         let engine_due = self.conversation.engine.deadline().map(Instant::from_std);
-        let due = [engine_due, self.token_due, self.write_due]
+        let due = [engine_due, self.token_due, self.write_due, self.parting_due]
             .into_iter()
             .flatten()
             .min();
@@ -304,6 +314,11 @@ where
         if self.token_due.is_some_and(|due| due <= now) {
             self.token_due = None;
             self.conversation.give_up_on_stranger(now);
+        }
+        if self.parting_due.is_some_and(|due| due <= now) {
+            self.parting_due = None;
+            self.phase = Phase::Leaving;
+            self.conversation.leave(now);
         }
         self.conversation.engine.on_deadline(now.into_std());
     }

@@ -31,6 +31,8 @@ use crate::shared::Shared;
 
 /// Calls of a connection on their way; beyond it nothing is read from the socket.
 const MAX_WORKS: usize = 2048;
+/// What clients are told when the gateway goes away.
+const GOING_AWAY: &str = "the node is going away";
 
 /// One connection.
 pub(super) struct Conversation {
@@ -46,6 +48,8 @@ pub(super) struct Conversation {
     pub(super) held: Held,
     /// Whether the connection authenticated by SASL PLAIN, whose token cannot be renewed.
     pub(super) is_plain: bool,
+    /// Whether the gateway goes away and has detached the links.
+    pub(super) is_parting: bool,
     pub(super) next_reply_tag: u32,
     cause: Option<CloseCause>,
     pub(super) accepted_messages: u64,
@@ -67,6 +71,7 @@ impl Conversation {
             works: FuturesUnordered::new(),
             held: Held::default(),
             is_plain: false,
+            is_parting: false,
             next_reply_tag: 0,
             cause: None,
             accepted_messages: 0,
@@ -313,9 +318,21 @@ impl Conversation {
         self.expire_units();
     }
 
+    /// Detaches every link because the gateway goes away, and returns whether there were any. No
+    /// other is attached from now on.
+    pub(super) fn part(&mut self) -> bool {
+        self.is_parting = true;
+        let mut has_detached = false;
+        for (link, _) in self.links.iter() {
+            self.engine.detach(link, Some(going_away()));
+            has_detached = true;
+        }
+        has_detached
+    }
+
     /// Closes because the gateway goes away; clients connect again, elsewhere.
     pub(super) fn leave(&mut self, now: Instant) {
-        let error = AmqpError::new(condition::CONNECTION_FORCED, "the node is going away");
+        let error = AmqpError::new(condition::CONNECTION_FORCED, GOING_AWAY);
         self.engine.close(Some(error), now.into_std());
     }
 
@@ -353,6 +370,11 @@ impl Conversation {
             Some(CloseCause::Lost) | None => ConnectionEnd::Lost,
         }
     }
+}
+
+/// Why links end, and are refused, while the gateway goes away: SDKs try again elsewhere.
+pub(super) fn going_away() -> AmqpError {
+    AmqpError::new(condition::DETACH_FORCED, GOING_AWAY)
 }
 
 fn engine_options(options: &AmqpOptions) -> Options {

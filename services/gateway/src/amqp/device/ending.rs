@@ -1,7 +1,7 @@
 //! How units end. Each ends by itself: the others of the connection go on.
 
 use downlink_amqp::engine::{LinkId, UnsettledDelivery};
-use downlink_amqp::performative::{AmqpError, condition};
+use downlink_amqp::performative::AmqpError;
 use downlink_domain::ErrorCode;
 use downlink_domain::id::IdentityName;
 use downlink_domain::presence::DisconnectReason;
@@ -11,7 +11,7 @@ use super::kind::{DeviceLink, LinkKind};
 use super::unit::{Open, Phase, UnitId};
 use super::work::{self, Ended};
 use crate::amqp::condition::error_of;
-use crate::amqp::conversation::Conversation;
+use crate::amqp::conversation::{Conversation, going_away};
 use crate::device::Departing;
 
 impl Conversation {
@@ -60,11 +60,7 @@ impl Conversation {
             }
             DisconnectReason::Disabled => (super::token_invalid(), "identity disabled"),
             DisconnectReason::KeysChanged => (super::token_invalid(), "keys changed"),
-            DisconnectReason::Draining => {
-                let text = "the node is going away";
-                let error = AmqpError::new(condition::DETACH_FORCED, text);
-                (error, "draining")
-            }
+            DisconnectReason::Draining => (going_away(), "draining"),
         };
         let is_revoked = match reason {
             DisconnectReason::Deleted

@@ -223,6 +223,14 @@ impl Client {
         }
     }
 
+    /// Takes the detaches of all `links` at the hub's going away.
+    pub(super) async fn parted(&mut self, links: usize) {
+        for _ in 0..links {
+            let error = self.detach().await.error.expect("a reason");
+            assert_eq!(error.condition.as_str(), "amqp:link:detach-forced");
+        }
+    }
+
     pub(super) async fn close(&mut self) -> Close {
         match self.answer().await.0 {
             Performative::Close(close) => close,

@@ -406,6 +406,7 @@ async fn drained_gateway_stores_what_it_took_and_gives_back_what_it_held() {
     client.transfer().await;
     let lifecycle = hub.shared.lifecycle.clone();
     let client_side = async {
+        client.parted(4).await;
         let error = client.close().await.error.unwrap();
         assert_eq!(error.condition.as_str(), "amqp:connection:forced");
         let close = downlink_amqp::performative::Close { error: None };

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use downlink_amqp::frame::ProtocolHeader;
-use downlink_amqp::performative::{Close, DeliveryState, Performative};
+use downlink_amqp::performative::{Close, DeliveryState, End, Performative};
 use downlink_runtime::Shutdown;
 
 use super::client::{COMMANDS, Client, FEEDBACK, command, receiver, sender};
@@ -16,8 +16,8 @@ async fn close_is_answered_and_the_socket_ends() {
     assert!(client.try_frame().await.is_none());
 }
 
-#[tokio::test]
-async fn draining_gateway_closes_with_a_reason_that_clients_retry_on() {
+#[tokio::test(start_paused = true)]
+async fn draining_gateway_detaches_and_then_closes_with_reasons_that_clients_retry_on() {
     let hub = TestHub::new().await;
     hub.device("dev-1").await;
     let mut client = Client::with_policy(&hub, "service").await;
@@ -26,6 +26,9 @@ async fn draining_gateway_closes_with_a_reason_that_clients_retry_on() {
     assert_eq!(state, DeliveryState::Accepted);
     let lifecycle = hub.shared.lifecycle.clone();
     let client_side = async {
+        client.parted(3).await;
+        let refused = client.attach_refused(sender(5, COMMANDS)).await;
+        assert_eq!(refused, "amqp:link:detach-forced");
         let error = client.close().await.error.unwrap();
         assert_eq!(error.condition.as_str(), "amqp:connection:forced");
         client.write(Close { error: None }).await;
@@ -33,6 +36,26 @@ async fn draining_gateway_closes_with_a_reason_that_clients_retry_on() {
     };
     let (ended, ()) = tokio::join!(lifecycle.shutdown(Duration::from_secs(30)), client_side);
     assert_eq!(ended, Shutdown::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_leaves_once_its_links_are_detached_takes_leave_in_its_own_order() {
+    let hub = TestHub::new().await;
+    let mut client = Client::with_policy(&hub, "service").await;
+    client.attach(sender(0, COMMANDS)).await;
+    let lifecycle = hub.shared.lifecycle.clone();
+    let started = tokio::time::Instant::now();
+    let client_side = async {
+        client.parted(3).await;
+        client.write(End { error: None }).await;
+        assert!(matches!(client.answer().await.0, Performative::End(_)));
+        client.write(Close { error: None }).await;
+        assert_eq!(client.close().await, Close { error: None });
+        assert!(client.try_frame().await.is_none());
+    };
+    let (ended, ()) = tokio::join!(lifecycle.shutdown(Duration::from_secs(30)), client_side);
+    assert_eq!(ended, Shutdown::Drained);
+    assert!(started.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,8 +69,9 @@ async fn a_receiver_that_waits_for_feedback_hardly_holds_up_the_drain() {
     let lifecycle = hub.shared.lifecycle.clone();
     let started = tokio::time::Instant::now();
     let client_side = async {
-        client.close().await;
+        client.parted(4).await;
         client.write(Close { error: None }).await;
+        client.close().await;
         assert!(client.try_frame().await.is_none());
     };
     let (ended, ()) = tokio::join!(lifecycle.shutdown(Duration::from_secs(30)), client_side);
