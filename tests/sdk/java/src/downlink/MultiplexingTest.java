@@ -53,7 +53,7 @@ class MultiplexingTest {
             var twin = new com.microsoft.azure.sdk.iot.service.twin.Twin(device.id());
             twin.getDesiredProperties().put("of", device.id());
             backEnd.twins.patch(twin);
-            assertEquals(device.id(), device.client.getTwin().getDesiredProperties().get("of"));
+            assertEquals(device.id(), device.twin().getDesiredProperties().get("of"));
             var answer = backEnd.methods.invoke(device.id(), "who");
             assertEquals(Map.of("device", device.id()), answer.getPayload(Map.class));
         }

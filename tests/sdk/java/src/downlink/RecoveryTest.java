@@ -67,7 +67,7 @@ class RecoveryTest {
         device.awaitStatus(IotHubConnectionStatus.CONNECTED);
         assertEquals("sent into the gap", device.nextText());
         device.client.sendEvent(new Message("back again"));
-        device.client.getTwin();
+        device.twin();
         var twin = new com.microsoft.azure.sdk.iot.service.twin.Twin(device.id());
         twin.getDesiredProperties().put("after", "the cut");
         backEnd.twins.patch(twin);

@@ -5,15 +5,22 @@ import com.microsoft.azure.sdk.iot.device.ConnectionStatusChangeContext;
 import com.microsoft.azure.sdk.iot.device.DeviceClient;
 import com.microsoft.azure.sdk.iot.device.IotHubClientProtocol;
 import com.microsoft.azure.sdk.iot.device.IotHubMessageResult;
+import com.microsoft.azure.sdk.iot.device.IotHubStatusCode;
 import com.microsoft.azure.sdk.iot.device.Message;
 import com.microsoft.azure.sdk.iot.device.exceptions.IotHubClientException;
 import com.microsoft.azure.sdk.iot.device.transport.IotHubConnectionStatus;
+import com.microsoft.azure.sdk.iot.device.twin.Twin;
+import com.microsoft.azure.sdk.iot.device.twin.TwinCollection;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.function.Function;
 
 /** The SDK's device client with what it hears kept in inboxes. */
 public final class TestDevice implements AutoCloseable {
+    /** Milliseconds until the SDK gives up an answer. */
+    private static final int SDK_PATIENCE = 8_000;
+
     /** The SDK's client. */
     public final DeviceClient client;
     /** Messages as they came, each before the device's verdict on it. */
@@ -62,6 +69,35 @@ public final class TestDevice implements AutoCloseable {
     public ConnectionStatusChangeContext awaitStatus(IotHubConnectionStatus wanted)
             throws InterruptedException {
         return statuses.find("the client to be " + wanted, s -> s.getNewStatus() == wanted);
+    }
+
+    /** Reads the twin. */
+    public Twin twin() throws Exception {
+        return answered(() -> client.getTwin(SDK_PATIENCE));
+    }
+
+    /** Reports properties, and returns the version that they have now. */
+    public int report(TwinCollection properties) throws Exception {
+        return answered(() -> client.updateReportedProperties(properties, SDK_PATIENCE))
+            .getVersion();
+    }
+
+    /**
+     * Asks up to three times: the SDK loses the answer where its receiving thread forgets a
+     * request, because it is done with it, before the thread that reads from the network has
+     * looked it up.
+     */
+    private static <T> T answered(Callable<T> request) throws Exception {
+        for (int attempt = 1;; attempt += 1) {
+            try {
+                return request.call();
+            } catch (IotHubClientException failure) {
+                if (failure.getStatusCode() != IotHubStatusCode.DEVICE_OPERATION_TIMED_OUT
+                        || attempt == 3) {
+                    throw failure;
+                }
+            }
+        }
     }
 
     /** The text of a message's body. */
