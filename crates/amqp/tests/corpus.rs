@@ -198,6 +198,76 @@ fn node_service_that_was_refused_takes_its_leave() {
 }
 
 #[test]
+fn node_device_settles_messages_and_uses_every_link() {
+    let conversation = replay("node-device");
+    let audience = "corpus.downlink.test%2Fdevices%2Fnode-device".to_owned();
+    assert_eq!(conversation.audiences, [Some(audience)]);
+    let device = |path| format!("/devices/node-device/{path}");
+    let expected = [
+        (Role::Receiver, "$cbs".to_owned()),
+        (Role::Sender, "$cbs".to_owned()),
+        (Role::Receiver, device("messages/events")),
+        (Role::Sender, device("messages/devicebound")),
+        (Role::Receiver, device("methods/devicebound")),
+        (Role::Receiver, device("twin")),
+        (Role::Sender, device("methods/devicebound")),
+        (Role::Sender, device("twin")),
+    ];
+    assert_eq!(conversation.attached, expected);
+    let [reading, get, report, subscribe, answer] = conversation.messages.as_slice() else {
+        panic!("{} messages", conversation.messages.len());
+    };
+    assert_eq!(text(&reading.1.body), "{\"t\":21}");
+    for (asked, operation) in [(get, "GET"), (report, "PATCH"), (subscribe, "PUT")] {
+        assert_eq!(asked.0, device("twin"));
+        let named = asked.1.annotation("operation");
+        assert_eq!(named, Some(&Value::from(operation)));
+    }
+    assert_eq!(text(&report.1.body), "{\"interval\":5}");
+    let status = answer.1.application_property("IoThub-status");
+    assert_eq!(status, Some(&Value::Int(200)));
+    // Complete, reject, abandon, and complete what came again.
+    assert!(matches!(
+        conversation.outcomes[..4],
+        [
+            Some(DeliveryState::Accepted),
+            Some(DeliveryState::Rejected(_)),
+            Some(DeliveryState::Released | DeliveryState::Modified { .. }),
+            Some(DeliveryState::Accepted)
+        ]
+    ));
+    assert_eq!(conversation.cause, Some(CloseCause::Peer));
+}
+
+#[test]
+fn java_devices_share_a_connection() {
+    let conversation = replay("java-devices");
+    let audience = |number| Some(format!("corpus.downlink.test/devices/java-device-{number}"));
+    assert_eq!(conversation.audiences, [audience(1), audience(2)]);
+    for number in 1..=2 {
+        let events = format!("/devices/java-device-{number}/messages/events");
+        assert!(attached(&conversation).contains(&(Role::Receiver, &events)));
+        let mut readings = conversation.messages.iter();
+        let (_, reading) = readings
+            .find(|(address, _)| *address == events)
+            .expect("a reading");
+        assert_eq!(text(&reading.body), format!("{{\"t\":2{number}}}"));
+    }
+    assert!(
+        conversation
+            .outcomes
+            .contains(&Some(DeliveryState::Released))
+    );
+    assert!(
+        conversation
+            .outcomes
+            .contains(&Some(DeliveryState::Accepted))
+    );
+    // It leaves without a word.
+    assert_eq!(conversation.cause, Some(CloseCause::Lost));
+}
+
+#[test]
 fn user_of_sasl_plain_is_told() {
     let conversation = replay("built-plain");
     assert_eq!(conversation.user.as_deref(), Some("device@sas.hub1"));

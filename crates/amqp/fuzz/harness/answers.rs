@@ -26,7 +26,7 @@ impl Caller<'_> {
             Event::MessageReceived(message) => self.answer_message(&message),
             Event::CreditChanged { link, is_drain, .. } => {
                 if self.script.is_empty() && !self.is_cbs(link) {
-                    self.send(link);
+                    self.send_first(link);
                 }
                 if is_drain && self.script.take() % 4 != 3 {
                     self.drained(link);

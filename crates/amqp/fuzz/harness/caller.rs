@@ -49,6 +49,8 @@ pub(super) struct Link {
     pub(super) owed: BTreeMap<DeliveryId, Owed>,
     pub(super) credit: u32,
     pub(super) is_draining: bool,
+    /// Whether anything was sent.
+    pub(super) is_used: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +220,7 @@ impl<'a> Caller<'a> {
             owed: BTreeMap::new(),
             credit: 0,
             is_draining: false,
+            is_used: false,
         };
         let earlier = self.links.insert(request.link, link);
         assert!(earlier.is_none(), "two links of one id");

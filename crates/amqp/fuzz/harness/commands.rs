@@ -13,6 +13,9 @@ use super::{
     client,
 };
 
+/// Messages sent on each link when there is no script, as many as recorded devices got.
+const FIRST_MESSAGES: usize = 4;
+
 /// Payload of messages when there is no script, in bytes.
 const USUAL_PAYLOAD: usize = 600;
 
@@ -107,6 +110,16 @@ impl Caller<'_> {
         let known = self.links.get_mut(&link);
         if let Some(owed) = known.and_then(|known| known.owed.get_mut(&delivery)) {
             owed.is_lapsed = true;
+        }
+    }
+
+    /// Sends a few messages on a link that has had none, for recorded receivers to settle.
+    pub(super) fn send_first(&mut self, link: LinkId) {
+        let known = self.links.get_mut(&link);
+        if known.is_some_and(|known| !std::mem::replace(&mut known.is_used, true)) {
+            for _ in 0..FIRST_MESSAGES {
+                self.send(link);
+            }
         }
     }
 

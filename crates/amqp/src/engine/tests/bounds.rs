@@ -299,7 +299,7 @@ fn reading_stops_while_too_much_waits_to_be_attached() {
 }
 
 #[test]
-fn session_window_is_announced_refilled_at_half_and_enforced() {
+fn session_window_is_announced_and_refilled_at_half() {
     let options = Options {
         session_window: 4,
         ..Options::default()
