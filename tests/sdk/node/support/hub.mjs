@@ -9,6 +9,8 @@ import { fileURLToPath } from 'node:url';
 
 import { eventually, within } from './waiting.mjs';
 
+/** Milliseconds a hub has to start; in the split form it is eight processes and their stores. */
+const START_PATIENCE = 60_000;
 const HOSTS = new URL('../../hosts.txt', import.meta.url);
 
 /** The folder that holds the data of every suite's hub, made by run.mjs. */
@@ -66,7 +68,7 @@ export class Hub {
         throw new Error(`the server ended with ${server.exitCode}:\n${this.#lastWords()}`);
       }
       return isComplete(connect);
-    }, `${this.hostName} to start`);
+    }, `${this.hostName} to start`, START_PATIENCE);
     this.facts = JSON.parse(fs.readFileSync(connect, 'utf8'));
     this.caFile = path.resolve(root, this.facts.caFile);
     for (const port of [this.facts.ports.mqtts, this.facts.ports.amqps, this.facts.ports.https]) {
