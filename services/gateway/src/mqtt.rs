@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 
 use self::admit::Refused;
 use self::connection::Connection;
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, Carrier};
 use crate::shared::Shared;
 
 /// How long a refused client may take to read its refusal and close.
@@ -54,10 +54,11 @@ async fn serve_boxed<S>(shared: Arc<Shared>, mut io: Box<S>, arrival: Arrival)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let carrier = arrival.carrier;
     // What the rare stages need is not to count for the whole life of the connection, hence the boxes.
     let admitted = match Box::pin(admit::admit(&shared, &mut io, arrival)).await {
         Ok(admitted) => admitted,
-        Err(refused) => return Box::pin(refuse(&shared, io, arrival, refused)).await,
+        Err(refused) => return Box::pin(refuse(&shared, io, carrier, refused)).await,
     };
     let connected_at = Instant::now();
     let expires_at = admitted.expires_at;
@@ -69,7 +70,7 @@ where
     shared.metrics.devices.add(-1);
     info!(
         device.id = %name,
-        carrier = arrival.carrier.as_str(),
+        carrier = carrier.as_str(),
         duration = ?connected_at.elapsed(),
         cause = end.cause(),
         error = end.error().map(tracing::field::display),
@@ -81,7 +82,7 @@ where
 }
 
 /// Writes the refusal, if there is one, and closes.
-async fn refuse<S>(shared: &Shared, mut io: Box<S>, arrival: Arrival, refused: Refused)
+async fn refuse<S>(shared: &Shared, mut io: Box<S>, carrier: Carrier, refused: Refused)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -93,7 +94,7 @@ where
     if let Some(cause) = cause {
         shared.metrics.connect_refused(cause);
         let error = error.map(tracing::field::display);
-        let carrier = arrival.carrier.as_str();
+        let carrier = carrier.as_str();
         debug!(?cause, carrier, error, "mqtt connect refused");
     }
     let _ = tokio::time::timeout(REFUSAL_DEADLINE, last_words(&mut io, &answer)).await;

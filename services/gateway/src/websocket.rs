@@ -10,11 +10,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Response;
 use axum::http::request::Parts;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use self::handshake::Handshake;
@@ -28,6 +29,8 @@ use crate::{amqp, mqtt};
 mod frame;
 mod handshake;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::handshake::{HandshakeError, VERSION};
 
@@ -95,26 +98,38 @@ where
     let upgraded = match connection.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
-            debug!(%error, "a connection ended within its WebSocket handshake");
+            debug!(%error, "a connection ended within its websocket handshake");
             return;
         }
     };
-    let Ok(left) = downcast::<TokioIo<Guarded<S>>>(upgraded) else {
-        debug!("a connection came back from HTTP as another");
+    let Some(stream) = take_over::<S>(upgraded, shared.lifecycle.drain_token()) else {
+        debug!("a connection came back from http as another");
         return;
     };
     let arrival = Arrival {
         carrier: Carrier::WebSocket,
         ..arrival
     };
-    let io = left.io.into_inner().into_inner();
-    let drain = shared.lifecycle.drain_token();
-    let stream = WebSocketStream::new(io, left.read_buf, drain);
-    shared
-        .metrics
-        .connection_accepted(protocol.door(), arrival.carrier);
+    let door = protocol.door();
+    shared.metrics.connection_accepted(door, arrival.carrier);
+    // A box for each door: a connection is to have the size of its own.
     match protocol {
-        Subprotocol::Amqp => amqp::serve(shared, stream, arrival).await,
-        Subprotocol::Mqtt => mqtt::serve(shared, stream, arrival).await,
+        Subprotocol::Amqp => Box::pin(amqp::serve(shared, stream, arrival)).await,
+        Subprotocol::Mqtt => Box::pin(mqtt::serve(shared, stream, arrival)).await,
     }
+}
+
+/// Takes back the stream that HTTP was served on. It goes to memory of its own at once: a future that it passes
+/// through would hold room for it at each of its stages.
+fn take_over<S>(
+    upgraded: Upgraded,
+    drain: CancellationToken,
+) -> Option<Box<WebSocketStream<Box<S>>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let left = downcast::<TokioIo<Guarded<Box<S>>>>(upgraded).ok()?;
+    let io = left.io.into_inner().into_inner();
+    let stream = WebSocketStream::new(io, left.read_buf, drain);
+    Some(Box::new(stream))
 }

@@ -182,16 +182,30 @@ impl Drop for Running {
 }
 
 /// Serves one connection of the HTTPS door to its end; where a request opens a WebSocket, the same task goes on with
-/// the door of the protocol inside.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, router: Router, io: S, arrival: Arrival)
+/// the door of the protocol inside. The stream goes to memory of its own, as at the other doors.
+pub(crate) fn serve<S>(
+    shared: Arc<Shared>,
+    router: Router,
+    io: S,
+    arrival: Arrival,
+) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let terms = Terms::of_https(&shared.options.https);
-    // What HTTP needs is not to count for the life of a WebSocket, nor the other way round, hence the boxes.
-    let http = Box::pin(serve_on(&shared.lifecycle, &terms, router, io));
-    if let Some(upgrade) = http.await {
-        Box::pin(websocket::serve::<S>(shared, upgrade, arrival)).await;
+    serve_boxed(shared, router, Box::new(io), arrival)
+}
+
+async fn serve_boxed<S>(shared: Arc<Shared>, router: Router, io: Box<S>, arrival: Arrival)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // What HTTP needs is not to count for the life of a WebSocket, hence the box.
+    let upgrade = {
+        let terms = Terms::of_https(&shared.options.https);
+        Box::pin(serve_on(&shared.lifecycle, &terms, router, io)).await
+    };
+    if let Some(upgrade) = upgrade {
+        websocket::serve::<S>(shared, upgrade, arrival).await;
     }
 }
 

@@ -320,7 +320,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketStream<S> {
             if let Some(end) = ready!(this.poll_end(cx)) {
                 return Poll::Ready(end);
             }
-            this.answer(cx)?;
+            if this.answer(cx).is_err() {
+                // A client may be gone that left something to read; reading finds its end.
+                (this.control, this.next_control) = (None, None);
+                this.is_flush_due = false;
+            }
             let before = buffer.filled().len();
             if buffer.remaining() == 0 {
                 return Poll::Ready(Ok(()));
@@ -399,3 +403,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketStream<S> {
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

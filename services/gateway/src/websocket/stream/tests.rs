@@ -1,0 +1,398 @@
+//! The stream against a client of another make, and against a peer that writes what it likes.
+
+use std::future::poll_fn;
+use std::task::Waker;
+
+use futures::{SinkExt, StreamExt};
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+
+use super::*;
+
+type Client = tokio_tungstenite::WebSocketStream<DuplexStream>;
+
+fn stream(io: DuplexStream) -> WebSocketStream<DuplexStream> {
+    WebSocketStream::new(io, Bytes::new(), CancellationToken::new())
+}
+
+/// A client and the stream it talks to, with a pipe of `room` bytes between them.
+async fn pair(room: usize) -> (Client, WebSocketStream<DuplexStream>) {
+    let (near, far) = duplex(room);
+    let client = Client::from_raw_socket(near, Role::Client, None).await;
+    (client, stream(far))
+}
+
+/// A peer that writes frames of its own making, and the stream it talks to.
+fn raw_pair() -> (DuplexStream, WebSocketStream<DuplexStream>) {
+    let (near, far) = duplex(64 * 1024);
+    (near, stream(far))
+}
+
+fn context() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+fn poll_read(stream: &mut WebSocketStream<DuplexStream>, room: usize) -> Poll<io::Result<Vec<u8>>> {
+    let mut bytes = vec![0; room];
+    let mut buffer = ReadBuf::new(&mut bytes);
+    ready!(Pin::new(stream).poll_read(&mut context(), &mut buffer))?;
+    let filled = buffer.filled().len();
+    bytes.truncate(filled);
+    Poll::Ready(Ok(bytes))
+}
+
+fn poll_write(stream: &mut WebSocketStream<DuplexStream>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    Pin::new(stream).poll_write(&mut context(), bytes)
+}
+
+fn close_code(message: Message) -> u16 {
+    match message {
+        Message::Close(Some(CloseFrame { code, .. })) => code.into(),
+        other => panic!("no close: {other:?}"),
+    }
+}
+
+/// Bytes that show where they are in a stream.
+fn counted(len: usize) -> Vec<u8> {
+    (0..=u8::MAX).cycle().step_by(7).take(len).collect()
+}
+
+/// Sends `sent` in messages of the sizes given, each behind a ping, while it gathers what comes: `until` bytes, and an
+/// answer to a ping.
+async fn talk(client: Client, sent: &[u8], sizes: &[usize], until: usize) -> Vec<u8> {
+    let (mut sink, mut messages) = client.split();
+    let sending = async {
+        let (mut rest, mut sizes) = (sent, sizes.iter().cycle());
+        loop {
+            let ping = Message::Ping(Bytes::from_static(b"there?"));
+            sink.feed(ping).await.unwrap();
+            let (message, after) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
+            rest = after;
+            sink.send(Message::binary(message.to_vec())).await.unwrap();
+            if rest.is_empty() {
+                return;
+            }
+        }
+    };
+    let gathering = async {
+        let (mut received, mut is_answered) = (Vec::new(), false);
+        while received.len() < until || !is_answered {
+            match messages.next().await.unwrap().unwrap() {
+                Message::Binary(bytes) => received.extend_from_slice(&bytes),
+                Message::Pong(payload) => {
+                    assert_eq!(&payload[..], b"there?");
+                    is_answered = true;
+                }
+                other => panic!("unexpected: {other:?}"),
+            }
+        }
+        received
+    };
+    futures::join!(sending, gathering).1
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_directions_are_streams_whatever_the_pieces(
+        room in prop_oneof![5_usize..40, 200_usize..5_000, Just(100_000_usize)],
+        sizes in prop::collection::vec(0_usize..3_000, 1..5).prop_filter("some bytes", |sizes| sizes.iter().any(|size| *size > 0)),
+        writes in prop::collection::vec(1_usize..40_000, 1..5),
+        reads in 1_usize..9_000,
+        to_server in 0_usize..20_000,
+        to_client in 0_usize..60_000,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (client, stream) = pair(room).await;
+            let (upward, downward) = (counted(to_server), counted(to_client));
+            let (mut reader, mut writer) = tokio::io::split(stream);
+            let reading = async {
+                let (mut received, mut chunk) = (Vec::new(), vec![0; reads]);
+                // Goes on after all has come, since pings are answered by reading.
+                loop {
+                    if received.len() == to_server {
+                        break;
+                    }
+                    let read = reader.read(&mut chunk).await.unwrap();
+                    received.extend_from_slice(&chunk[..read]);
+                }
+                let answering = reader.read(&mut chunk);
+                (received, answering.await.unwrap_or(0))
+            };
+            let writing = async {
+                let (mut rest, mut sizes) = (&downward[..], writes.iter().cycle());
+                while !rest.is_empty() {
+                    let (part, after) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
+                    rest = after;
+                    let (one, other) = part.split_at(part.len() / 3);
+                    let mut slices = [IoSlice::new(one), IoSlice::new(other)];
+                    let mut slices = &mut slices[..];
+                    while !slices.is_empty() {
+                        let written = writer.write_vectored(slices).await.unwrap();
+                        IoSlice::advance_slices(&mut slices, written);
+                        slices = skip_empty(slices);
+                    }
+                    // The client may have gone with all that it waited for.
+                    let _ = writer.flush().await;
+                }
+            };
+            let talking = talk(client, &upward, &sizes, to_client);
+            let ((received, _), (), answered) = futures::join!(reading, writing, talking);
+            assert!(received == upward, "what the client sent came otherwise");
+            assert!(answered == downward, "what the hub wrote came otherwise");
+        });
+    }
+}
+
+fn skip_empty<'a, 'b>(slices: &'b mut [IoSlice<'a>]) -> &'b mut [IoSlice<'a>] {
+    let empty = slices.iter().take_while(|slice| slice.is_empty()).count();
+    &mut slices[empty..]
+}
+
+#[tokio::test]
+async fn what_came_behind_the_handshake_is_read_first() {
+    let (mut peer, far) = duplex(1024);
+    let early = Bytes::from_static(&[0x82, 0x83, 0, 0, 0, 0, b'a', b'b', b'c', 0x82]);
+    let mut stream = WebSocketStream::new(far, early, CancellationToken::new());
+    peer.write_all(&[0x82, 0, 0, 0, 0, b'd', b'e'])
+        .await
+        .unwrap();
+    let mut bytes = [0; 5];
+    stream.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"abcde");
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_stops_the_writer_and_nothing_is_kept_for_it() {
+    let (mut peer, mut stream) = {
+        let (near, far) = duplex(100);
+        (near, stream(far))
+    };
+    let written = match poll_write(&mut stream, &[7; 1000]) {
+        Poll::Ready(Ok(written)) => written,
+        other => panic!("nothing was written: {other:?}"),
+    };
+    assert_eq!(written, 96, "what the pipe holds besides the head");
+    assert!(poll_write(&mut stream, &[7; 904]).is_pending());
+    let mut bytes = [0; 100];
+    peer.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(bytes[..4], [0x82, 126, 0x03, 0xE8]);
+    let more = poll_write(&mut stream, &[7; 904]);
+    assert!(matches!(more, Poll::Ready(Ok(100))), "{more:?}");
+}
+
+#[tokio::test]
+async fn a_frame_of_which_nothing_left_may_become_another() {
+    let (mut peer, far) = duplex(4);
+    let mut stream = stream(far);
+    assert!(matches!(poll_write(&mut stream, b"ab"), Poll::Ready(Ok(2))));
+    assert!(poll_write(&mut stream, &[1; 500]).is_pending());
+    peer.read_exact(&mut [0; 4]).await.unwrap();
+    assert!(matches!(poll_write(&mut stream, b"cd"), Poll::Ready(Ok(2))));
+    let mut bytes = [0; 4];
+    peer.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(bytes, [0x82, 2, b'c', b'd']);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_ping_waits_for_the_end_of_a_frame() {
+    let (near, far) = duplex(50);
+    let (mut peer, mut stream) = (near, stream(far));
+    let Poll::Ready(Ok(48)) = poll_write(&mut stream, &[1; 60]) else {
+        panic!("the pipe holds 50 bytes");
+    };
+    peer.write_all(&[0x89, 0x81, 0, 0, 0, 0, b'?'])
+        .await
+        .unwrap();
+    assert!(poll_read(&mut stream, 100).is_pending());
+    peer.read_exact(&mut [0; 50]).await.unwrap();
+    assert!(
+        poll_read(&mut stream, 100).is_pending(),
+        "not within the frame"
+    );
+    let Poll::Ready(Ok(12)) = poll_write(&mut stream, &[1; 12]) else {
+        panic!("the rest of the frame fits");
+    };
+    assert!(poll_read(&mut stream, 100).is_pending());
+    let mut bytes = [0; 15];
+    peer.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(bytes[12..], [0x8A, 1, b'?']);
+}
+
+#[tokio::test]
+async fn of_many_pings_to_a_peer_that_takes_nothing_the_last_is_answered() {
+    // Polled by hand, the pipe must not ask for the turn of others.
+    let answers = tokio::task::unconstrained(async {
+        let (near, far) = duplex(4);
+        let (mut peer, mut stream) = (near, stream(far));
+        for count in 0..200_u8 {
+            // Two bytes of an answer fit besides the two of its head; the rest waits.
+            let ping = [0x89, 0x83, 0, 0, 0, 0, count, count, count];
+            for piece in ping.chunks(4) {
+                peer.write_all(piece).await.unwrap();
+                assert!(poll_read(&mut stream, 100).is_pending());
+            }
+        }
+        let mut answers = Vec::new();
+        while answers.len() < 10 {
+            let mut bytes = [0; 5];
+            let (read, _) = futures::join!(peer.read(&mut bytes), async {
+                assert!(poll_read(&mut stream, 100).is_pending());
+            });
+            answers.extend_from_slice(&bytes[..read.unwrap()]);
+        }
+        answers
+    })
+    .await;
+    assert_eq!(answers, [0x8A, 3, 0, 0, 0, 0x8A, 3, 199, 199, 199]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutting_down_sends_close_and_waits_for_the_answer() {
+    let (mut client, mut stream) = pair(1024).await;
+    let reader = async {
+        assert_eq!(close_code(client.next().await.unwrap().unwrap()), 1000);
+        // The client's own answer leaves with its next step.
+        assert!(client.next().await.is_none());
+    };
+    let began_at = tokio::time::Instant::now();
+    let (ended, ()) = futures::join!(stream.shutdown(), reader);
+    ended.unwrap();
+    assert_eq!(began_at.elapsed(), Duration::ZERO);
+    assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+    let error = stream.write(b"more").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_answer_close_is_left() {
+    let (mut peer, mut stream) = raw_pair();
+    peer.write_all(&[0x82, 0x81, 0, 0, 0, 0, b'x'])
+        .await
+        .unwrap();
+    let began_at = tokio::time::Instant::now();
+    stream.shutdown().await.unwrap();
+    assert_eq!(began_at.elapsed(), CLOSE_PATIENCE);
+    let mut last = Vec::new();
+    peer.read_to_end(&mut last).await.unwrap();
+    assert_eq!(last, [0x88, 2, 0x03, 0xE8]);
+}
+
+#[tokio::test]
+async fn a_gateway_that_goes_away_says_so() {
+    let (near, far) = duplex(1024);
+    let mut client = Client::from_raw_socket(near, Role::Client, None).await;
+    let drain = CancellationToken::new();
+    let mut stream = WebSocketStream::new(far, Bytes::new(), drain.clone());
+    drain.cancel();
+    let (ended, message) = futures::join!(stream.shutdown(), async {
+        let message = client.next().await.unwrap().unwrap();
+        assert!(client.next().await.is_none());
+        message
+    });
+    ended.unwrap();
+    assert_eq!(close_code(message), 1001);
+}
+
+#[tokio::test]
+async fn the_clients_close_is_answered_with_its_code_behind_what_it_sent() {
+    let (mut client, mut stream) = pair(1024).await;
+    client.feed(Message::binary(&b"last"[..])).await.unwrap();
+    let bye = CloseFrame {
+        code: CloseCode::from(4001),
+        reason: "bye".into(),
+    };
+    client.close(Some(bye)).await.unwrap();
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received, b"last");
+    assert_eq!(close_code(client.next().await.unwrap().unwrap()), 4001);
+    let error = stream.write(b"too late").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[tokio::test]
+async fn both_sides_may_close_at_once() {
+    let (mut client, mut stream) = pair(1024).await;
+    client.close(None).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let message = client.next().await.unwrap().unwrap();
+    assert_eq!(close_code(message), 1000);
+    assert!(client.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_the_rules_is_answered_and_fails_the_read_after_what_came_before() {
+    for (violation, code) in [
+        (&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i'][..], 1003),
+        (&[0x82, 0x02, b'h', b'i'], 1002),
+        (&[0x82, 0xFF, 0x7F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
+    ] {
+        let (mut peer, mut stream) = raw_pair();
+        peer.write_all(&[0x82, 0x82, 0, 0, 0, 0, b'o', b'k'])
+            .await
+            .unwrap();
+        peer.write_all(violation).await.unwrap();
+        let mut bytes = [0; 2];
+        stream.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"ok");
+        let error = stream.read(&mut bytes).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let mut answer = [0; 4];
+        peer.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer[..2], [0x88, 2]);
+        assert_eq!(u16::from_be_bytes([answer[2], answer[3]]), code);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_without_close_ends_the_stream_where_frames_end() {
+    for (sent, is_whole) in [
+        (&[][..], true),
+        (&[0x82, 0x81, 0, 0, 0, 0, b'x'], true),
+        (&[0x82, 0x82, 0, 0, 0, 0, b'x'], false),
+        (&[0x02, 0x81, 0, 0, 0, 0, b'x'], false),
+        (&[0x82], false),
+    ] {
+        let (mut peer, mut stream) = raw_pair();
+        peer.write_all(sent).await.unwrap();
+        peer.shutdown().await.unwrap();
+        let read = stream.read_to_end(&mut Vec::new()).await;
+        assert_eq!(read.is_ok(), is_whole, "{sent:x?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranded_frame_leaves_no_place_for_a_close() {
+    let (near, far) = duplex(50);
+    let (mut peer, mut stream) = (near, stream(far));
+    let Poll::Ready(Ok(_)) = poll_write(&mut stream, &[1; 60]) else {
+        panic!("the pipe holds 50 bytes");
+    };
+    stream.shutdown().await.unwrap();
+    let mut all = Vec::new();
+    peer.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all.len(), 50);
+}
+
+#[tokio::test]
+async fn empty_frames_without_end_leave_others_their_turn() {
+    let (mut peer, mut stream) = raw_pair();
+    for _ in 0..5_000 {
+        peer.write_all(&[0x82, 0x80, 0, 0, 0, 0]).await.unwrap();
+    }
+    peer.shutdown().await.unwrap();
+    let mut polls = 0;
+    let reading = poll_fn(|cx| {
+        polls += 1;
+        let mut bytes = [0; 6];
+        Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut bytes))
+    });
+    reading.await.unwrap();
+    assert!(polls >= 5_000 / READS_PER_POLL, "{polls}");
+}
