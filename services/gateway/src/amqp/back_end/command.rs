@@ -13,6 +13,11 @@ use crate::amqp::payload::{self, Refused, read_body, read_user_id};
 /// Application property that carries the ack mode.
 const ACK: &str = "iothub-ack";
 
+/// What a message costs besides its parts.
+const MESSAGE_COST_BYTES: usize = 512;
+/// What one application property costs besides its text.
+const PROPERTY_COST_BYTES: usize = 96;
+
 /// A message for the queue.
 #[derive(Debug)]
 pub(super) struct Command {
@@ -20,6 +25,8 @@ pub(super) struct Command {
     pub(super) message: NewMessage,
     /// The other reading of the id (amqp.md §8.2).
     pub(super) other_device: Option<DeviceId>,
+    /// About the memory that it takes until it is stored, in bytes.
+    pub(super) cost: usize,
 }
 
 fn refused<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, Refused> {
@@ -47,27 +54,36 @@ pub(super) fn read(incoming: &IncomingMessage, hub: &HubName) -> Result<Command,
     let (ack, application) = read_application(message.application_properties)?;
     let properties = message.properties;
     let expiry = properties.absolute_expiry_time;
-    Ok(Command {
-        message: NewMessage {
-            hub: hub.clone(),
-            device: target.device,
-            ack,
-            expiry: expiry.map(|AmqpTimestamp(millis)| Timestamp::from_millis(millis)),
-            body: read_body(message.body)?,
-            properties: Properties {
-                message_id: properties.message_id.and_then(|id| id.to_text()),
-                correlation_id: properties.correlation_id.and_then(|id| id.to_text()),
-                to: properties.to,
-                user_id: properties.user_id.as_ref().map(read_user_id).transpose()?,
-                content_type: properties.content_type.map(Symbol::into_string),
-                content_encoding: properties.content_encoding.map(Symbol::into_string),
-                // The queue tells, once it has accepted the message.
-                expiry: None,
-                application,
-            },
+    let message = NewMessage {
+        hub: hub.clone(),
+        device: target.device,
+        ack,
+        expiry: expiry.map(|AmqpTimestamp(millis)| Timestamp::from_millis(millis)),
+        body: read_body(message.body)?,
+        properties: Properties {
+            message_id: properties.message_id.and_then(|id| id.to_text()),
+            correlation_id: properties.correlation_id.and_then(|id| id.to_text()),
+            to: properties.to,
+            user_id: properties.user_id.as_ref().map(read_user_id).transpose()?,
+            content_type: properties.content_type.map(Symbol::into_string),
+            content_encoding: properties.content_encoding.map(Symbol::into_string),
+            // The queue tells, once it has accepted the message.
+            expiry: None,
+            application,
         },
+    };
+    Ok(Command {
+        cost: cost(&message, incoming.payload.len()),
+        message,
         other_device: target.decoded,
     })
+}
+
+/// The body is a part of the payload, which lives as long as it does; the rest is copied.
+fn cost(message: &NewMessage, payload_bytes: usize) -> usize {
+    let copied = message.counted_bytes().saturating_sub(message.body.len());
+    let properties = message.properties.application.len() * PROPERTY_COST_BYTES;
+    MESSAGE_COST_BYTES + payload_bytes + copied + properties
 }
 
 /// Takes the ack mode out of the application properties and turns the rest into text: devices

@@ -9,7 +9,7 @@ use super::work::IdReading;
 
 /// Most messages of one batch to the queue.
 const MAX_BATCH_MESSAGES: usize = 512;
-/// Bytes after which a batch to the queue is closed.
+/// Memory of its messages after which a batch to the queue is closed, in bytes.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
 /// Messages of one link on their way to the queue. Their number is bounded by the link's credit,
@@ -37,7 +37,7 @@ impl Commands {
             let Some(next) = self.waiting.pop_front() else {
                 break;
             };
-            bytes = bytes.saturating_add(next.1.message.counted_bytes());
+            bytes = bytes.saturating_add(next.1.cost);
             batch.push(next);
         }
         if self.waiting.is_empty() {
@@ -52,12 +52,9 @@ impl Commands {
         self.is_in_flight = false;
     }
 
-    /// Bytes of the messages that wait.
+    /// About the memory that the waiting messages take.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting
-            .iter()
-            .map(|(_, command)| command.message.counted_bytes())
-            .sum()
+        self.waiting.iter().map(|(_, command)| command.cost).sum()
     }
 
     /// Messages that wait.

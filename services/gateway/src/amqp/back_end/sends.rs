@@ -22,7 +22,7 @@ impl Conversation {
         };
         match command::read(message, &self.shared.options.hub) {
             Ok(read) => {
-                self.held.add(1, read.message.counted_bytes());
+                self.held.add(1, read.cost);
                 commands.push(message.delivery, read);
                 self.links.mark(message.link);
             }

@@ -42,7 +42,7 @@ pub(in crate::amqp) enum BackEndDone {
 pub(in crate::amqp) struct EnqueuedBatch {
     /// The link its messages came on.
     pub(super) link: LinkId,
-    /// Bytes of its messages.
+    /// About the memory that its messages take.
     pub(super) bytes: usize,
     /// The messages, in order.
     pub(super) deliveries: Vec<DeliveryId>,
@@ -75,10 +75,7 @@ pub(super) fn enqueue(
     batch: Vec<(DeliveryId, Command)>,
     reading: IdReading,
 ) -> Work {
-    let bytes = batch
-        .iter()
-        .map(|(_, command)| command.message.counted_bytes())
-        .sum();
+    let bytes = batch.iter().map(|(_, command)| command.cost).sum();
     Box::pin(async move {
         let (deliveries, commands) = batch.into_iter().unzip();
         let outcome = enqueue_commands(&*queue, commands, reading).await;
@@ -105,6 +102,7 @@ async fn enqueue_commands(
         Command {
             mut message,
             other_device,
+            ..
         },
     ) in commands.into_iter().enumerate()
     {

@@ -90,7 +90,7 @@ async fn each_report_goes_to_one_of_the_receivers_on_any_link() {
             transfer = one.transfer() => transfer,
             transfer = two.transfer() => transfer,
         };
-        assert_eq!(reported(&batch), [id.clone()]);
+        assert_eq!(reported(&batch), [id.as_str()]);
         assert!(ids.insert(id));
     }
 }
