@@ -16,6 +16,7 @@ mod sends;
 mod telemetry;
 mod twin;
 mod twin_pair;
+mod twin_requests;
 mod unit;
 mod units;
 mod work;

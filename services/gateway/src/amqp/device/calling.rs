@@ -149,7 +149,8 @@ impl Conversation {
                 let state = if open.session.answer(rid, answer) {
                     DeliveryState::Accepted
                 } else {
-                    let text = "a method answer must be JSON of at most 128 KiB";
+                    let most = self.shared.options.max_method_bytes;
+                    let text = format!("a method answer must be JSON of {most} bytes at most");
                     DeliveryState::rejected(error_of(ErrorCode::ArgumentInvalid, text))
                 };
                 (Some(rid), state)

@@ -24,8 +24,6 @@ struct Sdk {
     answers_snd: Option<SenderSettleMode>,
     rcv: Option<ReceiverSettleMode>,
     credit: u32,
-    /// Whether it settles its answers as they go.
-    settles_answers: bool,
     /// Whether it tells that a call has reached it.
     accepts_calls: bool,
     /// Whether it gives the correlation-id back as text.
@@ -39,7 +37,6 @@ const NODE: Sdk = Sdk {
     answers_snd: None,
     rcv: Some(ReceiverSettleMode::First),
     credit: 1000,
-    settles_answers: false,
     accepts_calls: true,
     is_text: false,
 };
@@ -49,7 +46,6 @@ const CSHARP: Sdk = Sdk {
     snd: Some(SenderSettleMode::Settled),
     answers_snd: Some(SenderSettleMode::Settled),
     credit: 50,
-    settles_answers: true,
     ..NODE
 };
 const JAVA: Sdk = Sdk {
@@ -167,7 +163,7 @@ async fn a_call_and_its_answer_pass_as_each_sdk_has_them() {
             let text = id.to_text().unwrap();
             reply.properties.correlation_id = Some(MessageId::String(text));
         }
-        if sdk.settles_answers {
+        if sdk.answers_snd == Some(SenderSettleMode::Settled) {
             client.send_settled(ANSWERS, &reply).await;
         } else {
             let state = client.send_and_wait(ANSWERS, &reply).await;

@@ -437,7 +437,7 @@ async fn detaching_either_link_ends_the_subscription() {
         };
         client.attach(again).await;
         // A new link counts from its beginning.
-        let replies = if handle == REQUESTS { 1 } else { 0 };
+        let replies = u32::from(handle == REQUESTS);
         client.credit(REPLIES, replies, 10).await;
         hub.patch_desired(&device, json!({"n": 1})).await;
         client.assert_silent().await;
