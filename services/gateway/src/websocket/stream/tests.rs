@@ -241,7 +241,7 @@ async fn of_many_pings_to_a_peer_that_takes_nothing_the_last_is_answered() {
         let mut answers = Vec::new();
         while answers.len() < 10 {
             let mut bytes = [0; 5];
-            let (read, _) = futures::join!(peer.read(&mut bytes), async {
+            let (read, ()) = futures::join!(peer.read(&mut bytes), async {
                 assert!(poll_read(&mut stream, 100).is_pending());
             });
             answers.extend_from_slice(&bytes[..read.unwrap()]);
