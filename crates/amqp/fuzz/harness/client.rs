@@ -11,8 +11,8 @@ use downlink_amqp::{
 
 /// Returns a payload of `length` bytes that shows whether it is whole.
 pub(super) fn payload(length: usize) -> Bytes {
-    let mark = length.to_le_bytes();
-    (0..length).map(|place| mark[place % 2]).collect()
+    let [mark, ..] = length.to_le_bytes();
+    vec![mark; length].into()
 }
 
 #[derive(Debug)]
