@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod device_hostile;
 mod device_messages;
 mod device_methods;
 mod device_twins;

@@ -132,7 +132,8 @@ impl Conversation {
         let Some(reply_link) = links.iter().find(is_reply_link).copied() else {
             return;
         };
-        for link in links.to_vec() {
+        let links = links.to_vec();
+        for link in links {
             while let Some((delivery, reply)) = self.next_reply(link, reply_link) {
                 self.engine.settle(link, delivery, DeliveryState::Accepted);
                 self.next_reply_tag = self.next_reply_tag.wrapping_add(1);

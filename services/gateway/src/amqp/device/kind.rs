@@ -115,13 +115,11 @@ impl UnitLinks {
 
     /// Enters a link and returns the one whose place it takes.
     pub(super) fn enter(&mut self, kind: LinkKind, link: LinkId) -> Option<LinkId> {
-        match place(kind) {
-            Some(index) => self.single[index].replace(link),
-            None => {
-                self.telemetry.push(link);
-                None
-            }
+        if let Some(index) = place(kind) {
+            return self.single[index].replace(link);
         }
+        self.telemetry.push(link);
+        None
     }
 
     /// Takes out a link and returns whether it had its place.

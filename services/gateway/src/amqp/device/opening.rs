@@ -19,7 +19,7 @@ use super::work::{Claim, NotOpened, Opener};
 use crate::amqp::address::DeviceAddress;
 use crate::amqp::attaching::wrong_direction;
 use crate::amqp::condition::error_of;
-use crate::amqp::conversation::Conversation;
+use crate::amqp::conversation::{Conversation, going_away};
 use crate::amqp::held::Held;
 use crate::amqp::links::Node;
 use crate::device::{DeviceSession, OpenError};
@@ -51,17 +51,14 @@ impl Conversation {
             .ok_or_else(wrong_direction)?;
         let channel = request.link.channel();
         let found = names.iter().find_map(|name| self.units.find(channel, name));
-        let unit = match found {
-            Some(unit) => unit,
-            None => {
-                let opening = Opening {
-                    names: names.clone(),
-                    waiting: Vec::new(),
-                    model_id: None,
-                };
-                self.units.enter(channel, name.clone(), Box::new(opening))
-            }
-        };
+        let unit = found.unwrap_or_else(|| {
+            let opening = Opening {
+                names: names.clone(),
+                waiting: Vec::new(),
+                model_id: None,
+            };
+            self.units.enter(channel, name.clone(), Box::new(opening))
+        });
         self.join(unit, request, kind)
     }
 
@@ -71,13 +68,11 @@ impl Conversation {
         let own = names
             .iter()
             .position(|name| self.grants.of_device(name).is_some());
-        match own {
-            Some(index) => vec![names.swap_remove(index)],
-            None => {
-                names.retain(|name| self.grants.has_policy_for(name));
-                names
-            }
+        if let Some(index) = own {
+            return vec![names.swap_remove(index)];
         }
+        names.retain(|name| self.grants.has_policy_for(name));
+        names
     }
 
     /// Adds a link to a unit, or to those that wait for it.
@@ -132,6 +127,10 @@ impl Conversation {
     /// Begins to open units, as many at a time as may.
     pub(in crate::amqp) fn open_units(&mut self) {
         while let Some(id) = self.units.take_queued() {
+            if self.is_parting {
+                self.end_unit(id, &going_away(), "draining");
+                continue;
+            }
             let Some(unit) = self.units.get_mut(id) else {
                 continue;
             };
@@ -175,6 +174,10 @@ impl Conversation {
         outcome: Result<Box<DeviceSession<Tag>>, NotOpened>,
     ) {
         self.units.end_passing();
+        if self.is_parting {
+            // No link is attached any more; a session that was opened is closed again.
+            self.end_unit(id, &going_away(), "draining");
+        }
         match outcome {
             Ok(session) => self.on_let_in(id, session),
             Err(not_opened) => {

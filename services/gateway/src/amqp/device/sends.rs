@@ -57,7 +57,7 @@ impl Conversation {
     pub(super) fn on_stored(&mut self, unit: UnitId, tags: Vec<Tag>) {
         for tag in tags {
             self.shared.metrics.telemetry_stored.increment();
-            self.end_telemetry(unit, tag, || DeliveryState::Accepted);
+            self.end_telemetry(unit, &tag, || DeliveryState::Accepted);
         }
     }
 
@@ -66,16 +66,16 @@ impl Conversation {
     pub(super) fn on_not_stored(&mut self, unit: UnitId, tags: Vec<Tag>, error: &PeerError) {
         warn!(%error, messages = tags.len(), "telemetry could not be stored");
         for tag in tags {
-            self.end_telemetry(unit, tag, || DeliveryState::rejected(error_of_peer(error)));
+            self.end_telemetry(unit, &tag, || DeliveryState::rejected(error_of_peer(error)));
         }
     }
 
-    fn end_telemetry(&mut self, unit: UnitId, tag: Tag, state: impl Fn() -> DeliveryState) {
+    fn end_telemetry(&mut self, unit: UnitId, tag: &Tag, state: impl Fn() -> DeliveryState) {
         let Tag::Telemetry {
             link,
             delivery,
             bytes,
-        } = tag
+        } = *tag
         else {
             return;
         };

@@ -124,3 +124,14 @@ pub(super) fn wanted(has: impl Fn(LinkKind) -> bool, wants_desired: bool) -> Sub
         twin_replies: has_twin,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_unit_is_small() {
+        let bytes = size_of::<Open>() + size_of::<Unit>();
+        assert!(bytes <= 1536, "{bytes} bytes");
+    }
+}

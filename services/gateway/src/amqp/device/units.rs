@@ -16,7 +16,7 @@ const MAX_PASSING: usize = 64;
 /// The units of a connection, bounded by its links: each has one at least.
 #[derive(Default)]
 pub(in crate::amqp) struct Units {
-    units: HashMap<UnitId, Box<Unit>>,
+    all: HashMap<UnitId, Box<Unit>>,
     names: BTreeMap<(u16, IdentityName), UnitId>,
     next: u64,
     /// Units to look at: links came or went.
@@ -44,7 +44,7 @@ impl Units {
             channel,
             phase: Phase::Opening(opening),
         };
-        self.units.insert(id, Box::new(unit));
+        self.all.insert(id, Box::new(unit));
         self.queued.insert(id);
         id
     }
@@ -58,7 +58,7 @@ impl Units {
     }
 
     pub(super) fn get_mut(&mut self, id: UnitId) -> Option<&mut Unit> {
-        self.units.get_mut(&id).map(AsMut::as_mut)
+        self.all.get_mut(&id).map(AsMut::as_mut)
     }
 
     /// The unit, once it is open.
@@ -71,7 +71,7 @@ impl Units {
 
     /// Takes a unit out; whatever is still on its way for it finds nobody.
     pub(super) fn remove(&mut self, id: UnitId) -> Option<Box<Unit>> {
-        let unit = self.units.remove(&id)?;
+        let unit = self.all.remove(&id)?;
         let key = (unit.channel, unit.name.clone());
         // Another may have come under the same name by a different reading of its address.
         if self.names.get(&key) == Some(&id) {
@@ -84,7 +84,7 @@ impl Units {
 
     /// Gives a unit the name its identity turned out to have.
     pub(super) fn rename(&mut self, id: UnitId, name: &IdentityName) {
-        let Some(unit) = self.units.get_mut(&id).filter(|unit| unit.name != *name) else {
+        let Some(unit) = self.all.get_mut(&id).filter(|unit| unit.name != *name) else {
             return;
         };
         self.names.remove(&(unit.channel, unit.name.clone()));
@@ -94,7 +94,7 @@ impl Units {
 
     /// Whether any link is attached to the unit or waits for it.
     pub(super) fn has_links(&self, id: UnitId) -> bool {
-        self.units.get(&id).is_some_and(|unit| match &unit.phase {
+        self.all.get(&id).is_some_and(|unit| match &unit.phase {
             Phase::Opening(opening) => !opening.waiting.is_empty(),
             Phase::Open(open) => !open.links.is_empty(),
         })
@@ -102,7 +102,7 @@ impl Units {
 
     /// Every unit with its name, in no order; for what is rare.
     pub(super) fn names(&self) -> impl Iterator<Item = (UnitId, &IdentityName)> {
-        self.units.iter().map(|(id, unit)| (*id, &unit.name))
+        self.all.iter().map(|(id, unit)| (*id, &unit.name))
     }
 
     /// Has a unit looked at: links came or went.

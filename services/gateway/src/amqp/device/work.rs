@@ -67,8 +67,8 @@ pub(super) struct Opener {
 pub(super) fn open(shared: Arc<Shared>, opener: Opener) -> Work {
     Box::pin(async move {
         let unit = opener.unit;
-        let opened = timeout(OPENING, open_session(shared, opener)).await;
-        let outcome = opened.unwrap_or_else(|_| {
+        let outcome = timeout(OPENING, open_session(shared, opener)).await;
+        let outcome = outcome.unwrap_or_else(|_| {
             let late = PeerError::DeadlineExceeded { service: "gateway" };
             Err(NotOpened::Refused(OpenError::Unavailable(late)))
         });

@@ -10,7 +10,7 @@ use downlink_amqp::performative::{
     Attach, Begin, Close, DeliveryState, DeliveryTag, Detach, Disposition, Flow, Open,
     Performative, Role, Terminus, Transfer,
 };
-use downlink_amqp::sasl::SaslFrame;
+use downlink_amqp::sasl::{SaslCode, SaslFrame};
 use downlink_amqp::types::{Encode, Symbol, Value};
 use downlink_domain::device::Device;
 use downlink_runtime::OnError;
@@ -99,6 +99,12 @@ impl Client {
 
     /// Sends open and begin and reads their answers, the header's first.
     pub(super) async fn start(&mut self) {
+        self.send_open().await;
+        self.read_open().await;
+    }
+
+    /// Sends open and begin and does not wait for their answers.
+    pub(super) async fn send_open(&mut self) {
         let open = Open {
             container_id: "client".into(),
             hostname: Some("hub.test".into()),
@@ -108,9 +114,46 @@ impl Client {
         };
         self.write(open).await;
         self.write(BEGIN).await;
+    }
+
+    /// Reads the answers to open and begin, the header's first.
+    pub(super) async fn read_open(&mut self) {
         assert_eq!(self.header().await, ProtocolHeader::Amqp.bytes());
         assert!(matches!(self.frame().await.0, Performative::Open(_)));
         assert!(matches!(self.frame().await.0, Performative::Begin(_)));
+    }
+
+    /// Connects with SASL PLAIN, up to the outcome, which is ok.
+    pub(super) async fn plain(hub: &TestHub, user: &str, password: &str) -> Self {
+        let mut client = Self::connect(hub);
+        client.raw(&ProtocolHeader::Sasl.bytes()).await;
+        assert_eq!(client.header().await, ProtocolHeader::Sasl.bytes());
+        assert!(matches!(client.sasl().await, SaslFrame::Mechanisms(_)));
+        let init = SaslFrame::Init {
+            mechanism: Symbol::from_static("PLAIN"),
+            initial_response: Some(format!("\0{user}\0{password}").into()),
+        };
+        let mut frame = Vec::new();
+        write_frame(&mut frame, FrameType::Sasl, 0, |out| init.encode(out));
+        client.raw(&frame).await;
+        assert_eq!(client.sasl().await, SaslFrame::outcome(SaslCode::Ok));
+        client.raw(&ProtocolHeader::Amqp.bytes()).await;
+        client
+    }
+
+    /// Sends a payload as it is, in a format of the test's own, and returns its delivery id.
+    pub(super) async fn send_raw(&mut self, handle: u32, payload: &[u8], format: u32) -> u32 {
+        let delivery = self.next_delivery;
+        self.next_delivery += 1;
+        let transfer = Transfer {
+            handle,
+            delivery_id: Some(delivery),
+            delivery_tag: DeliveryTag::new(&delivery.to_be_bytes()),
+            message_format: Some(format),
+            ..Transfer::default()
+        };
+        self.write_with(transfer, payload).await;
+        delivery
     }
 
     pub(super) async fn raw(&mut self, bytes: &[u8]) {
