@@ -30,6 +30,7 @@ fn main() {
     report("messages taken and settled on one link", MESSAGES, take());
     report("messages sent and settled in ranges", MESSAGES, send(false));
     report("messages sent and settled one by one", MESSAGES, send(true));
+    report("receipts that say again what they said", MESSAGES, repeat());
     multiplex();
 }
 
@@ -146,6 +147,28 @@ fn deliveries_in(events: &[Event]) -> usize {
         _ => 0,
     });
     deliveries.sum()
+}
+
+/// Takes the same receipt for 4,000 deliveries over and over, which must not cost 4,000 steps each.
+fn repeat() -> Duration {
+    const DELIVERIES: u32 = 4_000;
+    let mut line = open();
+    let device = line.attach(0, 0, Role::Receiver, "/devices/device-1/x", DELIVERIES);
+    for number in 0..DELIVERIES {
+        send_one(&mut line, device, number);
+    }
+    let told = Disposition {
+        settled: false,
+        ..receipt(0, DELIVERIES - 1)
+    };
+    let count = deliveries_in(&line.write(0, told.clone()));
+    assert_eq!(count, DELIVERIES as usize);
+    let began_at = Instant::now();
+    for _ in 0..MESSAGES {
+        let events = line.write(0, told.clone());
+        assert!(events.is_empty());
+    }
+    began_at.elapsed()
 }
 
 /// Many devices on one connection, a session each.

@@ -18,6 +18,7 @@ use downlink_amqp::{
     types::Value,
 };
 use harness::{Conversation, Script};
+use proptest::prelude::*;
 
 /// Sizes of the pieces a recording is cut into; 0 leaves its frames whole.
 const STEPS: [usize; 8] = [0, 1, 2, 3, 5, 7, 64, 255];
@@ -115,6 +116,22 @@ fn node_service_sends_commands_and_takes_feedback() {
     // The receiver accepts the one delivery it got.
     assert_eq!(conversation.outcomes, [Some(DeliveryState::Accepted)]);
     assert_eq!(conversation.cause, Some(CloseCause::Peer));
+}
+
+proptest! {
+    /// The hub's side may do what it likes: the harness panics when the engine does not keep its
+    /// word to either end.
+    #[test]
+    fn conversations_hold_with_any_caller(
+        which in any::<prop::sample::Index>(),
+        script in prop::collection::vec(any::<u8>(), 1..80),
+        step in 0_usize..300,
+    ) {
+        let seeds = seeds("connection");
+        let (_, input) = which.get(&seeds);
+        let (length, rest) = input.split_first().expect("a length");
+        harness::converse(Script::new(&script), &rest[usize::from(*length)..], step);
+    }
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The hub's side of a conversation: keeps a ledger of what the engine tells, and holds it to it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use downlink_amqp::{
@@ -91,6 +95,8 @@ pub struct Caller<'a> {
     pub(super) engine: Engine,
     pub(super) client: Client,
     pub(super) links: BTreeMap<LinkId, Link>,
+    /// Links that were told to wait for room in their session.
+    pub(super) blocked: BTreeSet<LinkId>,
     pub(super) replies: Vec<(u16, Bytes)>,
     pub(super) next_tag: u64,
     pub(super) is_sasl_asked: bool,
@@ -106,6 +112,7 @@ impl<'a> Caller<'a> {
             script,
             now,
             links: BTreeMap::new(),
+            blocked: BTreeSet::new(),
             replies: Vec::new(),
             next_tag: 0,
             is_sasl_asked: false,
@@ -187,7 +194,9 @@ impl<'a> Caller<'a> {
                 link.credit = *credit;
                 link.is_draining = *is_drain;
             }
-            Event::WindowOpened { .. } => {}
+            Event::WindowOpened { channel } => {
+                self.blocked.retain(|link| link.channel() != *channel);
+            }
             Event::DispositionReceived {
                 link,
                 deliveries,
@@ -268,6 +277,7 @@ impl<'a> Caller<'a> {
     }
 
     fn book_detach(&mut self, link: LinkId, unsettled: &[UnsettledDelivery]) {
+        self.blocked.remove(&link);
         let gone = self.links.remove(&link).expect("one detach for each link");
         assert_ne!(gone.standing, Standing::Refused);
         let owed = gone.owed.iter();

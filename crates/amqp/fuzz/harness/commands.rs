@@ -154,7 +154,12 @@ impl Caller<'_> {
         assert!(self.unsettled(link.channel()) <= self.options.max_unsettled);
     }
 
-    fn check_room(&self, link: LinkId, room: Result<u32, SendError>) {
+    fn check_room(&mut self, link: LinkId, room: Result<u32, SendError>) {
+        if let Err(SendError::WindowClosed | SendError::UnsettledFull) = room {
+            self.blocked.insert(link);
+        } else if room.is_ok() {
+            assert!(!self.blocked.contains(&link), "room nobody was told of");
+        }
         let known = self.links.get(&link);
         match room {
             Ok(count) => {

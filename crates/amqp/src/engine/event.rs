@@ -71,9 +71,9 @@ pub enum Event {
         /// Whether the peer waits for [`super::Engine::drained`].
         is_drain: bool,
     },
-    /// A session that had no room for a further message has some: its window is open, nothing is
-    /// half sent, and unsettled deliveries are below their bound. Comes each time that becomes
-    /// true, whether or not a send was refused.
+    /// A session has room it did not have: its window is open, or unsettled deliveries are below
+    /// their bound, and nothing is half sent. Comes each time that becomes true, whether or not a
+    /// send was refused.
     WindowOpened {
         /// Channel of the session.
         channel: u16,

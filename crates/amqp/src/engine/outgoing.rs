@@ -149,7 +149,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&link.channel) else {
             return;
         };
-        let Some(found) = session.find_mut(link).filter(|link| link.is_draining) else {
+        let found = session.find_mut(link);
+        let Some(found) = found.filter(|link| link.is_attached() && link.is_draining) else {
             return;
         };
         found.use_up_credit();
@@ -196,11 +197,15 @@ impl Session {
         u32::try_from(room).unwrap_or(u32::MAX)
     }
 
-    /// Tells the caller when the session, having had no room for a further message, has some.
+    /// Tells the caller when the session has room it did not have: its window has opened, or has
+    /// been open when unsettled deliveries went below their bound. The one matters to links that
+    /// send settled, too, so it does not wait for the other.
     pub(super) fn watch_room(&mut self, effects: &mut Effects) {
-        let is_blocked = self.is_window_closed() || self.unsettled_room() == 0;
-        let was_blocked = mem::replace(&mut self.is_blocked, is_blocked);
-        if was_blocked && !is_blocked {
+        let is_closed = self.is_window_closed();
+        let is_full = self.unsettled_room() == 0;
+        let was_closed = mem::replace(&mut self.was_closed, is_closed);
+        let was_full = mem::replace(&mut self.was_full, is_full);
+        if !is_closed && (was_closed || (was_full && !is_full)) {
             let channel = self.channel;
             effects.event(Event::WindowOpened { channel });
         }

@@ -36,8 +36,10 @@ pub(super) struct Session {
     pub(super) max_unsettled: usize,
     /// The one message that is partly sent.
     pub(super) pending: Option<Box<PendingTransfer>>,
-    /// Whether there was no room for a further message when that was last looked at.
-    pub(super) is_blocked: bool,
+    /// Whether the window was closed when that was last looked at.
+    pub(super) was_closed: bool,
+    /// Whether unsettled deliveries were at their bound when that was last looked at.
+    pub(super) was_full: bool,
 }
 
 impl Session {
@@ -59,7 +61,8 @@ impl Session {
             unsettled: Unsettled::default(),
             max_unsettled: options.max_unsettled,
             pending: None,
-            is_blocked: begin.incoming_window == 0,
+            was_closed: begin.incoming_window == 0,
+            was_full: options.max_unsettled == 0,
         }
     }
 

@@ -151,6 +151,35 @@ fn room_is_told_of_by_whatever_made_it() {
 }
 
 #[test]
+fn window_that_opens_is_told_of_though_unsettled_deliveries_are_at_their_bound() {
+    let options = Options {
+        max_unsettled: 1,
+        ..Options::default()
+    };
+    let mut peer = Peer::open_with(options, 65_536);
+    let unsettled = peer.attach_receiver(receiver_attach(0, FEEDBACK), 10);
+    let attach = Attach {
+        snd_settle_mode: Some(SenderSettleMode::Settled),
+        ..receiver_attach(1, FEEDBACK)
+    };
+    let settled = peer.attach_receiver(attach, 10);
+    let window = |next, incoming_window| Flow {
+        next_incoming_id: Some(next),
+        incoming_window,
+        handle: None,
+        link_credit: None,
+        delivery_count: None,
+        ..credit_flow(0, 0, 0)
+    };
+    peer.write(0, window(1, 1));
+    send(&mut peer, unsettled, 1).unwrap();
+    assert_eq!(send(&mut peer, settled, 2), Err(SendError::WindowClosed));
+    peer.write(0, window(2, 1));
+    assert_eq!(peer.event(), Event::WindowOpened { channel: 0 });
+    send(&mut peer, settled, 2).unwrap();
+}
+
+#[test]
 fn window_that_was_closed_from_the_start_is_told_of_when_it_opens() {
     let mut peer = Peer::open(65_536);
     peer.write(

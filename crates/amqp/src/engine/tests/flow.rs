@@ -461,3 +461,24 @@ fn delivery_ids_wrap_around() {
         (u32::MAX - 1, Some(1))
     );
 }
+
+#[test]
+fn credit_is_not_used_up_on_a_link_that_is_not_attached() {
+    let mut peer = Peer::open(65_536);
+    peer.write(0, receiver_attach(0, FEEDBACK));
+    let link = peer.attach_request().link;
+    let drain = Flow {
+        drain: true,
+        ..credit_flow(0, 0, 5)
+    };
+    peer.write(0, drain);
+    // rhea takes no flow on a handle before its attach, nor after its detach.
+    peer.engine.drained(link);
+    peer.expect_nothing();
+    peer.engine.accept(link, TERMS);
+    peer.expect_attach();
+    peer.engine.detach(link, None);
+    peer.expect_detach();
+    peer.engine.drained(link);
+    peer.expect_nothing();
+}
