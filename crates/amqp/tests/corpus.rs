@@ -34,14 +34,15 @@ fn folder(target: &str) -> PathBuf {
         .join(target)
 }
 
-/// The seeds of a target by name, at least one.
+/// The seeds of a target in the order of their names, at least one.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(folder(target)).expect("a folder of seeds");
     let paths = entries.map(|entry| entry.expect("an entry").path());
-    let seeds: Vec<_> = paths
+    let mut seeds: Vec<_> = paths
         .map(|path| (path.display().to_string(), fs::read(path).expect("a seed")))
         .collect();
     assert!(!seeds.is_empty(), "no seeds of {target}");
+    seeds.sort();
     seeds
 }
 
