@@ -1,10 +1,13 @@
-//! Back-ends over AMQP 1.0: cloud-to-device sends, feedback, tokens over CBS and SASL PLAIN
-//! (amqp.md §3, §8; c2d.md §6, §9).
+//! Devices and back-ends over AMQP 1.0: telemetry, messages, methods and twins of any number of
+//! devices on one connection; cloud-to-device sends and feedback; tokens over CBS and SASL PLAIN
+//! (amqp.md; c2d.md §6, §9).
 //!
 //! One task serves one connection. [`connection`] moves bytes and waits; [`conversation`] is what
 //! the door knows and decides, without a socket; the engine of `downlink-amqp` speaks the protocol.
-//! Per link at most one batch of messages is on its way to the queue while further ones gather,
-//! so one sender's order per device is kept and batches form by themselves.
+//! The conversation has two sides: [`back_end`], where per link at most one batch of messages is
+//! on its way to the queue while further ones gather, so that one sender's order per device is kept
+//! and batches form by themselves; and [`device`], where each identity on a session has a fate of
+//! its own.
 
 mod address;
 mod attaching;

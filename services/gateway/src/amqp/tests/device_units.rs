@@ -389,7 +389,7 @@ async fn thousand_devices_share_a_connection() {
         until_count(&hub, device, 0).await;
     }
     let taken = started.elapsed();
-    assert!(taken < Duration::from_secs(60), "{taken:?}");
+    assert!(taken < Duration::from_mins(1), "{taken:?}");
     client.channel = 0;
     drop(client);
     wait_connected(&hub, 0).await;
