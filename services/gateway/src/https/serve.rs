@@ -1,7 +1,7 @@
 //! One connection: HTTP/1.1 or HTTP/2, with a deadline on everything the peer controls.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,10 +13,11 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::conn::auto::{Builder, Connection, UpgradeableConnection};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::deadlines::Guarded;
@@ -231,18 +232,20 @@ where
         let answering = service.call(request);
         activity.watch(version, answering)
     });
-    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), watched));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Ok(ended),
-        () = async {
-            tokio::select! {
-                () = scope.draining() => {}
-                () = activity.idle(terms) => {}
-            }
-        } => {
-            connection.as_mut().graceful_shutdown();
-            timeout(LAST_REQUESTS, connection).await
+    let io = TokioIo::new(io);
+    let over = async {
+        tokio::select! {
+            () = scope.draining() => {}
+            () = activity.idle(terms) => {}
         }
+    };
+    // With upgrades, the builder speaks HTTP/1 even where HTTP/2 is all it may.
+    let ended = if terms.is_http2_only {
+        let connection = pin!(builder.serve_connection(io, watched));
+        until_end(connection, Connection::graceful_shutdown, over).await
+    } else {
+        let connection = pin!(builder.serve_connection_with_upgrades(io, watched));
+        until_end(connection, UpgradeableConnection::graceful_shutdown, over).await
     };
     match ended {
         Ok(Ok(())) => return activity.upgrade.lock().take(),
@@ -250,6 +253,21 @@ where
         Err(_) => tracing::debug!("an http connection was cut off"),
     }
     None
+}
+
+/// Runs a connection to its end; once it is `over`, its last requests have their time.
+async fn until_end<C: Future>(
+    mut connection: Pin<&mut C>,
+    shut_down: impl FnOnce(Pin<&mut C>),
+    over: impl Future<Output = ()>,
+) -> Result<C::Output, Elapsed> {
+    tokio::select! {
+        ended = connection.as_mut() => Ok(ended),
+        () = over => {
+            shut_down(connection.as_mut());
+            timeout(LAST_REQUESTS, connection).await
+        }
+    }
 }
 
 fn builder(scope: &Lifecycle, terms: &Terms) -> Builder<Scoped> {
