@@ -52,7 +52,7 @@ async function answered(raw, identity) {
   await raw.putToken(deviceToken(hub, identity));
 }
 
-describe('settlement', () => {
+describe('settlement', { concurrency: 8 }, () => {
   over(AMQP, 'an abandoned message comes again and may be completed then', async (Transport) => {
     const identity = await register(hub);
     const client = await connect(hub, identity.connectionString, Transport);
@@ -348,7 +348,7 @@ describe('many devices on one connection', () => {
   });
 });
 
-describe('one device, one client', () => {
+describe('one device, one client', { concurrency: 8 }, () => {
   over(AMQP, 'the newer of two clients wins, and the older one is told and stays away', async (Transport) => {
     const identity = await register(hub);
     const older = await connect(hub, identity.connectionString, Transport);

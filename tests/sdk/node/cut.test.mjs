@@ -11,7 +11,7 @@ import { Hub, addressOf } from './support/hub.mjs';
 import { Network } from './support/proxy.mjs';
 import { attachReceiver, attachSender, dataMessage, devicebound, openRaw } from './support/raw-amqp.mjs';
 import { DEEP_QUEUE, QUICK_FEEDBACK, SHORT_LOCK } from './support/settings.mjs';
-import { TRANSPORTS, over } from './support/transports.mjs';
+import { TRANSPORTS, inTurn } from './support/transports.mjs';
 import { Inbox, eventually, within } from './support/waiting.mjs';
 
 const NAME = 'node-cut.downlink.test';
@@ -82,7 +82,7 @@ async function steadySender(deviceId) {
   };
 }
 
-over(TRANSPORTS, 'a device whose network breaks comes back by itself and misses nothing', async (Transport) => {
+inTurn(TRANSPORTS, 'a device whose network breaks comes back by itself and misses nothing', async (Transport) => {
   const identity = await register(hub);
   const backEnd = await service(hub);
   backEnd.on('disconnect', () => {});
@@ -123,7 +123,7 @@ over(TRANSPORTS, 'a device whose network breaks comes back by itself and misses 
   }
 });
 
-over([iothub.Amqp, iothub.AmqpWs], 'a back-end whose network breaks sends on by itself and misses no feedback', async (Transport) => {
+inTurn([iothub.Amqp, iothub.AmqpWs], 'a back-end whose network breaks sends on by itself and misses no feedback', async (Transport) => {
   const identity = await register(hub);
   const around = await openAround(deviceToken(hub, identity));
   const { deliveries } = await attachReceiver(await around.session(), devicebound(identity.deviceId), {

@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { connect, inboxOf, message, register, service } from './support/clients.mjs';
+import { Amqp, connect, inboxOf, message, register, service } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
 import { DEEP_QUEUE } from './support/settings.mjs';
-import { PROTOCOLS, over } from './support/transports.mjs';
 import { within } from './support/waiting.mjs';
 
 const hub = new Hub('node-load.downlink.test', DEEP_QUEUE);
@@ -47,9 +46,9 @@ test('ten thousand sends to a hundred connected devices arrive in each device\'s
   }
 });
 
-over(PROTOCOLS, 'a device sends ten thousand events without a pause', async (Transport) => {
+test('a device on AMQP sends ten thousand events without a pause', async () => {
   const identity = await register(hub);
-  const client = await connect(hub, identity.connectionString, Transport);
+  const client = await connect(hub, identity.connectionString, Amqp);
   // More than the 2,047 that the SDK's AMQP library can have without an answer at once.
   const sends = [...Array(10_000).keys()].map((n) => client.sendEvent(message(`{"n":${n}}`)));
   await within(Promise.all(sends), 'ten thousand acceptances', 120_000);

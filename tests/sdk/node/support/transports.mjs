@@ -1,6 +1,6 @@
 // One scenario on several transports.
 
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 
 import { Amqp, AmqpWs, Mqtt, MqttWs } from './clients.mjs';
 
@@ -13,7 +13,14 @@ export const TRANSPORTS = [Mqtt, MqttWs, Amqp, AmqpWs];
 /** AMQP, as it is and over WebSockets: for what MQTT cannot do. */
 export const AMQP = [Amqp, AmqpWs];
 
-/** Makes one test for each transport out of `scenario`, which is handed the SDK's class. */
+/** Makes one test for each transport out of `scenario`, which is handed the SDK's class. They run at once. */
 export function over(transports, title, scenario) {
+  describe(title, { concurrency: transports.length }, () => {
+    for (const Transport of transports) test(`over ${Transport.name}`, () => scenario(Transport));
+  });
+}
+
+/** The same, one after the other: for scenarios that change what their hub's other clients see. */
+export function inTurn(transports, title, scenario) {
   for (const Transport of transports) test(`${title}, over ${Transport.name}`, () => scenario(Transport));
 }
