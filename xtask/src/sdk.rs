@@ -142,11 +142,12 @@ fn provide_python(requirements: &Path) -> Outcome<PathBuf> {
     if is_alive && cache::is_current(&stamp, requirements) {
         return Ok(python);
     }
+    tools::check_python_builds()?;
     let mut make = Command::new("python3");
     shell::run(make.args(["-m", "venv", "--clear"]).arg(&environment))?;
     if install_requirements(&python, requirements).is_err() {
-        // No wheel of the AMQP library fits this Python: it is built here, with more packages.
-        tools::install(tools::FOR_PYTHON_BUILDS)?;
+        // No wheel of the SDK's AMQP library fits this Python: it is built here, with more packages.
+        tools::install(tools::FOR_UAMQP_BUILDS)?;
         install_requirements(&python, requirements)?;
     }
     cache::mark(&stamp, requirements)?;

@@ -104,8 +104,29 @@ const FOR_SDK_SUITES: &[Need] = &[
     },
 ];
 
-/// What a person must have to build the Python AMQP library where no ready-made wheel fits.
-pub(crate) const FOR_PYTHON_BUILDS: &[&str] = &["cmake", "g++", "libssl-dev", "python3-dev"];
+// Qpid Proton comes as source. It builds without a word where it does not find OpenSSL, and then
+// speaks no TLS: whether it would is asked before.
+const FOR_PYTHON_BUILDS: &[Need] = &[
+    Need {
+        probe: &["cc", "--version"],
+        packages: &["gcc", "libc6-dev"],
+    },
+    Need {
+        probe: &["pkg-config", "--exists", "openssl"],
+        packages: &["pkg-config", "libssl-dev"],
+    },
+    Need {
+        probe: &[
+            "python3",
+            "-c",
+            "import os, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h')",
+        ],
+        packages: &["python3-dev"],
+    },
+];
+
+/// What the AMQP library of the Python SDK takes besides, where no ready-made wheel fits.
+pub(crate) const FOR_UAMQP_BUILDS: &[&str] = &["cmake", "g++"];
 
 /// Checks the Rust toolchain and the C and C++ compilers, installing the latter if it may.
 ///
@@ -145,6 +166,15 @@ pub(crate) fn check_sdk_tools() -> Outcome {
     shell::say(format_args!("node {node}, {python}, {javac}"));
     require("Node.js", &node, OLDEST_NODE)?;
     require("Java", javac.trim_start_matches("javac "), OLDEST_JAVA)
+}
+
+/// Checks for what the packages of the Python suite are built with, installing what is missing if it
+/// may.
+///
+/// # Errors
+/// A package is missing and this user cannot install it.
+pub(crate) fn check_python_builds() -> Outcome {
+    provide(FOR_PYTHON_BUILDS)
 }
 
 /// Installs Debian packages as root.

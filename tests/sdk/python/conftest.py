@@ -34,7 +34,7 @@ def started(name, root, trusted, settings=None):
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory, trusted):
     """The hub that most tests share; each test has devices of its own."""
-    quick = {"queue.feedback.flush_interval": "200ms"}
+    quick = {"queue.feedback.flush_interval": "200ms", "amqp.token_grace": "1s"}
     hub = started("python.downlink.test", tmp_path_factory.mktemp("hub"), trusted, quick)
     yield hub
     assert hub.stop() == 0
@@ -51,7 +51,10 @@ def doomed_hub(tmp_path, trusted):
 @pytest.fixture(scope="session")
 def registry(hub):
     """The SDK's registry manager with all rights, as its samples use it."""
-    return IoTHubRegistryManager.from_connection_string(hub.policy("iothubowner"))
+    manager = IoTHubRegistryManager.from_connection_string(hub.policy("iothubowner"))
+    yield manager
+    # Left open, it would not hear the hub say goodbye, which waits for an answer.
+    manager.amqp_svc_client.disconnect_sync()
 
 
 @pytest.fixture
@@ -75,3 +78,17 @@ def make_device(hub):
     yield make
     for device in made:
         device.close()
+
+
+@pytest.fixture
+def keep():
+    """Closes after the test what it is given."""
+    kept = []
+
+    def keep(client):
+        kept.append(client)
+        return client
+
+    yield keep
+    for client in reversed(kept):
+        client.close()
