@@ -278,21 +278,21 @@ impl Link {
         let in_flight = self
             .delivery_count
             .wrapping_sub(flow.delivery_count.unwrap_or_default());
-        self.credit = granted.saturating_sub(in_flight);
+        let before = mem::replace(&mut self.credit, granted.saturating_sub(in_flight));
         self.is_draining = flow.drain;
         if !self.is_attached() {
             return false;
         }
-        if flow.drain && self.credit == 0 {
-            return true;
+        // With nothing left to use up, the answer needs no word of the caller.
+        let is_drained = flow.drain && self.credit == 0;
+        if !is_drained || before > 0 {
+            effects.event(Event::CreditChanged {
+                link: self.id,
+                credit: self.credit,
+                is_drain: flow.drain && !is_drained,
+            });
         }
-        let (link, credit, is_drain) = (self.id, self.credit, self.is_draining);
-        effects.event(Event::CreditChanged {
-            link,
-            credit,
-            is_drain,
-        });
-        false
+        is_drained
     }
 
     fn use_up_credit(&mut self) {

@@ -358,7 +358,8 @@ fn message_is_cut_into_frames_wherever_head_and_body_part() {
         body: Body::Data(Bytes::from(vec![7; length])),
         ..Message::default()
     };
-    for length in [0, 1, 255, 256, 460, 480, 500, 3_000] {
+    // Among these are messages that fill one frame, or two, to the last byte.
+    for length in (0..3).chain(250..260).chain(380..1_000) {
         let mut peer = Peer::open(512);
         let link = peer.attach_receiver(receiver_attach(0, FEEDBACK), 10);
         let apart = message(length).into_encoded();
@@ -376,4 +377,33 @@ fn message_is_cut_into_frames_wherever_head_and_body_part() {
         }
         assert_eq!(received, message(length).encode());
     }
+}
+
+#[test]
+fn link_is_taken_over_by_its_name_whatever_came_and_went_beside_it() {
+    let mut peer = Peer::open(65_536);
+    let named = |name: &str, handle| Attach {
+        name: name.to_owned(),
+        ..receiver_attach(handle, FEEDBACK)
+    };
+    let taken = peer.attach_receiver(named("b", 0), 1);
+    for (handle, name) in ["a", "c", "d", "bb"].into_iter().enumerate() {
+        let handle = u32::try_from(handle).unwrap() + 1;
+        peer.attach_receiver(named(name, handle), 1);
+        let detach = Detach {
+            handle,
+            closed: true,
+            error: None,
+        };
+        peer.write(0, detach);
+        peer.event();
+        peer.expect_detach();
+    }
+    peer.write(0, named("b", 9));
+    let Event::Detached { link, error, .. } = peer.event() else {
+        panic!("no detach")
+    };
+    assert_eq!(link, taken);
+    assert_eq!(error.unwrap().condition, condition::LINK_STOLEN);
+    peer.attach_request();
 }
