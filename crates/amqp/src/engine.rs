@@ -10,10 +10,11 @@
 //! connection (2.4.6), `Mapped`, `EndSent` for sessions (2.5.5), `AttachRcvd`, `Attached`,
 //! `DetachSent` for links (2.6). The server answers on the client's channel and handle numbers.
 //!
-//! Every part is bounded by [`Options`]: sessions, links, bytes of unfinished messages, unsettled
-//! deliveries, credit and output. Unread output above its bound stops [`Engine::send`] and tells
-//! the caller, by [`Engine::wants_input`], to stop reading; should it still reach four times the
-//! bound, the connection is cut.
+//! Every part is bounded by [`Options`]: sessions, links, their names, attaches that wait for an
+//! answer, bytes of unfinished messages, deliveries that are unsettled or lapsed, credit and output.
+//! A disposition costs what it changes, whatever range it names. Unread output above its bound
+//! stops [`Engine::send`] and tells the caller, by [`Engine::wants_input`], to stop reading; should
+//! it still reach four times the bound, the connection is cut.
 
 mod attaching;
 mod deliveries;
