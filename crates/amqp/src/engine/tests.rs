@@ -2,6 +2,7 @@
 
 mod bounds;
 mod csharp;
+mod draining;
 mod flow;
 mod hostile;
 mod java;
