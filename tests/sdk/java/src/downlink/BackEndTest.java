@@ -87,7 +87,7 @@ class BackEndTest {
         String service = Hubs.devices().policy("service");
         String wrong = service.replaceAll("SharedAccessKey=.*", "SharedAccessKey=d3Jvbmc=");
         MessagingClient stranger = new MessagingClient(wrong, transport);
-        bench.keep(stranger::close);
+        bench.keep(() -> stranger.close(Waiting.GOODBYE));
         assertThrows(IotHubUnauthorizedException.class, () -> stranger.open(20_000));
     }
 
@@ -97,7 +97,7 @@ class BackEndTest {
             IotHubServiceClientProtocol transport, Bench bench) throws Exception {
         MessagingClient reader =
             new MessagingClient(Hubs.devices().policy("registryRead"), transport);
-        bench.keep(reader::close);
+        bench.keep(() -> reader.close(Waiting.GOODBYE));
         // The SDK takes the first half of a refusal, an attach without a target, for a success,
         // and the second half closes the client without a word.
         reader.open(20_000);
@@ -111,7 +111,7 @@ class BackEndTest {
         // The hub with the longer lock: the SDK hands an application one message at a time.
         Hub hub = Hubs.backEnds();
         MessagingClient client = new MessagingClient(hub.policy("service"), transport);
-        bench.keep(client::close);
+        bench.keep(() -> client.close(Waiting.GOODBYE));
         client.open();
         IotHubClientProtocol side = IotHubClientProtocol.valueOf(transport.name());
         List<TestDevice> devices = BackEnd.registerAt(hub, 50).stream()
@@ -151,7 +151,7 @@ class BackEndTest {
     private static MessagingClient open(Bench bench, IotHubServiceClientProtocol transport)
             throws Exception {
         MessagingClient client = new MessagingClient(Hubs.devices().policy("service"), transport);
-        bench.keep(client::close);
+        bench.keep(() -> client.close(Waiting.GOODBYE));
         client.open();
         return client;
     }

@@ -98,7 +98,7 @@ class FeedbackTest {
             IotHubServiceClientProtocol transport, Bench bench) throws Exception {
         var reader = new MessageFeedbackProcessorClient(
             hub.policy("registryRead"), transport, batch -> AcknowledgementType.COMPLETE);
-        bench.keep(reader::stop);
+        bench.keep(() -> reader.stop(Waiting.GOODBYE));
         reader.start(20_000);
         Waiting.until("the processor to end", () -> !reader.isRunning());
     }
@@ -112,14 +112,14 @@ class FeedbackTest {
             heard.add(notification);
             return AcknowledgementType.COMPLETE;
         });
-        bench.keep(client::stop);
+        bench.keep(() -> client.stop(Waiting.GOODBYE));
         client.start();
         Thread.sleep(500);
         assertTrue(client.isRunning());
         assertTrue(heard.isEmpty());
     }
 
-    /** Starts a processor that hears of one device; reports that another test left are completed. */
+    /** Starts a processor that hears of one device; what another test left is completed. */
     private void start(
             Bench bench,
             IotHubServiceClientProtocol transport,
@@ -129,11 +129,11 @@ class FeedbackTest {
         var client = new MessageFeedbackProcessorClient(service, transport, batch ->
             batch.getRecords().get(0).getDeviceId().equals(identity.getDeviceId())
                 ? processor.apply(batch) : AcknowledgementType.COMPLETE);
-        bench.keep(client::stop);
+        bench.keep(() -> client.stop(Waiting.GOODBYE));
         client.start();
     }
 
-    private Device register() throws Exception {
+    private Device register() {
         return BackEnd.registerAt(hub, 1).get(0);
     }
 
@@ -142,7 +142,7 @@ class FeedbackTest {
             Bench bench, IotHubServiceClientProtocol transport, Device to, int count)
             throws Exception {
         MessagingClient client = new MessagingClient(service, transport);
-        bench.keep(client::close);
+        bench.keep(() -> client.close(Waiting.GOODBYE));
         client.open();
         List<Message> messages = IntStream.range(0, count).mapToObj(n -> {
             Message message = BackEnd.reported("message " + n);

@@ -53,7 +53,8 @@ class MethodsTest {
         TestDevice device = answering(bench, transport, (name, payload, context) ->
             new DirectMethodResponse(Integer.parseInt(name), "said so"));
         for (int status : new int[] {200, 404, 500, 1234}) {
-            var answer = backEnd.methods.invoke(device.id(), Integer.toString(status), options(null));
+            String name = Integer.toString(status);
+            var answer = backEnd.methods.invoke(device.id(), name, options(null));
             assertEquals(status, answer.getStatus());
             assertEquals("said so", answer.getPayload(String.class));
         }

@@ -23,6 +23,7 @@ import downlink.support.Inbox;
 import downlink.support.OverAmqp;
 import downlink.support.OverEveryTransport;
 import downlink.support.TestDevice;
+import downlink.support.Waiting;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -101,13 +102,13 @@ class RecoveryTest {
         Inbox<ErrorContext> errors = new Inbox<>();
         MessagingClient client = new MessagingClient(throughTheNetwork(), transport,
             MessagingClientOptions.builder().errorProcessor(errors::add).build());
-        bench.keep(client::close);
+        bench.keep(() -> client.close(Waiting.GOODBYE));
         TestDevice device = bench.connect(IotHubClientProtocol.MQTT);
         client.open();
         client.send(device.id(), BackEnd.message("before"));
         network.cut();
         assertNotNull(errors.next("the client to say so").getNetworkException());
-        client.close();
+        client.close(Waiting.GOODBYE);
         client.open();
         BackEnd.sent(client, device.id(), BackEnd.message("after")).get(20, TimeUnit.SECONDS);
         assertEquals(List.of("before", "after"), device.nextTexts(2));
@@ -115,18 +116,18 @@ class RecoveryTest {
 
     @ParameterizedTest
     @EnumSource(IotHubServiceClientProtocol.class)
-    void a_feedback_client_hears_of_the_cut_and_can_be_started_again(
+    void a_notification_client_hears_of_the_cut_and_can_be_started_again(
             IotHubServiceClientProtocol transport, Bench bench) throws Exception {
         Inbox<ErrorContext> errors = new Inbox<>();
         var client = new FileUploadNotificationProcessorClient(throughTheNetwork(), transport,
             notification -> AcknowledgementType.ABANDON,
             FileUploadNotificationProcessorClientOptions.builder()
                 .errorProcessor(errors::add).build());
-        bench.keep(client::stop);
+        bench.keep(() -> client.stop(Waiting.GOODBYE));
         client.start();
         network.cut();
         assertNotNull(errors.next("the client to say so").getNetworkException());
-        client.stop();
+        client.stop(Waiting.GOODBYE);
         client.start();
     }
 

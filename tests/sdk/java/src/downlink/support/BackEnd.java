@@ -10,12 +10,13 @@ import com.microsoft.azure.sdk.iot.service.methods.DirectMethodsClient;
 import com.microsoft.azure.sdk.iot.service.registry.Device;
 import com.microsoft.azure.sdk.iot.service.registry.RegistryClient;
 import com.microsoft.azure.sdk.iot.service.twin.TwinClient;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
 
 /** The SDK's service clients of one hub, with AMQP for messages. */
 public final class BackEnd implements AutoCloseable {
@@ -40,13 +41,19 @@ public final class BackEnd implements AutoCloseable {
     }
 
     /** Makes identities with keys of their own at any hub. */
-    public static List<Device> registerAt(Hub hub, int count) throws Exception {
+    public static List<Device> registerAt(Hub hub, int count) {
         RegistryClient registry = new RegistryClient(hub.policy("registryReadWrite"));
-        List<Device> made = new ArrayList<>();
-        while (made.size() < count) {
-            made.add(registry.addDevice(new Device("device-" + UUID.randomUUID())));
+        return IntStream.range(0, count).parallel()
+            .mapToObj(n -> register(registry, "device-" + UUID.randomUUID()))
+            .toList();
+    }
+
+    private static Device register(RegistryClient registry, String deviceId) {
+        try {
+            return registry.addDevice(new Device(deviceId));
+        } catch (IOException | IotHubException failure) {
+            throw new IllegalStateException(failure);
         }
-        return made;
     }
 
     /** Makes an identity with keys of its own. */
@@ -109,6 +116,6 @@ public final class BackEnd implements AutoCloseable {
     @Override
     public void close() throws Exception {
         feedback.close();
-        messaging.close();
+        messaging.close(Waiting.GOODBYE);
     }
 }

@@ -13,7 +13,8 @@ import java.util.concurrent.TimeoutException;
 
 /** Reads feedback through the SDK's processor, completes each batch and keeps the records. */
 public final class Feedback implements AutoCloseable {
-    private final Map<String, CompletableFuture<FeedbackRecord>> records = new ConcurrentHashMap<>();
+    private final Map<String, CompletableFuture<FeedbackRecord>> records =
+        new ConcurrentHashMap<>();
     private final MessageFeedbackProcessorClient client;
 
     /** Starts reading. */
@@ -49,6 +50,6 @@ public final class Feedback implements AutoCloseable {
 
     @Override
     public void close() throws InterruptedException {
-        client.stop();
+        client.stop(Waiting.GOODBYE);
     }
 }

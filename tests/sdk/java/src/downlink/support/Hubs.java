@@ -142,7 +142,7 @@ public final class Hubs implements BeforeAllCallback {
         for (Hub hub : List.of(devices, backEnds)) {
             int code = hub.stop();
             if (code != 0) {
-                throw new AssertionError(hub.hostName() + " ended with " + code + ", see " + folder);
+                throw new AssertionError(hub.hostName() + " ended with " + code);
             }
         }
     }

@@ -19,7 +19,7 @@ import java.util.function.Function;
 /** The SDK's device client with what it hears kept in inboxes. */
 public final class TestDevice implements AutoCloseable {
     /** Milliseconds until the SDK gives up an answer. */
-    private static final int SDK_PATIENCE = 8_000;
+    private static final int SDK_PATIENCE = 4_000;
 
     /** The SDK's client. */
     public final DeviceClient client;
@@ -83,7 +83,7 @@ public final class TestDevice implements AutoCloseable {
     }
 
     /**
-     * Asks up to three times: the SDK loses the answer where its receiving thread forgets a
+     * Asks up to five times: the SDK loses the answer where its receiving thread forgets a
      * request, because it is done with it, before the thread that reads from the network has
      * looked it up.
      */
@@ -93,7 +93,7 @@ public final class TestDevice implements AutoCloseable {
                 return request.call();
             } catch (IotHubClientException failure) {
                 if (failure.getStatusCode() != IotHubStatusCode.DEVICE_OPERATION_TIMED_OUT
-                        || attempt == 3) {
+                        || attempt == 5) {
                     throw failure;
                 }
             }

@@ -10,6 +10,12 @@ public final class Waiting {
     /** How long a test waits for something that should come soon. */
     public static final Duration PATIENCE = Duration.ofSeconds(20);
 
+    /**
+     * Milliseconds a service client may take to close. The SDK asks its network thread to close
+     * the connection without waking it, so that a longer time would only be waited out.
+     */
+    public static final int GOODBYE = 500;
+
     private Waiting() {}
 
     /**
