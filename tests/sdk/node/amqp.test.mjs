@@ -1,6 +1,7 @@
 // Devices on AMQP: what MQTT cannot do, and what the SDK does not show (amqp.md §2 to §7).
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 
@@ -13,6 +14,7 @@ import {
   attachReceiver, attachSender, bytesOf, dataMessage, devicebound, events, isAccepted, lockTokenOf, openRaw, rhea,
   textOf,
 } from './support/raw-amqp.mjs';
+import { connectRaw, subscribeToMessages } from './support/raw-mqtt.mjs';
 import { QUICK_FEEDBACK, SHORT_GRACE, SHORT_LOCK } from './support/settings.mjs';
 import { AMQP, over } from './support/transports.mjs';
 import { Inbox, eventually, within } from './support/waiting.mjs';
@@ -267,6 +269,21 @@ describe('addresses and rights', () => {
     assert.equal(textOf(await deliveries.next('the message')), 'hello');
   });
 
+  test('an id of odd characters may stand in an address as it is or encoded', async () => {
+    const identity = await register(hub, `a%b+c$d=e#f?g@h-${randomUUID()}`);
+    const raw = await authorized(identity);
+    for (const id of [identity.deviceId, encodeURIComponent(identity.deviceId)]) {
+      const session = await raw.session();
+      const { link, deliveries, ended } = await attachReceiver(session, devicebound(id), {
+        credit_window: 1, autoaccept: true,
+      });
+      await backEnd.send(identity.deviceId, message(id));
+      assert.equal(textOf(await deliveries.next('the message')), id);
+      link.close();
+      await within(ended, 'the hub to detach too');
+    }
+  });
+
   test('a device may sign in with a password', async () => {
     const identity = await register(hub);
     const raw = await openRaw(hub, {
@@ -370,6 +387,23 @@ describe('one device, one client', { concurrency: 8 }, () => {
     assert.equal((await within(older.ended, 'the older link to end')).condition, 'amqp:link:stolen');
     await backEnd.send(identity.deviceId, message('for the newer'));
     assert.equal(textOf(await newer.deliveries.next('the message')), 'for the newer');
+  });
+
+  test('the newer client wins whichever protocol the two speak', async () => {
+    const identity = await register(hub);
+    const first = await connectRaw(hub, identity);
+    await subscribeToMessages(first.client, identity.deviceId);
+    const raw = await authorized(identity);
+    const second = await attachReceiver(await raw.session(), devicebound(identity.deviceId), { credit_window: 1 });
+    await within(first.closed, 'the client on MQTT to be closed');
+    await backEnd.send(identity.deviceId, message('for AMQP'));
+    const delivered = await second.deliveries.next('the message on AMQP');
+    assert.equal(textOf(delivered), 'for AMQP');
+
+    const third = await connectRaw(hub, identity);
+    assert.equal((await within(second.ended, 'the link on AMQP to end')).condition, 'amqp:link:stolen');
+    // What the client on AMQP had in hand goes to the one on MQTT.
+    assert.equal((await third.packets.next('the message on MQTT')).payload.toString(), 'for AMQP');
   });
 
   over(AMQP, 'a device that is disabled is disconnected as unauthorized', async (Transport) => {

@@ -70,6 +70,20 @@ over(PROTOCOLS, 'every kind of JSON value travels both ways unchanged', async (T
   }
 });
 
+over(PROTOCOLS, 'a call without a payload may be answered without one', async (Transport) => {
+  const identity = await register(hub);
+  const client = await connect(hub, identity.connectionString, Transport);
+  const calls = new Inbox();
+  client.onDeviceMethod('bare', (request, response) => {
+    calls.push(request);
+    response.send(204, () => {});
+  });
+  await settled(client);
+  const answer = await invoke(identity.deviceId, { methodName: 'bare' });
+  assert.deepEqual(answer, { status: 204, payload: null });
+  assert.equal((await calls.next('the request')).payload ?? null, null);
+});
+
 over(PROTOCOLS, 'a status the device chose reaches the caller inside a successful answer', async (Transport) => {
   const identity = await register(hub);
   const client = await connect(hub, identity.connectionString, Transport);
