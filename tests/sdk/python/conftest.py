@@ -34,7 +34,11 @@ def started(name, root, trusted, settings=None):
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory, trusted):
     """The hub that most tests share; each test has devices of its own."""
-    quick = {"queue.feedback.flush_interval": "200ms", "amqp.token_grace": "1s"}
+    quick = {
+        "queue.feedback.flush_interval": "200ms",
+        "queue.lock_duration": "5s",
+        "amqp.token_grace": "1s",
+    }
     hub = started("python.downlink.test", tmp_path_factory.mktemp("hub"), trusted, quick)
     yield hub
     assert hub.stop() == 0

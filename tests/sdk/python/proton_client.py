@@ -13,7 +13,7 @@ from collections import deque
 
 import cproton
 from proton import Delivery, Endpoint, Handler, Message, SSLDomain, Terminus, Timeout
-from proton.utils import BlockingConnection
+from proton.utils import BlockingConnection, ConnectionClosed
 
 from hub import PATIENCE
 
@@ -51,7 +51,11 @@ class Refused(Exception):
 
 
 class Client:
-    """One connection: SASL PLAIN with a name and a token, ANONYMOUS without."""
+    """One connection: SASL PLAIN with a name and a token, ANONYMOUS without.
+
+    Further options are the library's: `sasl_enabled=False` leaves out SASL, `heartbeat=1` asks for
+    a frame each second, `max_frame_size=512` for small ones.
+    """
 
     def __init__(self, hub, user=None, password=None, **options):
         trust = SSLDomain(SSLDomain.MODE_CLIENT)
@@ -114,6 +118,13 @@ class Client:
         except Timeout:
             return True
         return False
+
+    def await_close(self):
+        """Waits until the hub closes the connection, and returns the condition."""
+        try:
+            self.wait(lambda: False, "the hub to close the connection")
+        except ConnectionClosed as closed:
+            return closed.condition
 
     def close(self):
         self.blocking.close()

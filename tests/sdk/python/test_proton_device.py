@@ -168,6 +168,20 @@ def messages_without_a_word_are_there_for_the_next_link(registry, identity, rece
     assert [got.body for got in receive(3).take(2)] == [b"1", b"2"]
 
 
+def a_word_that_comes_after_the_lock_is_told_so_and_the_message_comes_again(
+    registry, identity, receive
+):
+    send_numbers(registry, identity, 1)
+    receiver = receive(2)
+    first, again = receiver.take(2)
+    assert (first.body, again.body) == (b"0", b"0")
+    assert again.count == first.count + 1
+    late = first.ask(Delivery.ACCEPTED)
+    assert (late.state, late.condition) == (Delivery.REJECTED, "com.microsoft:message-lock-lost")
+    assert again.ask(Delivery.ACCEPTED).state == Delivery.ACCEPTED
+    await_empty_queue(registry, identity)
+
+
 def the_hub_keeps_to_the_smallest_frames_there_may_be(hub, registry, identity, keep):
     body = bytes(range(256)) * 200
     registry.send_c2d_message(identity.device_id, body)
@@ -268,7 +282,26 @@ def a_method_call_is_answered_by_the_id_it_came_with(registry, identity, device)
     thread.join()
 
 
-def an_mqtt_connection_of_the_same_device_takes_its_place(identity, receive, make_device):
-    receiver = receive(1)
-    make_device(identity).connect()
-    assert receiver.await_end() == "amqp:link:stolen"
+def the_newest_connection_of_a_device_wins_whatever_it_speaks(
+    hub, registry, identity, receive, make_device, keep
+):
+    address = f"/devices/{identity.device_id}/messages/devicebound"
+    first = receive(1)
+    second = keep(Client.of_device(hub, identity)).receiver(address, 1)
+    assert first.await_end() == "amqp:link:stolen"
+    third = make_device(identity, connection_retry=False).connect().receive_messages()
+    third.await_state(True)
+    assert second.await_end() == "amqp:link:stolen"
+    last = keep(Client.of_device(hub, identity)).receiver(address, 1)
+    third.await_state(False)
+    send_numbers(registry, identity, 1)
+    assert last.next().body == b"0"
+
+
+def a_client_that_asks_for_signs_of_life_gets_them(hub, registry, identity, keep):
+    # The library gives up a connection that says nothing for as long.
+    client = keep(Client.of_device(hub, identity, heartbeat=0.5))
+    receiver = client.receiver(f"/devices/{identity.device_id}/messages/devicebound", 1)
+    assert client.is_still_true(lambda: not receiver.is_ended, 1.5)
+    send_numbers(registry, identity, 1)
+    assert receiver.next().body == b"0"
