@@ -99,6 +99,10 @@ impl KafkaServer {
         let mut logging = OsString::from("-Dlog4j.configuration=file:");
         logging.push(self.folder.join("log4j.properties"));
         words.push(logging);
+        // It unpacks a compression library there, which a killed process leaves behind.
+        let mut scratch = OsString::from("-Djava.io.tmpdir=");
+        scratch.push(&self.folder);
+        words.push(scratch);
         words.extend(["-cp".into(), self.libraries.join("*").into(), main.into()]);
         words
     }
