@@ -19,6 +19,7 @@ mod mailbox;
 mod metrics;
 mod mqtt;
 mod options;
+mod parting;
 mod passages;
 mod peers;
 mod settings;

@@ -21,19 +21,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::admit::Refused;
 use self::connection::Connection;
 use crate::arrival::{Arrival, Carrier};
+use crate::parting::part;
 use crate::shared::Shared;
 
 /// How long a refused client may take to read its refusal and close.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
-/// How much is read of what a client still sends after the last word to it.
-const UNREAD_BYTES: u64 = 16 * 1024;
 
 /// Serves one connection to its end.
 ///
@@ -109,19 +108,4 @@ where
         io.write_all(answer).await?;
     }
     part(io).await
-}
-
-/// Says that nothing follows and waits for the peer to close, so that it sees an end and no error.
-///
-/// A socket that is closed before it has read everything resets its connection (RFC 1122, 4.2.2.13), and a
-/// client that goes always sends something more: the last record of TLS.
-async fn part<S>(io: &mut S) -> std::io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    io.shutdown().await?;
-    let mut unread = io.take(UNREAD_BYTES);
-    let mut discarded = [0; 512];
-    while unread.read(&mut discarded).await? > 0 {}
-    Ok(())
 }

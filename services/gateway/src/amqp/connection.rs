@@ -14,19 +14,18 @@ use std::time::Duration;
 
 use downlink_domain::Timestamp;
 use downlink_domain::presence::Protocol;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::conversation::Conversation;
 use crate::metrics::amqp::ConnectionEnd;
+use crate::parting::{LINGER, part};
 use crate::shared::Shared;
 
 /// Bytes read at a time, into a buffer of the thread.
 const READ_BYTES: usize = 16 * 1024;
 /// Steps after which other tasks of the thread get their turn.
 const STEPS_PER_POLL: usize = 32;
-/// How long saying goodbye to the socket may take.
-const FAREWELL: Duration = Duration::from_secs(2);
 /// How long calls under way may take after the connection has ended.
 const LAST_WORK: Duration = Duration::from_secs(25);
 /// The same when the gateway goes away.
@@ -130,7 +129,7 @@ where
             LAST_WORK_IN_DRAIN
         };
         let drain = self.shared.lifecycle.drain_token();
-        let farewell = timeout(FAREWELL, self.io.shutdown());
+        let farewell = timeout(LINGER, part(&mut self.io));
         let work = async {
             tokio::select! {
                 done = timeout(limit, self.conversation.wind_down()) => drop(done),

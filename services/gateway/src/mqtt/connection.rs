@@ -17,12 +17,11 @@ use super::end::End;
 use super::output::Output;
 use super::scratch;
 use crate::device::Departing;
+use crate::parting::{LINGER, part};
 use crate::shared::Shared;
 
 /// How long the last words to a client may take.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How long a client may take to close its side once it was told that nothing follows; see [`super::part`].
-const LINGER: Duration = Duration::from_secs(2);
 /// How long work that the client was promised may take after its connection ended.
 const LAST_WORK: Duration = Duration::from_secs(5);
 /// How long leaving the hub may take.
@@ -185,5 +184,5 @@ where
     if let Some(mut output) = output {
         poll_fn(|cx| output.poll_write(io, cx)).await?;
     }
-    timeout(LINGER, super::part(io)).await?
+    timeout(LINGER, part(io)).await?
 }

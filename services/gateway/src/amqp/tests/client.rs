@@ -160,6 +160,13 @@ impl Client {
         self.io.write_all(bytes).await.expect("the door reads");
     }
 
+    /// Writes until the door has dropped its end.
+    pub(super) async fn until_dropped(&mut self) {
+        while self.io.write_all(&[0]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     pub(super) async fn write(&mut self, performative: impl Into<Performative>) {
         self.write_with(performative, &[]).await;
     }

@@ -17,6 +17,25 @@ async fn close_is_answered_and_the_socket_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn last_record_of_a_client_that_goes_is_read_so_that_nothing_is_reset() {
+    let hub = TestHub::new().await;
+    let mut client = Client::with_policy(&hub, "service").await;
+    client.write(Close { error: None }).await;
+    client.close().await;
+    assert!(client.try_frame().await.is_none());
+    let ended = tokio::time::Instant::now();
+    client.raw(&[0; 24]).await;
+    // Nobody waits for long for a client that does not close.
+    client.until_dropped().await;
+    let waited = ended.elapsed();
+    let most = Duration::from_millis(2200);
+    assert!(
+        (Duration::from_secs(2)..most).contains(&waited),
+        "{waited:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn draining_gateway_detaches_and_then_closes_with_reasons_that_clients_retry_on() {
     let hub = TestHub::new().await;
     hub.device("dev-1").await;
@@ -52,6 +71,7 @@ async fn client_that_leaves_once_its_links_are_detached_takes_leave_in_its_own_o
         client.write(Close { error: None }).await;
         assert_eq!(client.close().await, Close { error: None });
         assert!(client.try_frame().await.is_none());
+        drop(client);
     };
     let (ended, ()) = tokio::join!(lifecycle.shutdown(Duration::from_secs(30)), client_side);
     assert_eq!(ended, Shutdown::Drained);
