@@ -1,8 +1,9 @@
 //! Traffic with a count at the end: senders and devices that go on whatever happens to the hub, and
 //! the verdict on what became of each message.
 //!
-//! Devices speak MQTT and move to the other gateway when theirs lets them down. Senders and the
-//! receiver of feedback speak gRPC and do the same.
+//! Devices speak MQTT or AMQP, there with a connection each or several on one, and move to the other
+//! gateway when theirs lets them down. Senders speak gRPC or AMQP, in turn, and the receiver of
+//! feedback speaks gRPC; they do the same.
 
 mod amqp;
 mod back_end;
@@ -89,15 +90,25 @@ impl Access {
     }
 }
 
-/// How much traffic.
+/// How much traffic. Each device has a sender.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Devices; each has a sender.
-    pub devices: usize,
+    /// Devices on MQTT.
+    pub mqtt: usize,
+    /// Devices on AMQP, a connection each.
+    pub amqp: usize,
+    /// Devices on one AMQP connection.
+    pub multiplexed: usize,
     /// Clients that connect as the same device; each ends the connection of the other.
     pub claimants: usize,
     /// Pause of a sender between two calls.
     pub pause: Duration,
+}
+
+impl Load {
+    fn devices(&self) -> usize {
+        self.mqtt + self.amqp + self.multiplexed
+    }
 }
 
 /// Messages on their way, and those who send and take them.
@@ -122,23 +133,29 @@ impl Traffic {
         let ledger = Arc::new(Ledger::default());
         let (sending, receiving) = (CancellationToken::new(), CancellationToken::new());
         let (mut senders, mut receivers) = (JoinSet::new(), JoinSet::new());
-        let mut names = Vec::with_capacity(load.devices);
-        for number in 0..load.devices {
+        let mut devices = Vec::with_capacity(load.devices());
+        for number in 0..load.devices() {
             let name = format!("traffic-{number}");
             let key = back_end.register(&name).await?;
-            for claimant in 0..load.claimants {
-                let turn = number + claimant;
-                let device = device::Device::new(access, &name, key.clone(), turn);
-                let (ledger_of_device, stop) = (Arc::clone(&ledger), receiving.clone());
+            let ledger = Arc::clone(&ledger);
+            let (stop, pause) = (sending.clone(), load.pause);
+            // By threes, so that every kind of device has both kinds of senders.
+            if number % 3 == 1 {
+                let sender = amqp::sender::Sender::new(access, &name, number, pause);
+                senders.spawn(async move { sender.run(&ledger, &stop).await });
+            } else {
+                let sender = back_end::Sender::new(access, &name, number, pause);
+                senders.spawn(async move { sender.run(&ledger, &stop).await });
+            }
+            devices.push((name, key));
+        }
+        for claimant in 0..load.claimants {
+            for client in clients(access, &devices, load, claimant) {
+                let (ledger, stop) = (Arc::clone(&ledger), receiving.clone());
                 receivers.spawn(async move {
-                    let run = device.run(&ledger_of_device);
-                    let _ = stop.run_until_cancelled(run).await;
+                    let _ = stop.run_until_cancelled(client.run(&ledger)).await;
                 });
             }
-            let sender = back_end::Sender::new(access, &name, number, load.pause);
-            let (ledger_of_sender, stop) = (Arc::clone(&ledger), sending.clone());
-            senders.spawn(async move { sender.run(&ledger_of_sender, &stop).await });
-            names.push(name);
         }
         let feedback = back_end::FeedbackReader::new(access);
         let (ledger_of_reader, stop) = (Arc::clone(&ledger), receiving.clone());
@@ -149,7 +166,7 @@ impl Traffic {
         let traffic = Self {
             ledger,
             back_end,
-            devices: names,
+            devices: devices.into_iter().map(|(name, _)| name).collect(),
             sending,
             receiving,
             senders,
@@ -232,9 +249,50 @@ impl Traffic {
     }
 }
 
+/// A client that is one device, or several.
+enum Client {
+    Mqtt(device::Device),
+    Amqp(amqp::devices::Devices),
+}
+
+impl Client {
+    async fn run(self, ledger: &Ledger) {
+        match self {
+            Self::Mqtt(device) => device.run(ledger).await,
+            Self::Amqp(devices) => devices.run(ledger).await,
+        }
+    }
+}
+
+/// One client of each device; those of different claimants try different gateways first.
+fn clients(
+    access: &Access,
+    devices: &[(String, Vec<u8>)],
+    load: Load,
+    claimant: usize,
+) -> Vec<Client> {
+    let (mqtt, others) = devices.split_at(load.mqtt);
+    let (amqp, multiplexed) = others.split_at(load.amqp);
+    let turns = claimant..;
+    let mqtt = mqtt.iter().zip(turns.clone()).map(|((name, key), turn)| {
+        Client::Mqtt(device::Device::new(access, name, key.clone(), turn))
+    });
+    let amqp = amqp.iter().map(std::slice::from_ref);
+    let shared = (!multiplexed.is_empty()).then_some(multiplexed);
+    let amqp = amqp.chain(shared).zip(turns).map(|(devices, turn)| {
+        Client::Amqp(amqp::devices::Devices::new(access, devices.to_vec(), turn))
+    });
+    mqtt.chain(amqp).collect()
+}
+
 /// The body and id of message `number` of a device.
 fn message_id(device: &str, number: usize) -> String {
     format!("{device}:{number:08}")
+}
+
+/// The number of a message, when it is one of those that [`message_id`] names.
+fn message_number(id: &str) -> Option<usize> {
+    id.rsplit_once(':')?.1.parse().ok()
 }
 
 fn message(device: &str, number: usize) -> api::OutgoingMessage {

@@ -1,8 +1,12 @@
-//! An AMQP client for load: it asks for what it needs and passes over the rest.
+//! An AMQP client for load and failures: it asks for what it needs and passes over the rest.
 //!
 //! The SDKs prove elsewhere that the hub speaks AMQP as others do; this one shares the hub's codec
 //! and costs little, so that what is measured is the hub.
 
+pub(super) mod devices;
+pub(super) mod sender;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -15,7 +19,7 @@ use downlink_amqp::performative::{
 use downlink_amqp::types::{Encode as _, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
 use super::Access;
@@ -37,7 +41,13 @@ pub(super) struct Amqp {
     /// Frames that are not written yet.
     out: Vec<u8>,
     next_token: u32,
+    /// Transfer id that comes next, by channel.
+    next_incoming: BTreeMap<u16, u32>,
+    heard_at: Instant,
 }
+
+/// A performative, the channel it came on, and the payload behind it.
+type Incoming = (u16, Performative, Bytes);
 
 /// What the hub said about messages that were sent.
 pub(super) enum Answer {
@@ -50,6 +60,15 @@ pub(super) enum Answer {
 impl Amqp {
     /// Connects to the gateway whose turn it is and opens, without SASL as Node does.
     pub(super) async fn connect(access: &Access, turn: usize) -> anyhow::Result<Self> {
+        Self::connect_watched(access, turn, None).await
+    }
+
+    /// The same; the hub shall not be silent for `idle_time_out` milliseconds.
+    async fn connect_watched(
+        access: &Access,
+        turn: usize,
+        idle_time_out: Option<u32>,
+    ) -> anyhow::Result<Self> {
         let address = access.door(turn, 5671);
         let io = access.trust.connect(address, &access.host, None).await?;
         let mut amqp = Self {
@@ -57,13 +76,15 @@ impl Amqp {
             received: BytesMut::new(),
             out: ProtocolHeader::Amqp.bytes().to_vec(),
             next_token: 0,
+            next_incoming: BTreeMap::new(),
+            heard_at: Instant::now(),
         };
         let open = Open {
             container_id: "load".to_owned(),
             hostname: Some(access.host.clone()),
             max_frame_size: MAX_FRAME_BYTES,
             channel_max: 8_191,
-            idle_time_out: None,
+            idle_time_out,
         };
         amqp.put(0, &open.into(), &[]);
         amqp.flush().await?;
@@ -128,7 +149,7 @@ impl Amqp {
         self.put_message(0, TOKENS, number, &request.encode());
         self.flush().await?;
         loop {
-            let (performative, payload) = self.next_frame().await?;
+            let (_, performative, payload) = self.next_frame().await?;
             let Performative::Transfer(_) = performative else {
                 continue;
             };
@@ -162,13 +183,18 @@ impl Amqp {
 
     /// Grants the hub credit on a link.
     pub(super) fn grant(&mut self, channel: u16, handle: u32) {
+        self.grant_again(channel, handle, 0, CREDIT);
+    }
+
+    /// The same, when `delivery_count` messages have come already.
+    fn grant_again(&mut self, channel: u16, handle: u32, delivery_count: u32, credit: u32) {
         let flow = Flow {
-            next_incoming_id: Some(1),
+            next_incoming_id: self.next_incoming.get(&channel).copied(),
             incoming_window: WINDOW,
             outgoing_window: WINDOW,
             handle: Some(handle),
-            delivery_count: Some(0),
-            link_credit: Some(CREDIT),
+            delivery_count: Some(delivery_count),
+            link_credit: Some(credit),
             ..Flow::default()
         };
         self.put(channel, &flow.into(), &[]);
@@ -215,8 +241,10 @@ impl Amqp {
 
     /// Writes what was put into the output.
     pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
-        timeout(SILENCE, self.io.write_all(&self.out)).await??;
-        self.out.clear();
+        if !self.out.is_empty() {
+            timeout(SILENCE, self.io.write_all(&self.out)).await??;
+            self.out.clear();
+        }
         Ok(())
     }
 
@@ -227,30 +255,52 @@ impl Amqp {
         });
     }
 
-    async fn next(&mut self) -> anyhow::Result<Performative> {
-        Ok(self.next_frame().await?.0)
+    /// Shows the hub that this client is there.
+    fn put_heartbeat(&mut self) {
+        write_frame(&mut self.out, FrameType::Amqp, 0, |_| {});
     }
 
-    async fn next_frame(&mut self) -> anyhow::Result<(Performative, Bytes)> {
+    async fn next(&mut self) -> anyhow::Result<Performative> {
+        Ok(self.next_frame().await?.1)
+    }
+
+    /// The next frame. Cancel-safe: what was read stays.
+    async fn next_frame(&mut self) -> anyhow::Result<Incoming> {
         loop {
-            let Some(frame) = parse_frame(&self.received, MAX_FRAME_BYTES)? else {
-                self.fill().await?;
-                continue;
-            };
-            let size = frame.size;
+            if let Some(frame) = self.read_frame()? {
+                return Ok(frame);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// The next frame that has come whole.
+    fn read_frame(&mut self) -> anyhow::Result<Option<Incoming>> {
+        while let Some(frame) = parse_frame(&self.received, MAX_FRAME_BYTES)? {
+            let (size, channel) = (frame.size, frame.channel);
             let decoded = decode_body(frame.body)?;
             let decoded = decoded.map(|(body, payload)| (body, Bytes::copy_from_slice(payload)));
             let _ = self.received.split_to(size);
-            if let Some(decoded) = decoded {
-                return Ok(decoded);
+            let Some((performative, payload)) = decoded else {
+                continue;
+            };
+            if let Performative::Begin(begin) = &performative {
+                self.next_incoming.insert(channel, begin.next_outgoing_id);
+            } else if let Performative::Transfer(_) = performative
+                && let Some(id) = self.next_incoming.get_mut(&channel)
+            {
+                *id = id.wrapping_add(1);
             }
+            return Ok(Some((channel, performative, payload)));
         }
+        Ok(None)
     }
 
     async fn fill(&mut self) -> anyhow::Result<()> {
         let read = timeout(SILENCE, self.io.read_buf(&mut self.received));
         let count = read.await.context("the hub is silent")??;
         ensure!(count > 0, "closed");
+        self.heard_at = Instant::now();
         Ok(())
     }
 }

@@ -27,6 +27,8 @@ struct Books {
     /// Ids of deliveries that the hub itself marked as repeated: an earlier one may never have
     /// reached the device.
     marked: BTreeSet<String>,
+    /// Ids that a device has abandoned, each once.
+    abandoned: BTreeSet<String>,
     /// Outcomes that were reported, by id.
     reported: BTreeMap<String, Vec<FeedbackStatus>>,
     /// Connections of devices that were lost.
@@ -46,6 +48,8 @@ pub struct Verdict {
     pub repeats: usize,
     /// Messages of which a delivery was marked as repeated.
     pub marked: usize,
+    /// Ids of messages that a device has abandoned once: each comes again.
+    pub abandoned: BTreeSet<String>,
     /// Connections of devices that were lost.
     pub reconnects: u64,
     /// Accepted messages that no device got.
@@ -88,13 +92,14 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} accepted, {} of unknown outcome, {} refused, {} repeats, {} marked, {} reconnects, {} lost, {} reported wrongly, \
+            "{} accepted, {} of unknown outcome, {} refused, {} repeats, {} marked, {} abandoned, {} reconnects, {} lost, {} reported wrongly, \
              {} out of order, {} invented, {} waiting",
             self.accepted.len(),
             self.unknown,
             self.refused,
             self.repeats,
             self.marked,
+            self.abandoned.len(),
             self.reconnects,
             self.lost.len(),
             self.mistold.len(),
@@ -129,6 +134,11 @@ impl Ledger {
             }
             books.taken.entry(device.to_owned()).or_default().push(id);
         });
+    }
+
+    /// Notes that a device abandons a message; false when one has done so before.
+    pub(super) fn abandon(&self, id: String) -> bool {
+        self.books.lock().abandoned.insert(id)
     }
 
     pub(super) fn report(&self, id: String, status: FeedbackStatus) {
@@ -199,7 +209,11 @@ impl Ledger {
         });
         let mut out_of_order = Vec::new();
         for ids in books.taken.values() {
-            let is_first = |id: &&String| times[id.as_str()] == 1 && !books.marked.contains(*id);
+            let is_first = |id: &&String| {
+                times[id.as_str()] == 1
+                    && !books.marked.contains(*id)
+                    && !books.abandoned.contains(*id)
+            };
             let once = ids.iter().filter(is_first);
             let mut highest = "";
             for id in once {
@@ -217,6 +231,7 @@ impl Ledger {
             refused: books.refused,
             repeats: times.values().map(|times| times - 1).sum(),
             marked: books.marked.len(),
+            abandoned: books.abandoned.clone(),
             reconnects: books.reconnects,
             lost: lost.cloned().collect(),
             mistold: mistold.map(|(id, _)| id.clone()).collect(),

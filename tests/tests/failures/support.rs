@@ -11,7 +11,9 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 const USUAL: Load = Load {
-    devices: 8,
+    mqtt: 3,
+    amqp: 2,
+    multiplexed: 3,
     claimants: 1,
     pause: Duration::from_millis(20),
 };
