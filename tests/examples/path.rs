@@ -1,5 +1,6 @@
 //! Prints how many messages a second pass the split form and the embedded form, from a sender on
-//! gRPC to devices on MQTT that complete them.
+//! gRPC to devices on MQTT that complete them, then to devices on AMQP, with a connection each and
+//! all on one.
 //!
 //! `cargo build --release --workspace --bins`, then
 //! `cargo run --release --example path -p downlink-tests -- [messages] [devices] [Postgres URL]`.
@@ -14,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use downlink_stack::{Kafka, Postgres, Redis};
 use downlink_tests::split::{AllInOne, Layout, Options, Programs, SplitHub};
+use downlink_tests::traffic::idle::Form;
 use downlink_tests::traffic::{Access, flow};
 
 const HOST: &str = "hub.path.test";
@@ -45,8 +47,7 @@ async fn main() -> anyhow::Result<()> {
         settings: settings.clone(),
     })?;
     let access = Access::to(&split.credentials, &split.ca_file, HOST, &gateways)?;
-    let figures = flow::pass(&access, devices, messages).await?;
-    show("split", &figures);
+    measure("split", &access, devices, messages).await?;
     split.stop()?;
 
     let folder = tempfile::tempdir()?;
@@ -59,16 +60,25 @@ async fn main() -> anyhow::Result<()> {
         &settings,
     )?;
     let access = Access::to(&hub.credentials, &hub.ca_file, HOST, &gateways)?;
-    let figures = flow::pass(&access, devices, messages).await?;
-    show("embedded", &figures);
+    measure("embedded", &access, devices, messages).await?;
     hub.stop()
 }
 
-fn show(form: &str, figures: &flow::Figures) {
-    println!(
-        "{form:<9} {} messages: accepted {:.0} a second, completed {:.0} a second",
-        figures.messages,
-        figures.accepted_rate(),
-        figures.completed_rate()
-    );
+async fn measure(
+    name: &str,
+    access: &Access,
+    devices: usize,
+    messages: usize,
+) -> anyhow::Result<()> {
+    for form in [Form::Mqtt, Form::Amqp, Form::Multiplexed] {
+        let figures = flow::pass(access, form, devices, messages).await?;
+        let form = format!("{form:?}");
+        println!(
+            "{name:<9} {form:<12} {} messages: accepted {:.0} a second, completed {:.0} a second",
+            figures.messages,
+            figures.accepted_rate(),
+            figures.completed_rate()
+        );
+    }
+    Ok(())
 }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::back_end::BackEnd;
-use super::device::Device;
-use super::{Access, Ledger};
+use super::idle::Form;
+use super::{Access, Ledger, Load, clients};
 
 /// Messages of one request of the stream.
 const BATCH: usize = 100;
@@ -56,19 +56,30 @@ fn rate(messages: usize, took: Duration) -> f64 {
 ///
 /// # Errors
 /// When one is refused, or that takes longer than five minutes.
-pub async fn pass(access: &Access, devices: usize, messages: usize) -> anyhow::Result<Figures> {
+pub async fn pass(
+    access: &Access,
+    form: Form,
+    devices: usize,
+    messages: usize,
+) -> anyhow::Result<Figures> {
     let back_end = BackEnd::new(access);
     let ledger = Arc::new(Ledger::default());
+    let prefix = format!("flow-{form:?}");
+    let registered = back_end.register_all(&prefix, devices).await?;
+    let of = |this| if form == this { devices } else { 0 };
+    let load = Load {
+        mqtt: of(Form::Mqtt),
+        amqp: of(Form::Amqp),
+        multiplexed: of(Form::Multiplexed),
+        claimants: 1,
+        pause: Duration::ZERO,
+    };
     let mut receivers = JoinSet::new();
-    let mut names = Vec::with_capacity(devices);
-    for number in 0..devices {
-        let name = format!("flow-{number}");
-        let key = back_end.register(&name).await?;
-        let device = Device::new(access, &name, key, number);
+    for client in clients(access, &registered, load, 0) {
         let ledger = Arc::clone(&ledger);
-        receivers.spawn(async move { device.run(&ledger).await });
-        names.push(name);
+        receivers.spawn(async move { client.run(&ledger).await });
     }
+    let names: Vec<String> = registered.into_iter().map(|(name, _)| name).collect();
     let body = Bytes::from(vec![b'x'; BODY_BYTES]);
     // One message each: everybody is there when the clock starts.
     send(access, &names, devices, &body).await?;

@@ -35,7 +35,8 @@ const ABANDONED_ONE_OF: usize = 16;
 /// One device, or several, each with its own token and session.
 pub(in crate::traffic) struct Devices {
     access: Access,
-    devices: Vec<(String, Vec<u8>)>,
+    /// Names and keys.
+    credentials: Vec<(String, Vec<u8>)>,
     turn: usize,
 }
 
@@ -46,7 +47,7 @@ struct Connection {
     is_shared: bool,
 }
 
-/// A device on the connection; its place among the devices is its channel.
+/// A device on the connection; its place among them is its channel.
 struct Unit {
     name: String,
     link: Link,
@@ -73,12 +74,12 @@ impl Devices {
     /// `turn` says which gateway they try first.
     pub(in crate::traffic) fn new(
         access: &Access,
-        devices: Vec<(String, Vec<u8>)>,
+        credentials: Vec<(String, Vec<u8>)>,
         turn: usize,
     ) -> Self {
         Self {
             access: access.clone(),
-            devices,
+            credentials,
             turn,
         }
     }
@@ -118,10 +119,10 @@ impl Devices {
     async fn open(&self) -> anyhow::Result<Connection> {
         let (access, host) = (&self.access, &self.access.host);
         let mut amqp = Amqp::connect_watched(access, self.turn, Some(IDLE_TIME_OUT_MILLIS)).await?;
-        let mut units = Vec::with_capacity(self.devices.len());
+        let mut units = Vec::with_capacity(self.credentials.len());
         amqp.begin(0).await?;
         amqp.attach_tokens().await?;
-        for (channel, (name, key)) in (0..).zip(&self.devices) {
+        for (channel, (name, key)) in (0..).zip(&self.credentials) {
             if channel > 0 {
                 amqp.begin(channel).await?;
             }
