@@ -152,7 +152,7 @@ impl Default for AmqpOptions {
             max_frame_bytes: 65_536,
             idle_timeout: Duration::from_mins(4),
             max_sessions: 1024,
-            max_links: 64,
+            max_links: 1024,
             token_grace: Duration::from_mins(5),
             max_tokens: 1100,
             link_credit: 1000,

@@ -170,7 +170,8 @@ pub struct Amqp {
     pub idle_timeout: HumanDuration,
     /// Sessions of one connection, 1 to 8192.
     pub max_sessions: NonZeroU16,
-    /// Links of one session, 1 to 65,535; all sessions of a connection together have 8,192 at most.
+    /// Links of one session, 1 to 8,192, which all sessions of a connection together have at most. The C SDK keeps all
+    /// devices of a connection in one session, each with up to six links.
     pub max_links: NonZeroU32,
     /// How long links outlive the token they were opened with, up to 1 day.
     pub token_grace: HumanDuration,
@@ -200,7 +201,7 @@ impl Default for Amqp {
             max_frame_bytes: ByteSize::from_kib(64),
             idle_timeout: HumanDuration::from_secs(240),
             max_sessions: nonzero_u16(1_024),
-            max_links: nonzero_u32(64),
+            max_links: nonzero_u32(1_024),
             token_grace: FIVE_MINUTES,
             max_tokens: nonzero_u32(1_100),
             link_credit: nonzero_u32(1_000),
@@ -232,7 +233,7 @@ impl Amqp {
             NonZeroU32::from(self.max_sessions),
             1..=8_192,
         );
-        at.number("max_links", self.max_links, 1..=65_535);
+        at.number("max_links", self.max_links, 1..=8_192);
         at.duration(
             "token_grace",
             self.token_grace,
