@@ -166,6 +166,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             handle,
             stamp,
             settlements: Vec::new(),
+            is_giving_back: false,
             events: Vec::new(),
             event_bytes: 0,
             operations: std::collections::VecDeque::new(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use downlink_domain::id::DeviceKey;
+use downlink_domain::message::{Settlement, Verdict};
 use downlink_domain::presence::LeaseEpoch;
 use downlink_ports::{PeerError, ReceiveCall};
 
@@ -26,6 +27,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             return;
         }
         let settlements = std::mem::take(&mut self.settlements);
+        self.is_giving_back = gives_back(&settlements);
         let queue = Arc::clone(&self.shared.peers.queue);
         self.running.begin(Kind::Settling, async move {
             let tokens = settlements
@@ -72,6 +74,10 @@ impl<T: Send + 'static> DeviceSession<T> {
 
     fn start_receiving(&mut self) {
         if !self.may_receive() {
+            return;
+        }
+        // What goes back comes before what is behind it in the queue, so it must be there first.
+        if self.is_giving_back || gives_back(&self.settlements) {
             return;
         }
         let Some(limit) = self.window.begin_receive() else {
@@ -163,4 +169,14 @@ async fn perform(
             OperationOutcome::Subscribed(stored.and(entered.map_err(PeerError::from)))
         }
     }
+}
+
+/// Whether any of these gives its message back to the queue.
+fn gives_back(settlements: &[Settlement]) -> bool {
+    settlements
+        .iter()
+        .any(|settlement| match settlement.verdict {
+            Verdict::Complete | Verdict::Reject => false,
+            Verdict::Abandon | Verdict::ReleaseDelivered | Verdict::ReleaseUndelivered => true,
+        })
 }
