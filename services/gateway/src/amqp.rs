@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use downlink_domain::presence::Protocol;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::info;
+use tracing::{debug, info};
 
 use self::connection::Connection;
 use crate::arrival::{Arrival, Carrier};
@@ -49,6 +49,11 @@ where
     let mut connection = Connection::new(shared, io, arrival.accepted_at, protocol);
     connection.until_end().await;
     let summary = Box::pin(connection.finish()).await;
+    if summary.is_stranger {
+        // Whoever finds the port could fill the log.
+        debug!(cause = summary.cause, "amqp connection of a stranger ended");
+        return;
+    }
     info!(
         carrier = arrival.carrier.as_str(),
         duration = ?arrival.accepted_at.elapsed(),

@@ -7,6 +7,8 @@ use downlink_ports::PeerError;
 
 const ALREADY_EXISTS: Symbol = Symbol::from_static("com.microsoft:device-already-exists");
 const PRECONDITION_FAILED: Symbol = Symbol::from_static("com.microsoft:precondition-failed");
+/// Longest text of an error: it fits a frame of any client, the smallest of which are 512 bytes.
+const MAX_TEXT_BYTES: usize = 256;
 const ERROR_CODE: Symbol = Symbol::from_static("com.microsoft:error-code");
 
 /// Returns the condition that the SDKs translate into the error of `code`.
@@ -43,12 +45,15 @@ pub(super) fn condition_of(code: ErrorCode) -> Symbol {
     }
 }
 
-/// Returns the error a client gets for `code`; the text reaches the users of the SDKs.
+/// Returns the error a client gets for `code`; the text reaches the users of the SDKs. It is cut at
+/// [`MAX_TEXT_BYTES`], since some texts name what the client sent.
 pub(super) fn error_of(code: ErrorCode, text: impl Into<String>) -> AmqpError {
+    let mut text = text.into();
+    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
     let number = i32::try_from(code.number()).unwrap_or(i32::MAX);
     AmqpError {
         condition: condition_of(code),
-        description: Some(text.into()),
+        description: Some(text),
         info: vec![(ERROR_CODE, Value::Int(number))],
     }
 }
@@ -76,6 +81,14 @@ mod tests {
             let number = i32::try_from(code.number()).unwrap();
             assert_eq!(error.info, [(ERROR_CODE, Value::Int(number))]);
         }
+    }
+
+    #[test]
+    fn text_that_names_what_the_client_sent_fits_the_smallest_frame() {
+        let told = error_of(ErrorCode::ArgumentInvalid, "é".repeat(100_000));
+        assert_eq!(told.description.unwrap().len(), MAX_TEXT_BYTES);
+        let told = error_of(ErrorCode::ArgumentInvalid, format!("x{}", "é".repeat(200)));
+        assert_eq!(told.description.unwrap().len(), MAX_TEXT_BYTES - 1);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(super) struct Summary {
     pub(super) cause: &'static str,
     pub(super) policy: Option<String>,
     pub(super) messages: u64,
+    /// Whether the client never showed who it is.
+    pub(super) is_stranger: bool,
 }
 
 /// A connection and its socket.
@@ -147,6 +149,7 @@ where
             cause: cause.as_str(),
             policy: self.conversation.grants.policy().map(ToOwned::to_owned),
             messages: self.conversation.accepted_messages,
+            is_stranger: !self.conversation.is_admitted,
         }
     }
 

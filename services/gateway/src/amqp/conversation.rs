@@ -48,6 +48,8 @@ pub(super) struct Conversation {
     pub(super) held: Held,
     /// Whether the connection authenticated by SASL PLAIN, whose token cannot be renewed.
     pub(super) is_plain: bool,
+    /// Whether any credential of the client was ever good.
+    pub(super) is_admitted: bool,
     /// Whether the gateway goes away and has detached the links.
     pub(super) is_parting: bool,
     pub(super) next_reply_tag: u32,
@@ -71,6 +73,7 @@ impl Conversation {
             works: FuturesUnordered::new(),
             held: Held::default(),
             is_plain: false,
+            is_admitted: false,
             is_parting: false,
             next_reply_tag: 0,
             cause: None,

@@ -95,6 +95,17 @@ impl Grants {
         Ok(())
     }
 
+    /// Forgets the token that `ended` has shown, unless the identity has shown another since it
+    /// was created anew or got other keys.
+    pub(super) fn revoke_of(&mut self, ended: &Device) {
+        let is_same = self.of_device(&ended.name).is_some_and(|grant| {
+            grant.device.key == ended.key && grant.device.authentication == ended.authentication
+        });
+        if is_same {
+            self.revoke(&ended.name);
+        }
+    }
+
     /// Forgets the token of an identity, which is no longer what it was.
     pub(super) fn revoke(&mut self, name: &IdentityName) {
         if self.live.remove(&Scope::Device(name.clone())).is_some() {

@@ -24,6 +24,8 @@ pub(super) const TERMS: Accept = Accept {
     max_message_bytes: 16 * 1024,
 };
 
+/// Longest message id of a request, in bytes: replies, which repeat it, wait for the credit of strangers.
+const MAX_ID_BYTES: usize = 256;
 /// `status-code` for a token beyond the bound of the connection (403005).
 const STATUS_FORBIDDEN: i32 = 403;
 /// `status-code` when the token cannot be checked now.
@@ -44,6 +46,17 @@ impl Conversation {
                 return;
             }
         };
+        let id_bytes = match &message_id {
+            Some(MessageId::String(id)) => id.len(),
+            Some(MessageId::Binary(id)) => id.len(),
+            Some(MessageId::Ulong(_) | MessageId::Uuid(_)) | None => 0,
+        };
+        if id_bytes > MAX_ID_BYTES {
+            let error = AmqpError::new(condition::INVALID_FIELD, "the message-id is too long");
+            let state = DeliveryState::rejected(error);
+            self.engine.settle(message.link, message.delivery, state);
+            return;
+        }
         match operation {
             CbsOperation::PutToken(put) => {
                 self.held.add(1, put.token.len());
@@ -68,6 +81,7 @@ impl Conversation {
         self.held.remove(1, length);
         let (status, text) = match outcome {
             Ok(grant) => {
+                self.is_admitted = true;
                 self.engine.admit();
                 match self.grants.add(grant) {
                     Ok(()) => (cbs::STATUS_OK, "OK"),
@@ -91,6 +105,7 @@ impl Conversation {
         let code = match outcome {
             Ok(grant) => {
                 self.is_plain = true;
+                self.is_admitted = true;
                 self.engine.admit();
                 // It is the first of its connection, which has room for one.
                 let _ = self.grants.add(grant);

@@ -68,8 +68,8 @@ impl Conversation {
             | DisconnectReason::KeysChanged => true,
             DisconnectReason::Superseded | DisconnectReason::Draining => false,
         };
-        if is_revoked && let Some(unit) = self.units.get_mut(id) {
-            self.grants.revoke(&unit.name);
+        if is_revoked && let Some(open) = self.units.open_mut(id) {
+            self.grants.revoke_of(open.session.device());
         }
         self.end_unit(id, &error, cause);
     }

@@ -51,7 +51,10 @@ impl Conversation {
             };
             match open.session.poll_event(&mut cx) {
                 Poll::Ready(event) => self.on_unit_event(id, event),
-                Poll::Pending => return self.drain_messages(id),
+                Poll::Pending => {
+                    self.lapse_messages(id);
+                    return self.drain_messages(id);
+                }
             }
         }
         waker.wake();
@@ -81,6 +84,10 @@ impl Conversation {
         match tag {
             Tag::Twin => self.on_twin_ended(id, outcome),
             Tag::Subscriptions => {
+                if let Some(open) = self.units.open_mut(id) {
+                    open.is_subscribing = false;
+                    self.units.touch(id);
+                }
                 if let OperationOutcome::Subscribed(Err(error)) = outcome {
                     // Nobody would wake the device: better it comes again.
                     warn!(%error, "subscriptions of a device could not be made known");
@@ -110,9 +117,11 @@ impl Conversation {
             return;
         };
         let subscriptions = open.wanted();
-        if subscriptions == open.asked {
+        // One at a time: a client may attach and detach faster than presence can be told.
+        if open.is_subscribing || subscriptions == open.asked {
             return;
         }
+        open.is_subscribing = true;
         open.asked = subscriptions;
         let operation = Operation::Subscribe {
             subscriptions,

@@ -54,16 +54,27 @@ impl Conversation {
 
     /// Sends messages that the session has received for the device.
     pub(super) fn on_messages(&mut self, unit: UnitId, messages: Vec<LockedMessage>) {
-        let now = self.shared.peers.clock.now();
+        self.lapse_messages(unit);
         let Some(open) = self.units.open_mut(unit) else {
             return;
         };
-        // What lapsed comes again as a new delivery; the older one is not waited for any more.
+        open.messages.outbox.extend(messages);
+        self.send_messages(unit);
+    }
+
+    /// Waits no more for the device's word on messages whose locks have lapsed: they come again as
+    /// new deliveries, and meanwhile must not take up the room of others on the session.
+    pub(super) fn lapse_messages(&mut self, unit: UnitId) {
+        let Some(open) = self.units.open_mut(unit) else {
+            return;
+        };
+        if open.messages.sent.is_empty() {
+            return;
+        }
+        let now = self.shared.peers.clock.now();
         while let Some(lapsed) = open.messages.sent.pop_front_if(|sent| sent.until <= now) {
             self.engine.lapse(lapsed.link, lapsed.delivery);
         }
-        open.messages.outbox.extend(messages);
-        self.send_messages(unit);
     }
 
     /// Sends what waits for the device, as far as the peer has room.

@@ -202,6 +202,7 @@ impl Conversation {
             waker,
             links: UnitLinks::default(),
             asked,
+            is_subscribing: false,
             wants_desired: false,
             held: Held::default(),
             messages: Messages::default(),

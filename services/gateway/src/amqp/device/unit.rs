@@ -77,6 +77,8 @@ pub(super) struct Open {
     pub(super) links: UnitLinks,
     /// What presence was last asked to know.
     pub(super) asked: Subscriptions,
+    /// Whether presence is being told what the links call for.
+    pub(super) is_subscribing: bool,
     /// Whether the device wants to be told of desired properties.
     pub(super) wants_desired: bool,
     /// Messages taken and not answered yet, which the connection holds.

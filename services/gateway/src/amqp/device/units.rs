@@ -133,6 +133,6 @@ impl Units {
     }
 
     pub(super) fn waker_of(&self, id: UnitId) -> Arc<UnitWaker> {
-        UnitWaker::new(id, Arc::clone(&self.ready))
+        UnitWaker::new(id, &self.ready)
     }
 }

@@ -237,6 +237,27 @@ async fn client_that_never_settles_does_not_stop_its_session() {
 }
 
 #[tokio::test]
+async fn device_that_settles_nothing_leaves_room_for_the_others_of_its_session() {
+    let hub = TestHub::with(|options| options.amqp.max_unsettled = 2).await;
+    let device = hub.device("dev-1").await;
+    let other = hub.device("dev-2").await;
+    let mut client = Client::with_device(&hub, &device).await;
+    assert_eq!(client.renew_token(&hub.device_token(&other)).await.0, 200);
+    client.attach(receiver(0, DEVICEBOUND)).await;
+    client.credit(0, 0, 2).await;
+    send(&hub, &device, &["1", "2"]).await;
+    next(&mut client).await;
+    next(&mut client).await;
+    let address = "/devices/dev-2/messages/devicebound";
+    client.attach(receiver(1, address)).await;
+    client.credit(1, 0, 10).await;
+    send(&hub, &other, &["for the other"]).await;
+    assert_silent(&mut client).await;
+    hub.clock.advance(Duration::from_secs(61));
+    assert_eq!(next(&mut client).await.1, "for the other");
+}
+
+#[tokio::test]
 async fn message_asked_for_settled_is_completed_as_it_goes_out() {
     let hub = TestHub::new().await;
     let device = hub.device("dev-1").await;

@@ -1,13 +1,14 @@
 use std::time::Duration;
 
 use downlink_amqp::frame::{FrameType, ProtocolHeader, write_frame};
+use downlink_amqp::message::{Message, Properties};
 use downlink_amqp::performative::{DeliveryState, Detach};
 use downlink_amqp::sasl::{SaslCode, SaslFrame};
-use downlink_amqp::types::Symbol;
+use downlink_amqp::types::{Symbol, Value};
 use downlink_auth::sign;
 use downlink_ports::Clock;
 
-use super::client::{COMMANDS, Client, FEEDBACK, command, receiver, sender};
+use super::client::{COMMANDS, Client, FEEDBACK, command, receiver, rejection, sender};
 use super::feedback::produce_feedback;
 use super::*;
 
@@ -254,4 +255,21 @@ async fn connection_of_sasl_plain_ends_with_its_token() {
     hub.clock.advance(Duration::from_mins(66));
     let error = client.close().await.error.unwrap();
     assert_eq!(error.condition.as_str(), "amqp:unauthorized-access");
+}
+
+#[tokio::test]
+async fn request_whose_id_would_fill_the_memory_with_its_replies_is_rejected() {
+    let hub = TestHub::new().await;
+    let mut client = Client::open(&hub).await;
+    client.attach(sender(100, "$cbs")).await;
+    let request = Message {
+        properties: Properties {
+            message_id: Some("x".repeat(257).as_str().into()),
+            ..Properties::default()
+        },
+        application_properties: vec![("operation".into(), Value::from("delete-token"))],
+        ..Message::default()
+    };
+    let state = client.send_and_wait(100, &request).await;
+    assert_eq!(rejection(state), "amqp:invalid-field");
 }
