@@ -90,6 +90,15 @@ impl Window {
         self.credit = credit;
     }
 
+    /// Takes back the credit of a received message that did not go out; it waits in the queue
+    /// again.
+    pub(super) fn return_credit(&mut self) {
+        if self.credit != u32::MAX {
+            self.credit = self.credit.saturating_add(1).min(u32::MAX - 1);
+        }
+        self.is_worth_asking = true;
+    }
+
     /// Places for further messages: what the window has left, within the credit.
     fn room(&self) -> u16 {
         let held = u16::try_from(self.held.len()).unwrap_or(u16::MAX);

@@ -172,6 +172,13 @@ impl<T: Send + 'static> DeviceSession<T> {
         settlement.is_some()
     }
 
+    /// Gives back a message that did not go out before its lock ended: it used up no credit, and
+    /// the queue has it for another receive.
+    pub fn return_undelivered(&mut self, token: LockToken) {
+        self.settle(token, Verdict::ReleaseUndelivered);
+        self.window.return_credit();
+    }
+
     /// States how many messages the peer can take now; MQTT never calls it.
     pub fn set_credit(&mut self, credit: u32) {
         self.window.set_credit(credit);

@@ -98,7 +98,7 @@ impl Conversation {
             let (token, until) = (locked.lock.token, locked.lock.until);
             if until <= now {
                 // It waited too long; the queue offers it again.
-                open.session.settle(token, Verdict::ReleaseUndelivered);
+                open.session.return_undelivered(token);
                 continue;
             }
             let sent = self.engine.check_room(link).and_then(|_| {
