@@ -23,6 +23,8 @@ pub(super) struct Window {
     held: Vec<Held>,
     /// Something says that a receive may find messages.
     is_worth_asking: bool,
+    /// Whether settlements on their way give messages back.
+    pub(super) is_giving_back: bool,
     phase: Phase,
     /// Receives that failed in a row.
     failures: u8,
@@ -73,6 +75,7 @@ impl Window {
             size,
             held: Vec::new(),
             is_worth_asking: false,
+            is_giving_back: false,
             phase: Phase::Idle,
             failures: 0,
             credit: u32::MAX,

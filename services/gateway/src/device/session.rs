@@ -107,8 +107,6 @@ pub struct DeviceSession<T> {
     pub(super) window: Window,
     pub(super) open_calls: OpenCalls,
     pub(super) settlements: Vec<Settlement>,
-    /// Whether settlements on their way give messages back.
-    pub(super) is_giving_back: bool,
     pub(super) events: Vec<(T, Event)>,
     pub(super) event_bytes: usize,
     pub(super) operations: VecDeque<(T, Operation)>,
@@ -329,7 +327,7 @@ impl<T: Send + 'static> DeviceSession<T> {
                 None
             }
             Done::Settled(tokens, outcome) => {
-                self.is_giving_back = false;
+                self.window.is_giving_back = false;
                 let outcomes = outcome.unwrap_or_else(|error| {
                     warn!(%error, "settlements were lost, the locks will lapse");
                     vec![Err(SettleError::LockLost); tokens.len()]

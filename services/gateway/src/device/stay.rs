@@ -166,7 +166,6 @@ impl<T: Send + 'static> DeviceSession<T> {
             handle,
             stamp,
             settlements: Vec::new(),
-            is_giving_back: false,
             events: Vec::new(),
             event_bytes: 0,
             operations: std::collections::VecDeque::new(),

@@ -27,7 +27,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             return;
         }
         let settlements = std::mem::take(&mut self.settlements);
-        self.is_giving_back = gives_back(&settlements);
+        self.window.is_giving_back = gives_back(&settlements);
         let queue = Arc::clone(&self.shared.peers.queue);
         self.running.begin(Kind::Settling, async move {
             let tokens = settlements
@@ -77,7 +77,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             return;
         }
         // What goes back comes before what is behind it in the queue, so it must be there first.
-        if self.is_giving_back || gives_back(&self.settlements) {
+        if self.window.is_giving_back || gives_back(&self.settlements) {
             return;
         }
         let Some(limit) = self.window.begin_receive() else {
