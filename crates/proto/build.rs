@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Makes Rust and a descriptor set of the package in `folder`.
 fn compile(folder: &str, package: &str, names: &[&str]) -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Cargo runs this in the package's folder; a path fixed at compile time would outlive a checkout that moves.
+    let root = Path::new("../../proto");
     let files: Vec<PathBuf> = names
         .iter()
         .map(|name| root.join(folder).join(format!("{name}.proto")))
@@ -32,7 +33,7 @@ fn compile(folder: &str, package: &str, names: &[&str]) -> Result<(), Box<dyn Er
     for file in &files {
         println!("cargo::rerun-if-changed={}", file.display());
     }
-    let descriptors = protox::compile(&files, [&root])?;
+    let descriptors = protox::compile(&files, [root])?;
     let out = std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
     std::fs::write(
         Path::new(&out).join(format!("{package}.bin")),

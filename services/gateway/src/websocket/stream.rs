@@ -35,7 +35,8 @@ const GOING_AWAY: u16 = 1001;
 /// Reading ends at the client's Close, which is answered then, or at the end of the connection. A frame that breaks
 /// the rules is answered with a Close that says why, and fails the read. Shutting down sends Close, waits
 /// [`CLOSE_PATIENCE`] for the client's, and shuts the connection down; a Close cannot be sent where a write was left
-/// off in the middle of a frame.
+/// off in the middle of a frame. Afterwards reading yields whatever comes behind the frames, such as the last record of
+/// TLS, up to the end of the connection: only a reader that drops it reads on.
 #[derive(Debug)]
 pub(crate) struct WebSocketStream<S> {
     io: S,
@@ -53,6 +54,8 @@ pub(crate) struct WebSocketStream<S> {
     is_flush_due: bool,
     has_closed: bool,
     farewell: Farewell,
+    /// Whether nothing is written any more, and what is read is no frame.
+    is_shut: bool,
     /// Cancelled when the gateway goes away.
     drain: CancellationToken,
 }
@@ -110,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
             is_flush_due: false,
             has_closed: false,
             farewell: Farewell::Unsaid,
+            is_shut: false,
             drain,
         }
     }
@@ -316,6 +320,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_shut {
+            return Pin::new(&mut this.io).poll_read(cx, buffer);
+        }
         for _ in 0..READS_PER_POLL {
             if let Some(end) = ready!(this.poll_end(cx)) {
                 return Poll::Ready(end);
@@ -400,7 +407,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketStream<S> {
             NORMAL
         };
         ready!(this.poll_farewell(cx, code))?;
-        Pin::new(&mut this.io).poll_shutdown(cx)
+        ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        this.is_shut = true;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -264,9 +264,30 @@ async fn shutting_down_sends_close_and_waits_for_the_answer() {
     let (ended, ()) = futures::join!(stream.shutdown(), reader);
     ended.unwrap();
     assert_eq!(began_at.elapsed(), Duration::ZERO);
+    drop(client);
     assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
     let error = stream.write(b"more").await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[tokio::test]
+async fn what_comes_behind_the_clients_close_can_be_read_away_once_nothing_follows() {
+    let (mut peer, mut stream) = raw_pair();
+    peer.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.unwrap();
+    assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+    peer.write_all(b"last record").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let reading = async {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        rest
+    };
+    let leaving = async {
+        peer.write_all(b", and the end").await.unwrap();
+        drop(peer);
+    };
+    let (rest, ()) = futures::join!(reading, leaving);
+    assert_eq!(rest, b"last record, and the end");
 }
 
 #[tokio::test(start_paused = true)]
