@@ -15,8 +15,9 @@ use super::Program;
 /// gone.
 ///
 /// A command that a shell starts in the background is not at once one that a signal ends. Until
-/// it has dropped the traps of its parent they swallow what is sent, and `INT` and `QUIT` stay
-/// ignored. `env` gives those their default, and the number is told by the process itself when
+/// it has dropped the traps of its parent they swallow what is sent, `INT` and `QUIT` stay
+/// ignored, and so does whatever this process was told to ignore, as `nohup` does with `HUP`.
+/// `env` gives all of them their default, and the number is told by the process itself when
 /// nothing but the program is left to run: a signal of someone who knows it is not lost.
 const SCRIPT: &str = r#"
 trap : HUP INT TERM
@@ -26,7 +27,7 @@ pid=
 while read -r word value; do
   case $word in
     start)
-      env --default-signal=INT,QUIT \
+      env --default-signal=HUP,INT,QUIT,TERM \
         sh -c 'echo "$$"; exec "$@" >>"$0" 2>&1' "$log" "$@" </dev/null &
       pid=$!
       ;;
