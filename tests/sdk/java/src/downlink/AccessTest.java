@@ -121,7 +121,12 @@ class AccessTest {
         Instant end = Instant.now().plusSeconds(11);
         for (int n = 0; Instant.now().isBefore(end); n += 1) {
             backEnd.send(device.id(), BackEnd.message("message " + n));
-            assertEquals("message " + n, device.nextText());
+            String text = device.nextText();
+            // Over MQTT a renewal is a new connection: what the old one had no time to acknowledge comes again.
+            while (transport.name().startsWith("MQTT") && text.equals("message " + (n - 1))) {
+                text = device.nextText();
+            }
+            assertEquals("message " + n, text);
         }
         if (transport.name().startsWith("AMQPS")) {
             device.awaitStatus(IotHubConnectionStatus.CONNECTED);
