@@ -17,11 +17,13 @@
 //! assert_eq!(token.verify(&["hub.example.net"], &resource, &keys, 1_893_455_000), Ok(()));
 //! ```
 
+pub mod chain;
 pub mod connection_string;
 pub mod key;
 pub mod sas;
 pub mod sasl_plain;
 
+pub use chain::ClientChain;
 pub use connection_string::{
     ConnectionStringError, DeviceConnectionString, DeviceCredential, PolicyConnectionString,
 };

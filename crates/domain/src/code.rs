@@ -49,6 +49,10 @@ codes! {
     IotHubUnauthorizedAccess = 401_002, 401;
     /// No credential, or one that does not hold.
     IotHubUnauthorized = 401_003, 401;
+    /// A bearer token that holds, without the right to do this.
+    GenericForbidden = 403_000, 403;
+    /// The hub has as many of something as it may.
+    IotHubQuotaExceeded = 403_002, 403;
     /// The device's queue is full.
     DeviceMaximumQueueDepthExceeded = 403_004, 403;
     /// An expiry in the past or too far away.
@@ -73,6 +77,8 @@ codes! {
     DeviceConnectionClosedRemotely = 404_104, 404;
     /// A method that the path does not have.
     GenericMethodNotAllowed = 405_000, 405;
+    /// Something that exists already, with no code of its own.
+    GenericConflict = 409_000, 409;
     /// The identity exists already.
     DeviceAlreadyExists = 409_001, 409;
     /// A stale or missing etag.
@@ -83,6 +89,8 @@ codes! {
     MessageTooLarge = 413_001, 413;
     /// A rate above its limit.
     ThrottlingException = 429_001, 429;
+    /// One device too often.
+    DeviceThrottlingLimitExceeded = 429_005, 429;
     /// A fault of the hub.
     ServerError = 500_001, 500;
     /// A device answered something unusable.

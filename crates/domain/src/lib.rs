@@ -10,6 +10,8 @@
 //! assert_eq!(id.as_str(), "boiler-7");
 //! ```
 
+pub mod access;
+pub mod authority;
 pub mod caps;
 pub mod code;
 pub mod device;

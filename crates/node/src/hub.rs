@@ -19,11 +19,8 @@ pub async fn ensure_hub(
     hub: &HubName,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let policies = default_policies().map(|(name, permissions)| Policy {
-        name: name.to_owned(),
-        keys: [new_key(ids), new_key(ids)],
-        permissions,
-    });
+    let policies = default_policies()
+        .map(|(name, permissions)| Policy::new(name, [new_key(ids), new_key(ids)], permissions));
     store.ensure_hub(hub.clone(), policies.to_vec(), now).await
 }
 

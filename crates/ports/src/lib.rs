@@ -12,6 +12,7 @@
 //! }
 //! ```
 
+mod access_store;
 mod clock;
 mod device_registry;
 mod error;
@@ -26,6 +27,7 @@ mod session_store;
 pub mod testsuite;
 mod twin_store;
 
+pub use access_store::{AccessError, AccessSnapshot, AccessStore};
 pub use clock::{Clock, IdSource};
 pub use device_registry::{DeviceRegistry, RegistryCounts, RegistryError, registered};
 pub use error::{PeerError, StoreError};

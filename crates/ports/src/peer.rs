@@ -10,6 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
+use downlink_domain::authority::CertificateAuthority;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceId, DeviceKey, GatewayId, HubName, IdentityName, LockToken};
@@ -21,7 +23,8 @@ use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Protocol};
 use downlink_domain::twin::{Twin, TwinChange};
 
 use crate::{
-    EnqueueError, Enqueued, LockedMessage, PeerError, PurgeOutcome, RegistryCounts, SettleError,
+    AccessSnapshot, EnqueueError, Enqueued, LockedMessage, PeerError, PurgeOutcome, RegistryCounts,
+    SettleError,
 };
 
 /// A device's request for its next messages.
@@ -211,6 +214,66 @@ pub trait TwinApi: Send + Sync {
 
     /// Policies of the hub.
     async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError>;
+
+    /// Policies and certificate authorities; `None` when their version is still `known`.
+    async fn access(
+        &self,
+        hub: HubName,
+        known: Option<u64>,
+    ) -> Result<Option<AccessSnapshot>, PeerError> {
+        let _ = (hub, known);
+        Err(PeerError::Unavailable { service: "twin" })
+    }
+
+    /// Creates (`IfMatch::Absent`) or replaces a policy. Refuses with the codes of `AccessError`,
+    /// and with `ArgumentInvalid` what is outside its bounds.
+    async fn put_policy(
+        &self,
+        hub: HubName,
+        policy: Policy,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<Policy, PeerError> {
+        let _ = (hub, policy, if_match, by);
+        Err(PeerError::Unavailable { service: "twin" })
+    }
+
+    /// Deletes a policy.
+    async fn delete_policy(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        let _ = (hub, name, if_match, by);
+        Err(PeerError::Unavailable { service: "twin" })
+    }
+
+    /// Registers (`IfMatch::Absent`) or replaces a certificate authority; the service sets its
+    /// times of writing.
+    async fn put_authority(
+        &self,
+        hub: HubName,
+        authority: CertificateAuthority,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<CertificateAuthority, PeerError> {
+        let _ = (hub, authority, if_match, by);
+        Err(PeerError::Unavailable { service: "twin" })
+    }
+
+    /// Removes a certificate authority.
+    async fn delete_authority(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        let _ = (hub, name, if_match, by);
+        Err(PeerError::Unavailable { service: "twin" })
+    }
 }
 
 /// A method call handed to the gateway that holds the device.

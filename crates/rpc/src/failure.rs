@@ -29,10 +29,14 @@ pub fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::IotHubFormatError
         | ErrorCode::InvalidMessageExpiryTime
         | ErrorCode::MessageTooLarge => Code::InvalidArgument,
-        ErrorCode::IotHubUnauthorizedAccess | ErrorCode::DeviceDisabled => Code::PermissionDenied,
+        ErrorCode::IotHubUnauthorizedAccess
+        | ErrorCode::GenericForbidden
+        | ErrorCode::DeviceDisabled => Code::PermissionDenied,
         ErrorCode::IotHubUnauthorized => Code::Unauthenticated,
         ErrorCode::DeviceMaximumQueueDepthExceeded
         | ErrorCode::DeviceMaximumInflightMethodExceeded
+        | ErrorCode::IotHubQuotaExceeded
+        | ErrorCode::DeviceThrottlingLimitExceeded
         | ErrorCode::ThrottlingException => Code::ResourceExhausted,
         ErrorCode::OperationNotAvailableInCurrentTier | ErrorCode::GenericMethodNotAllowed => {
             Code::Unimplemented
@@ -41,7 +45,7 @@ pub fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::DeviceNotFound
         | ErrorCode::AmqpAddressNotFound
         | ErrorCode::ModuleNotFound => Code::NotFound,
-        ErrorCode::DeviceAlreadyExists => Code::AlreadyExists,
+        ErrorCode::GenericConflict | ErrorCode::DeviceAlreadyExists => Code::AlreadyExists,
         ErrorCode::DeviceNotOnline
         | ErrorCode::PreconditionFailed
         | ErrorCode::DeviceMessageLockLost => Code::FailedPrecondition,

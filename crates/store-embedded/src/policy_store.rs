@@ -47,6 +47,8 @@ impl PolicyStore for Store {
                 name: row.get("name")?,
                 keys: [row.get("primary_key")?, row.get("secondary_key")?],
                 permissions: Permissions::from_bits(row.number("permissions")?),
+                scope: None,
+                etag: 1,
             })
         });
         policies.collect()

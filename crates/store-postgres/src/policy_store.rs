@@ -106,6 +106,8 @@ impl Work for Policies {
                 name: row.get("name")?,
                 keys: [row.get("primary_key")?, row.get("secondary_key")?],
                 permissions: Permissions::from_bits(row.number("permissions")?),
+                scope: None,
+                etag: 1,
             })
         });
         let policies: Result<_, StoreError> = policies.collect();

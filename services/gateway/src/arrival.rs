@@ -1,5 +1,8 @@
 //! How a connection came to its door.
 
+use std::net::SocketAddr;
+
+use downlink_auth::ClientChain;
 use tokio::time::Instant;
 
 /// What the bytes of a protocol come in.
@@ -22,20 +25,26 @@ impl Carrier {
 }
 
 /// How and when a connection came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Arrival {
     /// When its socket was accepted; what it must do in time, it must do counted from here.
     pub accepted_at: Instant,
     /// What its bytes come in.
     pub carrier: Carrier,
+    /// Address of the peer as the socket says; `None` where there is no socket.
+    pub peer: Option<SocketAddr>,
+    /// The certificates it presented in the TLS handshake, if any.
+    pub certificates: Option<ClientChain>,
 }
 
 impl Arrival {
     /// A connection over TLS that is accepted now.
-    pub fn over_tls() -> Self {
+    pub fn over_tls(peer: Option<SocketAddr>) -> Self {
         Self {
             accepted_at: Instant::now(),
             carrier: Carrier::Tls,
+            peer,
+            certificates: None,
         }
     }
 }

@@ -100,11 +100,8 @@ impl TestHub {
             Arc::new(MemoryStore::new()),
             Arc::new(ManualClock::default()),
         );
-        let policies = default_policies().map(|(name, permissions)| Policy {
-            name: name.to_owned(),
-            keys: [vec![1; 32], vec![2; 32]],
-            permissions,
-        });
+        let policies = default_policies()
+            .map(|(name, permissions)| Policy::new(name, [vec![1; 32], vec![2; 32]], permissions));
         store
             .ensure_hub(hub.clone(), policies.to_vec(), clock.now())
             .await

@@ -186,10 +186,10 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
     grpc::open(shared, scope, grpc, &grpc_tls);
     for listener in mqtts {
         let (shared, tls) = (Arc::clone(shared), tls.clone());
-        listener.serve(scope, "mqtt", move |tcp, _| {
+        listener.serve(scope, "mqtt", move |tcp, peer| {
             let (shared, tls) = (Arc::clone(&shared), tls.clone());
             async move {
-                let arrival = Arrival::over_tls();
+                let arrival = Arrival::over_tls(Some(peer));
                 if let Some(io) = handshake(&shared, Door::Mqtt, &tls, tcp).await {
                     mqtt::serve(shared, io, arrival).await;
                 }
@@ -198,10 +198,10 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
     }
     for listener in amqps {
         let (shared, tls) = (Arc::clone(shared), tls.clone());
-        listener.serve(scope, "amqp", move |tcp, _| {
+        listener.serve(scope, "amqp", move |tcp, peer| {
             let (shared, tls) = (Arc::clone(&shared), tls.clone());
             async move {
-                let arrival = Arrival::over_tls();
+                let arrival = Arrival::over_tls(Some(peer));
                 if let Some(io) = handshake(&shared, Door::Amqp, &tls, tcp).await {
                     amqp::serve(shared, io, arrival).await;
                 }
@@ -211,10 +211,10 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
     let router = https::router(Arc::clone(shared));
     for listener in https {
         let (shared, tls, router) = (Arc::clone(shared), https_tls.clone(), router.clone());
-        listener.serve(scope, "https", move |tcp, _| {
+        listener.serve(scope, "https", move |tcp, peer| {
             let (shared, tls, router) = (Arc::clone(&shared), tls.clone(), router.clone());
             async move {
-                let arrival = Arrival::over_tls();
+                let arrival = Arrival::over_tls(Some(peer));
                 if let Some(io) = handshake(&shared, Door::Https, &tls, tcp).await {
                     https::serve(shared, router, io, arrival).await;
                 }

@@ -130,9 +130,9 @@ pub fn an_event(device: &str, number: u8) -> Event {
 
 /// A policy with the right to act as a service.
 pub fn a_policy(name: &str) -> Policy {
-    Policy {
-        name: name.to_owned(),
-        keys: [vec![3; 32], vec![4; 32]],
-        permissions: Permissions::of(&[Permission::ServiceConnect]),
-    }
+    Policy::new(
+        name,
+        [vec![3; 32], vec![4; 32]],
+        Permissions::of(&[Permission::ServiceConnect]),
+    )
 }

@@ -77,10 +77,8 @@ fn not_found() -> PeerError {
 }
 
 fn policies() -> Vec<Policy> {
-    let policy = |name: &str, rights: &[Permission]| Policy {
-        name: name.to_owned(),
-        keys: [vec![1; 16], vec![2; 64]],
-        permissions: Permissions::of(rights),
+    let policy = |name: &str, rights: &[Permission]| {
+        Policy::new(name, [vec![1; 16], vec![2; 64]], Permissions::of(rights))
     };
     vec![
         policy("owner", &Permission::ALL),

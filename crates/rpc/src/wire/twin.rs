@@ -297,6 +297,7 @@ impl ToWire for Policy {
                 registry_write: grants(Permission::RegistryWrite),
                 service_connect: grants(Permission::ServiceConnect),
                 device_connect: grants(Permission::DeviceConnect),
+                administer: grants(Permission::Administer),
             }),
             name: self.name,
             primary_key: primary.into(),
@@ -317,6 +318,7 @@ impl FromWire<v1::Policy> for Policy {
             (named.registry_write, Permission::RegistryWrite),
             (named.service_connect, Permission::ServiceConnect),
             (named.device_connect, Permission::DeviceConnect),
+            (named.administer, Permission::Administer),
         ]
         .into_iter()
         .filter_map(|(is_granted, right)| is_granted.then_some(right))
@@ -325,6 +327,8 @@ impl FromWire<v1::Policy> for Policy {
             name: wire.name,
             keys: [wire.primary_key.into(), wire.secondary_key.into()],
             permissions: Permissions::of(&rights),
+            scope: None,
+            etag: 1,
         })
     }
 }

@@ -9,6 +9,7 @@ const ALREADY_EXISTS: Symbol = Symbol::from_static("com.microsoft:device-already
 const PRECONDITION_FAILED: Symbol = Symbol::from_static("com.microsoft:precondition-failed");
 /// Longest text of an error: it fits a frame of any client, the smallest of which are 512 bytes.
 const MAX_TEXT_BYTES: usize = 256;
+const QUOTA_EXCEEDED: Symbol = Symbol::from_static("com.microsoft:quota-exceeded");
 const ERROR_CODE: Symbol = Symbol::from_static("com.microsoft:error-code");
 
 /// Returns the condition that the SDKs translate into the error of `code`.
@@ -23,9 +24,11 @@ pub(super) fn condition_of(code: ErrorCode) -> Symbol {
         | ErrorCode::ConnectionForcefullyClosedOnNewConnection
         | ErrorCode::InvalidMessageExpiryTime
         | ErrorCode::OperationNotAvailableInCurrentTier
+        | ErrorCode::GenericConflict
         | ErrorCode::GenericMethodNotAllowed => condition::NOT_ALLOWED,
         ErrorCode::IotHubUnauthorizedAccess
         | ErrorCode::IotHubUnauthorized
+        | ErrorCode::GenericForbidden
         | ErrorCode::DeviceDisabled => condition::UNAUTHORIZED_ACCESS,
         ErrorCode::DeviceMaximumQueueDepthExceeded
         | ErrorCode::DeviceMaximumInflightMethodExceeded => condition::RESOURCE_LIMIT_EXCEEDED,
@@ -39,7 +42,10 @@ pub(super) fn condition_of(code: ErrorCode) -> Symbol {
         ErrorCode::PreconditionFailed => PRECONDITION_FAILED,
         ErrorCode::DeviceMessageLockLost => condition::MESSAGE_LOCK_LOST,
         ErrorCode::MessageTooLarge => condition::MESSAGE_SIZE_EXCEEDED,
-        ErrorCode::ThrottlingException => condition::DEVICE_CONTAINER_THROTTLED,
+        ErrorCode::IotHubQuotaExceeded => QUOTA_EXCEEDED,
+        ErrorCode::ThrottlingException | ErrorCode::DeviceThrottlingLimitExceeded => {
+            condition::DEVICE_CONTAINER_THROTTLED
+        }
         ErrorCode::ServerError | ErrorCode::GenericBadGateway => condition::INTERNAL_ERROR,
         ErrorCode::ServiceUnavailable | ErrorCode::GatewayTimeout => condition::TIMEOUT,
     }

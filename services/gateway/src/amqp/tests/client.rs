@@ -56,7 +56,7 @@ impl Client {
     pub(super) fn connect_through(hub: &TestHub, pipe_bytes: usize) -> Self {
         let (io, theirs) = tokio::io::duplex(pipe_bytes);
         let shared = Arc::clone(&hub.shared);
-        let door = crate::amqp::serve(shared, theirs, Arrival::over_tls());
+        let door = crate::amqp::serve(shared, theirs, Arrival::over_tls(None));
         hub.shared.lifecycle.spawn("amqp", OnError::Log, door);
         Self {
             io,

@@ -23,7 +23,7 @@ fn open(hub: &TestHub) -> (DuplexStream, JoinHandle<()>) {
         Arc::clone(&hub.shared),
         router,
         io,
-        Arrival::over_tls(),
+        Arrival::over_tls(None),
     ));
     (peer, served)
 }

@@ -48,7 +48,7 @@ impl Client {
     #[expect(clippy::disallowed_methods, reason = "the test awaits the task itself")]
     pub(super) fn dial_with(hub: &TestHub, pipe_bytes: usize) -> Self {
         let (near, far) = tokio::io::duplex(pipe_bytes);
-        let serving = super::super::serve(Arc::clone(&hub.shared), far, Arrival::over_tls());
+        let serving = super::super::serve(Arc::clone(&hub.shared), far, Arrival::over_tls(None));
         Self {
             io: near,
             frames: FrameReader::new(1 << 20),

@@ -338,7 +338,7 @@ async fn an_idle_connection_is_small() {
     let serving = super::super::serve(
         Arc::clone(&hub.shared),
         far,
-        crate::arrival::Arrival::over_tls(),
+        crate::arrival::Arrival::over_tls(None),
     );
     let task_bytes = size_of_val(&serving);
     assert!(task_bytes <= 512, "{task_bytes} bytes");

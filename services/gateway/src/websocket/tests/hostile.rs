@@ -21,7 +21,7 @@ fn open(hub: &TestHub) -> (DuplexStream, JoinHandle<()>) {
     let (peer, io) = duplex(8 * 1024);
     let router = https::router(Arc::clone(&hub.shared));
     let shared = Arc::clone(&hub.shared);
-    let served = https::serve(shared, router, io, Arrival::over_tls());
+    let served = https::serve(shared, router, io, Arrival::over_tls(None));
     (peer, tokio::spawn(served))
 }
 
