@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use downlink_config::Config;
-use downlink_runtime::{HandshakeLimit, TlsAcceptor, TlsIdentity, dev_certificate};
+use downlink_runtime::{
+    ClientCertificates, HandshakeLimit, TlsAcceptor, TlsIdentity, dev_certificate,
+};
 
 /// A certificate chain, its key, and what clients must trust.
 #[derive(Clone, Debug)]
@@ -43,19 +45,25 @@ impl Certificate {
         })
     }
 
-    /// TLS with this certificate that negotiates one of `protocols`; handshakes are bounded as
-    /// `limit` says.
+    /// TLS with this certificate that negotiates one of `protocols` and asks `clients` for theirs
+    /// or not; handshakes are bounded as `limit` says.
     ///
     /// # Errors
     /// When the files cannot be read or do not fit each other; it names the settings.
     pub fn acceptor(
         &self,
         protocols: &[&[u8]],
+        clients: ClientCertificates,
         limit: &HandshakeLimit,
     ) -> anyhow::Result<TlsAcceptor> {
         let identity = TlsIdentity::from_pem_files(&self.chain, &self.key)
             .context("tls.certificate_file and tls.key_file")?;
-        Ok(TlsAcceptor::new(&identity, protocols, limit.clone())?)
+        Ok(TlsAcceptor::new(
+            &identity,
+            protocols,
+            clients,
+            limit.clone(),
+        )?)
     }
 }
 
@@ -75,7 +83,11 @@ mod tests {
         config.tls.certificate_file = Some("/nowhere/chain.pem".into());
         config.tls.key_file = Some("/nowhere/key.pem".into());
         let certificate = Certificate::find(&config, Path::new("/nowhere"), 0).unwrap();
-        let refused = certificate.acceptor(&[], &handshake_limit(&config));
+        let refused = certificate.acceptor(
+            &[],
+            ClientCertificates::Requested,
+            &handshake_limit(&config),
+        );
         let told = format!("{:#}", refused.err().unwrap());
         assert!(told.starts_with("tls.certificate_file"), "{told}");
         assert!(

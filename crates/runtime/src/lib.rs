@@ -29,4 +29,6 @@ pub use batcher::{BatchItem, Batcher, BatcherOptions, Reply, SubmitError, TryEnq
 pub use clock::{RandomIds, SystemClock};
 pub use lifecycle::{Lifecycle, OnError, RunError, Shutdown, Signals, TaskFailure};
 pub use listener::{BindError, Listener, ListenerOptions};
-pub use tls::{HandshakeError, HandshakeLimit, TlsAcceptor, TlsIdentity, TlsStream};
+pub use tls::{
+    ClientCertificates, HandshakeError, HandshakeLimit, TlsAcceptor, TlsIdentity, TlsStream,
+};

@@ -18,6 +18,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 pub use tokio_rustls::server::TlsStream;
 
+use self::client_certificates::AnyClient;
+pub use self::client_certificates::ClientCertificates;
+
+mod client_certificates;
 #[cfg(test)]
 mod tests;
 
@@ -170,18 +174,29 @@ impl TlsAcceptor {
     /// `alpn` lists the protocols offered, best first. Empty: the peer's wishes are ignored. Not empty: a peer that
     /// offers protocols must share one, and a peer that offers none is accepted.
     ///
+    /// `clients` are asked for a certificate or not; what they presented is found with
+    /// [`peer_certificates`](rustls::CommonState::peer_certificates), in a resumed session too.
+    ///
     /// # Errors
     /// [`TlsError::Unusable`] if the key does not fit the certificate.
     pub fn new(
         identity: &TlsIdentity,
         alpn: &[&[u8]],
+        clients: ClientCertificates,
         limit: HandshakeLimit,
     ) -> Result<Self, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])?;
+        let builder = match clients {
+            ClientCertificates::Requested => {
+                builder.with_client_cert_verifier(Arc::new(AnyClient::new(algorithms)))
+            }
+            ClientCertificates::NotAsked => builder.with_no_client_auth(),
+        };
         let mut config =
-            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-                .with_protocol_versions(&[&TLS13, &TLS12])?
-                .with_no_client_auth()
-                .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+            builder.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         // Tickets keep the session with the client: resumption costs no memory here.
         config.ticketer = aws_lc_rs::Ticketer::new()?;

@@ -11,6 +11,7 @@ use downlink_node::certificate::{Certificate, handshake_limit};
 use downlink_node::doors::{Bound, PortNames, Wanted};
 use downlink_node::stores::make_private_folder;
 use downlink_node::{Ground, events, open_presence, open_stores, run_until_stopped};
+use downlink_runtime::ClientCertificates::{NotAsked, Requested};
 use downlink_runtime::telemetry::serve_operations;
 
 use crate::cli::DevArgs;
@@ -130,8 +131,8 @@ fn open_operator_doors(
         amqps: bound.amqps,
         https: bound.https,
         grpc: bound.grpc,
-        tls: certificate.acceptor(&[], &limit)?,
-        https_tls: certificate.acceptor(&[b"h2", b"http/1.1"], &limit)?,
-        grpc_tls: certificate.acceptor(&[b"h2"], &limit)?,
+        tls: certificate.acceptor(&[], Requested, &limit)?,
+        https_tls: certificate.acceptor(&[b"h2", b"http/1.1"], Requested, &limit)?,
+        grpc_tls: certificate.acceptor(&[b"h2"], NotAsked, &limit)?,
     })
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use downlink_auth::ClientChain;
+use downlink_runtime::TlsStream;
 use tokio::time::Instant;
 
 /// What the bytes of a protocol come in.
@@ -46,5 +47,14 @@ impl Arrival {
             peer,
             certificates: None,
         }
+    }
+
+    /// The same connection with what its client presented in the handshake, or in the one that
+    /// the session was resumed from.
+    #[must_use]
+    pub fn with_certificates<S>(mut self, io: &TlsStream<S>) -> Self {
+        let presented = io.get_ref().1.peer_certificates();
+        self.certificates = presented.and_then(ClientChain::new);
+        self
     }
 }

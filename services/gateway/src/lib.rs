@@ -191,6 +191,7 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
             async move {
                 let arrival = Arrival::over_tls(Some(peer));
                 if let Some(io) = handshake(&shared, Door::Mqtt, &tls, tcp).await {
+                    let arrival = arrival.with_certificates(&io);
                     mqtt::serve(shared, io, arrival).await;
                 }
             }
@@ -203,6 +204,7 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
             async move {
                 let arrival = Arrival::over_tls(Some(peer));
                 if let Some(io) = handshake(&shared, Door::Amqp, &tls, tcp).await {
+                    let arrival = arrival.with_certificates(&io);
                     amqp::serve(shared, io, arrival).await;
                 }
             }
@@ -216,6 +218,7 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
             async move {
                 let arrival = Arrival::over_tls(Some(peer));
                 if let Some(io) = handshake(&shared, Door::Https, &tls, tcp).await {
+                    let arrival = arrival.with_certificates(&io);
                     https::serve(shared, router, io, arrival).await;
                 }
             }

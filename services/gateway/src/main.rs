@@ -10,6 +10,7 @@ use downlink_node::certificate::{Certificate, handshake_limit};
 use downlink_node::doors::{PortNames, Wanted};
 use downlink_node::{Ground, open_presence, peers, run_process};
 use downlink_rpc::Services;
+use downlink_runtime::ClientCertificates::{NotAsked, Requested};
 use downlink_runtime::OnError;
 use downlink_runtime::telemetry::serve_operations;
 use tokio::sync::watch;
@@ -54,9 +55,9 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         amqps: bound.amqps,
         https: bound.https,
         grpc: bound.grpc,
-        tls: certificate.acceptor(&[], &limit)?,
-        https_tls: certificate.acceptor(&[b"h2", b"http/1.1"], &limit)?,
-        grpc_tls: certificate.acceptor(&[b"h2"], &limit)?,
+        tls: certificate.acceptor(&[], Requested, &limit)?,
+        https_tls: certificate.acceptor(&[b"h2", b"http/1.1"], Requested, &limit)?,
+        grpc_tls: certificate.acceptor(&[b"h2"], NotAsked, &limit)?,
     };
     let mut options = GatewayOptions::from_config(config, id, names[0].clone(), names);
     options.address = peers::advertised(config, door.address);

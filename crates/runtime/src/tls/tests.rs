@@ -14,8 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use super::{HandshakeError, HandshakeLimit, TlsAcceptor, TlsError, TlsIdentity};
+use super::{
+    ClientCertificates, HandshakeError, HandshakeLimit, TlsAcceptor, TlsError, TlsIdentity,
+};
 use crate::dev_certificate;
+
+mod client_certificates;
 
 struct Site {
     folder: TempDir,
@@ -108,7 +112,13 @@ async fn round_trip(
 #[tokio::test]
 async fn both_versions_are_spoken_and_sessions_resume() {
     let site = Site::new();
-    let acceptor = TlsAcceptor::new(&site.identity, &[], HandshakeLimit::default()).unwrap();
+    let acceptor = TlsAcceptor::new(
+        &site.identity,
+        &[],
+        ClientCertificates::Requested,
+        HandshakeLimit::default(),
+    )
+    .unwrap();
     for (version, number) in [
         (&rustls::version::TLS13, ProtocolVersion::TLSv1_3),
         (&rustls::version::TLS12, ProtocolVersion::TLSv1_2),
@@ -131,10 +141,17 @@ async fn alpn_is_agreed_per_listener() {
     let https = TlsAcceptor::new(
         &site.identity,
         &[b"h2", b"http/1.1"],
+        ClientCertificates::Requested,
         HandshakeLimit::default(),
     )
     .unwrap();
-    let mqtts = TlsAcceptor::new(&site.identity, &[], HandshakeLimit::default()).unwrap();
+    let mqtts = TlsAcceptor::new(
+        &site.identity,
+        &[],
+        ClientCertificates::Requested,
+        HandshakeLimit::default(),
+    )
+    .unwrap();
     let versions: &[_] = &[&rustls::version::TLS13];
     let cases: [AlpnCase<'_>; 4] = [
         (&https, &[b"http/1.1"], Some(b"http/1.1")),
@@ -166,7 +183,8 @@ async fn tcp_pair() -> (TcpStream, TcpStream) {
 async fn silent_peers_are_closed_at_the_deadline_and_hold_nobody_up() {
     let site = Site::new();
     let limit = HandshakeLimit::new(1, Duration::from_secs(5));
-    let acceptor = TlsAcceptor::new(&site.identity, &[], limit).unwrap();
+    let acceptor =
+        TlsAcceptor::new(&site.identity, &[], ClientCertificates::Requested, limit).unwrap();
     let (mut client, server) = tcp_pair().await;
     let deadline = Instant::now() + Duration::from_millis(200);
     let silent = acceptor.accept(server, deadline);
@@ -187,7 +205,8 @@ async fn silent_peers_are_closed_at_the_deadline_and_hold_nobody_up() {
 async fn peer_that_falls_silent_in_its_handshake_gives_its_place_back() {
     let site = Site::new();
     let limit = HandshakeLimit::new(1, Duration::from_millis(100));
-    let acceptor = TlsAcceptor::new(&site.identity, &[], limit).unwrap();
+    let acceptor =
+        TlsAcceptor::new(&site.identity, &[], ClientCertificates::Requested, limit).unwrap();
     let (mut client, server) = tcp_pair().await;
     client.write_all(&client_hello(&site)).await.unwrap();
     let stuck = acceptor.accept(server, soon());
@@ -209,7 +228,13 @@ fn client_hello(site: &Site) -> Vec<u8> {
 #[tokio::test]
 async fn garbage_is_refused_at_once() {
     let site = Site::new();
-    let acceptor = TlsAcceptor::new(&site.identity, &[], HandshakeLimit::default()).unwrap();
+    let acceptor = TlsAcceptor::new(
+        &site.identity,
+        &[],
+        ClientCertificates::Requested,
+        HandshakeLimit::default(),
+    )
+    .unwrap();
     for garbage in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[0x16, 3, 1, 0xff, 0xff, 1, 2, 3],
@@ -250,6 +275,12 @@ fn unusable_files_are_named() {
     );
 
     let mismatch = TlsIdentity::from_pem_files(&ca, &key).unwrap();
-    let error = TlsAcceptor::new(&mismatch, &[], HandshakeLimit::default()).unwrap_err();
+    let error = TlsAcceptor::new(
+        &mismatch,
+        &[],
+        ClientCertificates::Requested,
+        HandshakeLimit::default(),
+    )
+    .unwrap_err();
     assert!(matches!(error, TlsError::Unusable(_)));
 }

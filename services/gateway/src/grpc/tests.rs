@@ -12,7 +12,9 @@ use downlink_proto::api::v1::methods_client::MethodsClient;
 use downlink_proto::api::v1::registry_client::RegistryClient;
 use downlink_proto::api::v1::twins_client::TwinsClient;
 use downlink_runtime::tls::{HandshakeLimit, TlsIdentity};
-use downlink_runtime::{Listener, ListenerOptions, TlsAcceptor, dev_certificate};
+use downlink_runtime::{
+    ClientCertificates, Listener, ListenerOptions, TlsAcceptor, dev_certificate,
+};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -104,7 +106,13 @@ impl Site {
         let files = dev_certificate::ensure(folder.path(), &[], now.try_into().unwrap()).unwrap();
         let identity =
             TlsIdentity::from_pem_files(&files.certificate_file, &files.key_file).unwrap();
-        let acceptor = TlsAcceptor::new(&identity, &[b"h2"], HandshakeLimit::default()).unwrap();
+        let acceptor = TlsAcceptor::new(
+            &identity,
+            &[b"h2"],
+            ClientCertificates::NotAsked,
+            HandshakeLimit::default(),
+        )
+        .unwrap();
         let options = ListenerOptions::new("127.0.0.1:0".parse().unwrap(), "--grpc-port");
         let listener = Listener::bind(&options).unwrap();
         let address = listener.local_address();

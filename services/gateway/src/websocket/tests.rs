@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use downlink_mqtt::packet::{ClientPacket, Connect};
 use downlink_runtime::{
-    HandshakeLimit, Listener, ListenerOptions, Shutdown, TlsAcceptor, TlsIdentity, dev_certificate,
+    ClientCertificates, HandshakeLimit, Listener, ListenerOptions, Shutdown, TlsAcceptor,
+    TlsIdentity, dev_certificate,
 };
 use futures::{SinkExt, StreamExt};
 use rustls::{ClientConfig, RootCertStore};
@@ -44,8 +45,15 @@ impl Site {
         let files = dev_certificate::ensure(folder.path(), &[], now.try_into().unwrap()).unwrap();
         let identity =
             TlsIdentity::from_pem_files(&files.certificate_file, &files.key_file).unwrap();
-        let tls =
-            |alpn: &[&[u8]]| TlsAcceptor::new(&identity, alpn, HandshakeLimit::default()).unwrap();
+        let tls = |alpn: &[&[u8]]| {
+            TlsAcceptor::new(
+                &identity,
+                alpn,
+                ClientCertificates::Requested,
+                HandshakeLimit::default(),
+            )
+            .unwrap()
+        };
         let options = ListenerOptions::new(([127, 0, 0, 1], 0).into(), "--https-port");
         let listener = Listener::bind(&options).unwrap();
         let address = listener.local_address();
