@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use thiserror::Error;
+
 use crate::access::{Access, Action, Actions};
 
 pub mod scope;
@@ -12,6 +16,26 @@ pub use scope::{Coverage, PolicyScope};
 pub const MAX_POLICIES: usize = 100;
 /// Longest name of a policy, in characters (auth.md §1).
 pub const MAX_POLICY_NAME_CHARS: usize = 64;
+
+/// A policy's name outside its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the name of a policy must have 1 to 64 letters, digits, '-', '.' or '_'")]
+pub struct PolicyNameError;
+
+/// Checks the name that a new policy is given: what stands in a connection string, a token and a
+/// path without being escaped.
+///
+/// # Errors
+/// [`PolicyNameError`].
+pub fn check_policy_name(name: &str) -> Result<(), PolicyNameError> {
+    let is_sized = (1..=MAX_POLICY_NAME_CHARS).contains(&name.len());
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    if is_sized && name.bytes().all(is_allowed) {
+        Ok(())
+    } else {
+        Err(PolicyNameError)
+    }
+}
 
 /// One right of a policy (auth.md §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,6 +219,16 @@ impl Policy {
         }
     }
 
+    /// The etag on the wire: base64 of the counter in decimal, as that of an identity.
+    pub fn etag_text(&self) -> String {
+        STANDARD.encode(self.etag.to_string())
+    }
+
+    /// Tells whether whoever holds a key of the policy may administer the hub.
+    pub fn administers(&self) -> bool {
+        self.covers(&Access::to_hub(Action::AdministrationWrite)) == Coverage::Yes
+    }
+
     /// Tells whether a token of the policy may do what `access` asks; where its limits name tags,
     /// those of the device are needed to know.
     pub fn covers(&self, access: &Access<'_>) -> Coverage {
@@ -235,7 +269,10 @@ pub fn default_policies() -> [(&'static str, Permissions); 5] {
 #[cfg(test)]
 mod tests {
     use super::Permission::{DeviceConnect, RegistryRead, RegistryWrite, ServiceConnect};
-    use super::{Permission, Permissions, default_policies};
+    use super::scope::{PolicyScope, Verb};
+    use super::{
+        MAX_POLICY_NAME_CHARS, Permission, Permissions, Policy, check_policy_name, default_policies,
+    };
 
     #[test]
     fn each_default_policy_grants_its_rights_and_no_other() {
@@ -255,6 +292,33 @@ mod tests {
                     "{name} {right:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn only_the_owner_without_limits_administers() {
+        let policy = |rights| Policy::new("p", [vec![1; 32], vec![2; 32]], rights);
+        for (name, rights) in default_policies() {
+            assert_eq!(policy(rights).administers(), name == "iothubowner");
+        }
+        let limited = Policy {
+            scope: Some(PolicyScope {
+                verbs: Some(vec![Verb::Send]),
+                ..PolicyScope::default()
+            }),
+            ..policy(Permissions::of(&Permission::ALL))
+        };
+        assert!(!limited.administers());
+    }
+
+    #[test]
+    fn the_name_of_a_policy_needs_no_escaping_anywhere() {
+        for name in ["a", "iothubowner", "North.wing_2-b"] {
+            assert!(check_policy_name(name).is_ok());
+        }
+        let long = "a".repeat(MAX_POLICY_NAME_CHARS + 1);
+        for name in ["", "a b", "a;b", "a@b", "a/b", "a&b", "a%b", "\u{e9}", "a\0", &long] {
+            assert!(check_policy_name(name).is_err(), "{name:?}");
         }
     }
 

@@ -12,6 +12,8 @@ use crate::twin::Object;
 pub const MAX_DEVICES: usize = 64;
 /// Most methods that one policy names.
 pub const MAX_METHODS: usize = 64;
+/// Longest JSON text of a scope, in bytes: a hundred of them still travel in one answer.
+pub const MAX_SCOPE_BYTES: usize = 16 * 1024;
 /// Deepest path to a tag.
 pub const MAX_TAG_DEPTH: usize = 10;
 
@@ -181,6 +183,9 @@ impl PolicyScope {
         };
         if scope == Self::default() {
             return Err(wrong("limits nothing; leave it out"));
+        }
+        if scope.to_json().to_string().len() > MAX_SCOPE_BYTES {
+            return Err(wrong("must not have more than 16 KiB as JSON"));
         }
         Ok(scope)
     }
@@ -369,6 +374,7 @@ mod tests {
             json!({"verbs": ["purge"]}),
             json!({"methods": [""]}),
             json!({"devices": vec![json!({"id": "a"}); MAX_DEVICES + 1]}),
+            json!({"devices": vec![json!({"tag": "a", "equals": "x".repeat(1024)}); 17]}),
         ] {
             assert!(PolicyScope::parse(&bad).is_err(), "{bad}");
         }
