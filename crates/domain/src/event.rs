@@ -18,9 +18,21 @@ pub enum EventKind {
     DeviceLifecycle,
     /// A device connected or disconnected.
     Connection,
+    /// Somebody changed the hub's administration, or was refused.
+    Audit,
 }
 
 impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Telemetry,
+        Self::Feedback,
+        Self::TwinChange,
+        Self::DeviceLifecycle,
+        Self::Connection,
+        Self::Audit,
+    ];
+
     /// Stable name, stored and used as the last part of the topic.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -29,35 +41,28 @@ impl EventKind {
             Self::TwinChange => "twin-changes",
             Self::DeviceLifecycle => "device-lifecycle",
             Self::Connection => "connection-events",
+            Self::Audit => "audit",
         }
     }
 
     /// Reads the name of [`Self::as_str`].
     pub fn parse(name: &str) -> Option<Self> {
-        [
-            Self::Telemetry,
-            Self::Feedback,
-            Self::TwinChange,
-            Self::DeviceLifecycle,
-            Self::Connection,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// One event of one identity.
+/// One event, of an identity or of the hub itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Stable id; repeating an append with it is harmless.
     pub id: [u8; 16],
     /// The tenant.
     pub hub: HubName,
-    /// Key of the identity.
+    /// Key of the identity; [`Self::HUB_KEY`] for what concerns the hub.
     pub device_key: DeviceKey,
-    /// The device.
-    pub device: DeviceId,
-    /// The module, if it was one.
+    /// The device; `None` for what concerns the hub.
+    pub device: Option<DeviceId>,
+    /// The module, if it was one; never without a device.
     pub module: Option<ModuleId>,
     /// What kind.
     pub kind: EventKind,
@@ -67,4 +72,9 @@ pub struct Event {
     pub properties: Vec<(String, String)>,
     /// The payload.
     pub body: Bytes,
+}
+
+impl Event {
+    /// Stands for the key of an identity in an event of the hub itself; no identity has it.
+    pub const HUB_KEY: DeviceKey = DeviceKey(0);
 }

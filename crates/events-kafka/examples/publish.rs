@@ -88,7 +88,7 @@ fn batch(publisher: u32, size: u32) -> Vec<Event> {
             id: (u128::from(publisher) << 64 | u128::from(number)).to_be_bytes(),
             hub: hub.clone(),
             device_key: DeviceKey(i64::from(publisher * 100 + number % 100)),
-            device: device.parse().expect("a valid id"),
+            device: Some(device.parse().expect("a valid id")),
             module: None,
             kind: EventKind::TwinChange,
             at: Timestamp::from_millis(1_767_604_351_412),

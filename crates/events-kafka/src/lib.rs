@@ -1,5 +1,5 @@
 //! Events to Kafka topics: `<prefix>.feedback`, `.telemetry`, `.twin-changes`,
-//! `.device-lifecycle` and `.connection-events`.
+//! `.device-lifecycle`, `.connection-events` and `.audit`.
 //!
 //! Processes that relay an outbox enter, through their wiring; services see
 //! [`downlink_ports::EventSink`] alone.

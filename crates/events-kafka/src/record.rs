@@ -6,20 +6,14 @@ use downlink_domain::event::{Event, EventKind};
 use rdkafka::message::{Header, OwnedHeaders};
 
 /// Every kind, in the order of [`Topics`].
-pub(crate) const KINDS: [EventKind; 5] = [
-    EventKind::Telemetry,
-    EventKind::Feedback,
-    EventKind::TwinChange,
-    EventKind::DeviceLifecycle,
-    EventKind::Connection,
-];
+pub(crate) const KINDS: [EventKind; 6] = EventKind::ALL;
 
 /// Headers that we write ourselves.
 const OWN: [&str; 3] = ["id", "type", "hub"];
 
 /// The names of the topics.
 #[derive(Clone, Debug)]
-pub(crate) struct Topics([String; 5]);
+pub(crate) struct Topics([String; KINDS.len()]);
 
 impl Topics {
     pub(crate) fn new(prefix: &str) -> Self {
@@ -43,14 +37,16 @@ pub(crate) const fn place(kind: EventKind) -> usize {
         EventKind::TwinChange => 2,
         EventKind::DeviceLifecycle => 3,
         EventKind::Connection => 4,
+        EventKind::Audit => 5,
     }
 }
 
-/// The key: who the event is about.
+/// The key: who the event is about, an identity or the hub.
 pub(crate) fn key(event: &Event) -> String {
-    match &event.module {
-        None => event.device.as_str().to_owned(),
-        Some(module) => format!("{}/{}", event.device.as_str(), module.as_str()),
+    match (&event.device, &event.module) {
+        (None, _) => event.hub.as_str().to_owned(),
+        (Some(device), None) => device.as_str().to_owned(),
+        (Some(device), Some(module)) => format!("{}/{}", device.as_str(), module.as_str()),
     }
 }
 
@@ -102,7 +98,7 @@ mod tests {
             id: std::array::from_fn(|at| u8::try_from(at * 17).unwrap()),
             hub: "hub.example".parse().unwrap(),
             device_key: DeviceKey(1),
-            device: "dev-1".parse().unwrap(),
+            device: Some("dev-1".parse().unwrap()),
             module: None,
             kind: EventKind::TwinChange,
             at: Timestamp::from_millis(0),
@@ -130,6 +126,17 @@ mod tests {
         assert_eq!(key(&event), "dev-1");
         event.module = Some("mod".parse().unwrap());
         assert_eq!(key(&event), "dev-1/mod");
+    }
+
+    #[test]
+    fn an_event_of_the_hub_has_the_hub_as_its_key() {
+        let event = Event {
+            device_key: Event::HUB_KEY,
+            device: None,
+            kind: EventKind::Audit,
+            ..event(&[])
+        };
+        assert_eq!(key(&event), "hub.example");
     }
 
     #[test]

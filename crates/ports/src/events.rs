@@ -15,6 +15,12 @@ use serde_json::{Value, json};
 
 use crate::ConnectionChange;
 
+pub use audit::{
+    AuditOperation, AuditOutcome, AuditRecord, IdentityWrite, audit_event, identity_target,
+};
+
+mod audit;
+
 /// What happened to an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lifecycle {
@@ -53,11 +59,11 @@ pub fn feedback_event(record: &FeedbackRecord, sequence: SequenceNumber) -> Even
         id: event_id(EventKind::Feedback, record.device_key, sequence.0),
         hub: record.hub.clone(),
         device_key: record.device_key,
-        device: record.device.clone(),
+        device: Some(record.device.clone()),
         module: None,
         kind: EventKind::Feedback,
         at: record.at,
-        properties: wrapper(&record.hub, &record.device.clone().into(), record.at),
+        properties: wrapper(&record.hub, Some(&record.device.clone().into()), record.at),
         body: to_bytes(&feedback_json(record)),
     }
 }
@@ -104,7 +110,7 @@ pub fn connection_event(change: &ConnectionChange) -> Event {
     } else {
         "deviceDisconnected"
     };
-    let mut properties = wrapper(&connection.hub, &connection.name, change.at);
+    let mut properties = wrapper(&connection.hub, Some(&connection.name), change.at);
     properties.extend(described(
         "deviceConnectionStateEvents",
         "deviceConnectionStateNotification",
@@ -116,7 +122,7 @@ pub fn connection_event(change: &ConnectionChange) -> Event {
         id: change.event_id,
         hub: connection.hub.clone(),
         device_key: connection.device,
-        device: connection.name.device.clone(),
+        device: Some(connection.name.device.clone()),
         module: connection.name.module.clone(),
         kind: EventKind::Connection,
         at: change.at,
@@ -133,6 +139,7 @@ fn event_id(kind: EventKind, device: DeviceKey, counter: u64) -> [u8; 16] {
         EventKind::TwinChange => 3,
         EventKind::DeviceLifecycle => 4,
         EventKind::Connection => 5,
+        EventKind::Audit => 6,
     };
     let mut id = [0; 16];
     id[..6].copy_from_slice(&device.0.to_be_bytes()[2..]);
@@ -153,13 +160,13 @@ struct Source {
 
 impl Source {
     fn event(&self, device: &Device, at: Timestamp, body: &Value) -> Event {
-        let mut properties = wrapper(&device.hub, &device.name, at);
+        let mut properties = wrapper(&device.hub, Some(&device.name), at);
         properties.extend(described(self.name, self.schema, self.op_type));
         Event {
             id: event_id(self.kind, device.key, self.counter),
             hub: device.hub.clone(),
             device_key: device.key,
-            device: device.name.device.clone(),
+            device: Some(device.name.device.clone()),
             module: device.name.module.clone(),
             kind: self.kind,
             at,
@@ -170,19 +177,24 @@ impl Source {
 }
 
 /// The properties that every event carries (errors-limits.md §6.1).
-fn wrapper(hub: &HubName, name: &IdentityName, at: Timestamp) -> Vec<(String, String)> {
+fn wrapper(hub: &HubName, name: Option<&IdentityName>, at: Timestamp) -> Vec<(String, String)> {
     let at = at.to_string();
     let mut properties = vec![
         pair("content-type", "application/json"),
         pair("content-encoding", "utf-8"),
         pair("user-id", hub.as_str()),
-        pair("iothub-connection-device-id", name.device.as_str()),
-        pair("iothub-enqueuedtime", &at),
-        pair("hubName", hub.first_label()),
-        pair("deviceId", name.device.as_str()),
-        pair("operationTimestamp", &at),
     ];
-    if let Some(module) = &name.module {
+    if let Some(name) = name {
+        let device = name.device.as_str();
+        properties.push(pair("iothub-connection-device-id", device));
+    }
+    properties.push(pair("iothub-enqueuedtime", &at));
+    properties.push(pair("hubName", hub.first_label()));
+    if let Some(name) = name {
+        properties.push(pair("deviceId", name.device.as_str()));
+    }
+    properties.push(pair("operationTimestamp", &at));
+    if let Some(module) = name.and_then(|name| name.module.as_ref()) {
         properties.push(pair("iothub-connection-module-id", module.as_str()));
         properties.push(pair("moduleId", module.as_str()));
     }

@@ -1,5 +1,7 @@
 //! Events in the order of their commit.
 
+use std::str::FromStr;
+
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::event::{Event, EventKind};
@@ -62,7 +64,7 @@ pub(crate) async fn insert(scope: &mut Scope<'_>, events: Vec<Event>) -> Result<
                 .bind(event.hub.as_str())
                 .bind(&event.id[..])
                 .bind(event.device_key.0)
-                .bind(event.device.as_str())
+                .bind(event.device.as_ref().map_or("", |device| device.as_str()))
                 .bind(event.module.as_ref().map_or("", |module| module.as_str()))
                 .bind(event.kind.as_str())
                 .bind(event.at.as_millis())
@@ -83,16 +85,21 @@ pub(crate) fn event(row: &Fields<'_>) -> Result<Event, StoreError> {
         id: row.parse("event_id", |bytes: &[u8]| bytes.try_into().ok())?,
         hub: row.text("hub")?,
         device_key: DeviceKey(row.get("device_key")?),
-        device: row.text("device_id")?,
-        module: row.parse("module_id", |text: &str| match text {
-            "" => Some(None),
-            text => text.parse().ok().map(Some),
-        })?,
+        device: row.parse("device_id", optional)?,
+        module: row.parse("module_id", optional)?,
         kind: row.parse("kind", EventKind::parse)?,
         at: row.instant("at")?,
         properties: row.json("properties")?,
         body: row.bytes("body")?,
     })
+}
+
+/// The empty text stands for none.
+fn optional<T: FromStr>(text: &str) -> Option<Option<T>> {
+    match text {
+        "" => Some(None),
+        text => text.parse().ok().map(Some),
+    }
 }
 
 fn held_bytes(event: &Event) -> usize {

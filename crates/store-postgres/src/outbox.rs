@@ -4,6 +4,8 @@
 //! sequence. Events of different devices may become visible out of the order of their positions;
 //! of one device, what was committed before another transaction began to write stands before it.
 
+use std::str::FromStr;
+
 use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
@@ -89,7 +91,7 @@ pub(crate) async fn insert(connection: &mut Session<'_>, events: &[Event]) -> sq
     let keys: Vec<i64> = events.iter().map(|event| event.device_key.0).collect();
     let ids: Vec<&[u8]> = events.iter().map(|event| &event.id[..]).collect();
     let hubs: Vec<&str> = events.iter().map(|event| event.hub.as_str()).collect();
-    let devices: Vec<&str> = events.iter().map(|event| event.device.as_str()).collect();
+    let devices: Vec<&str> = events.iter().map(device_text).collect();
     let modules: Vec<&str> = events.iter().map(module_text).collect();
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
     let instants: Vec<i64> = events.iter().map(|event| event.at.as_millis()).collect();
@@ -110,6 +112,11 @@ pub(crate) async fn insert(connection: &mut Session<'_>, events: &[Event]) -> sq
     Ok(())
 }
 
+/// Empty for an event of the hub itself.
+fn device_text(event: &Event) -> &str {
+    event.device.as_ref().map_or("", |device| device.as_str())
+}
+
 fn module_text(event: &Event) -> &str {
     event.module.as_ref().map_or("", |module| module.as_str())
 }
@@ -125,14 +132,19 @@ pub(crate) fn event(row: &PgRow) -> Result<Event, StoreError> {
         id: row.parse("event_id", |bytes: &[u8]| bytes.try_into().ok())?,
         hub: row.text("hub")?,
         device_key: DeviceKey(row.get("device_key")?),
-        device: row.text("device_id")?,
-        module: row.parse("module_id", |text: &str| match text {
-            "" => Some(None),
-            text => text.parse().ok().map(Some),
-        })?,
+        device: row.parse("device_id", optional)?,
+        module: row.parse("module_id", optional)?,
         kind: row.parse("kind", EventKind::parse)?,
         at: row.instant("at")?,
         properties: row.json("properties")?,
         body: row.bytes("body")?,
     })
+}
+
+/// The empty text stands for none.
+fn optional<T: FromStr>(text: &str) -> Option<Option<T>> {
+    match text {
+        "" => Some(None),
+        text => text.parse().ok().map(Some),
+    }
 }

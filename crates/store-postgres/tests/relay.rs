@@ -101,7 +101,7 @@ impl Log {
         let mut devices: HashMap<DeviceId, Vec<Event>> = HashMap::new();
         for event in self.events.lock().unwrap().iter() {
             devices
-                .entry(event.device.clone())
+                .entry(event.device.clone().unwrap())
                 .or_default()
                 .push(event.clone());
         }
@@ -284,7 +284,7 @@ async fn an_event_that_commits_late_leaves_after_those_that_overtook_it() {
     writing.commit().await.unwrap();
     let left = drain(&nodes, 0).await;
     assert_eq!(left.len(), 1);
-    assert_eq!(left[0].device.as_str(), "sensor-late");
+    assert_eq!(left[0].device, Some("sensor-late".parse().unwrap()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

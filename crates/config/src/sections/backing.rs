@@ -288,8 +288,8 @@ impl Events {
     }
 }
 
-/// Kafka. Topics are `<topic_prefix>.feedback`, `.telemetry`, `.twin-changes`, `.device-lifecycle` and
-/// `.connection-events`; keys are device ids.
+/// Kafka. Topics are `<topic_prefix>.feedback`, `.telemetry`, `.twin-changes`, `.device-lifecycle`,
+/// `.connection-events` and `.audit`; keys are device ids, and the hub's name for what concerns no device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]

@@ -119,7 +119,7 @@ pub fn an_event(device: &str, number: u8) -> Event {
         id: [number; 16],
         hub: a_hub(),
         device_key: DeviceKey(1),
-        device: device_id(device),
+        device: Some(device_id(device)),
         module: None,
         kind: EventKind::Telemetry,
         at: noon(),

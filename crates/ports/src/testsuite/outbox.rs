@@ -52,23 +52,19 @@ pub async fn an_event_that_is_there_already_is_skipped(subject: Subject) {
 
 #[doc(hidden)]
 pub async fn events_read_back_whole(subject: Subject) {
-    let kinds = [
-        EventKind::Telemetry,
-        EventKind::Feedback,
-        EventKind::TwinChange,
-        EventKind::DeviceLifecycle,
-        EventKind::Connection,
-    ];
-    let events = kinds.into_iter().zip(1..).map(|(kind, number)| Event {
-        kind,
-        module: (number % 2 == 0).then(|| "mod-1".parse().unwrap()),
-        properties: vec![
-            ("b".to_owned(), "\u{1f321} \"hot\"".to_owned()),
-            ("a".to_owned(), String::new()),
-        ],
-        body: Bytes::from(vec![0, 255, number]),
-        ..an_event("dev-1", number)
-    });
+    let events = EventKind::ALL
+        .into_iter()
+        .zip(1..)
+        .map(|(kind, number)| Event {
+            kind,
+            module: (number % 2 == 0).then(|| "mod-1".parse().unwrap()),
+            properties: vec![
+                ("b".to_owned(), "\u{1f321} \"hot\"".to_owned()),
+                ("a".to_owned(), String::new()),
+            ],
+            body: Bytes::from(vec![0, 255, number]),
+            ..an_event("dev-1", number)
+        });
     let events: Vec<_> = events.collect();
     append(&subject, events.clone()).await;
     let read = read(&subject, 0, 10).await;

@@ -78,7 +78,7 @@ pub async fn a_created_identity_reads_back_with_its_twin_and_event(subject: Subj
 
     let events = subject.events(EventKind::DeviceLifecycle).await;
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0].device, created.name.device);
+    assert_eq!(events[0].device, Some(created.name.device));
     assert_eq!(events[0].device_key, created.key);
     let op_type = ("opType".to_owned(), "createDeviceIdentity".to_owned());
     assert!(events[0].properties.contains(&op_type));

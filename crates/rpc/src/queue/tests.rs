@@ -403,20 +403,13 @@ async fn settlements_arrive_with_every_verdict_and_lost_locks_are_told_by_positi
 #[tokio::test]
 async fn events_of_every_kind_arrive_as_they_were_sent() {
     let (recorder, queue) = connected(1);
-    let kinds = [
-        EventKind::Telemetry,
-        EventKind::Feedback,
-        EventKind::TwinChange,
-        EventKind::DeviceLifecycle,
-        EventKind::Connection,
-    ];
     let events: Vec<_> = (0_u8..)
-        .zip(kinds)
+        .zip(EventKind::ALL)
         .map(|(n, kind)| Event {
             id: [n; 16],
             hub: hub(),
             device_key: DeviceKey(n.into()),
-            device: "boiler-7".parse().unwrap(),
+            device: (n > 0).then(|| "boiler-7".parse().unwrap()),
             module: (n == 1).then(|| "probe".parse().unwrap()),
             kind,
             at: at(n.into()),

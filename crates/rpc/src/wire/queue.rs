@@ -290,16 +290,15 @@ impl ToWire for Event {
             EventKind::TwinChange => v1::EventKind::TwinChange,
             EventKind::DeviceLifecycle => v1::EventKind::DeviceLifecycle,
             EventKind::Connection => v1::EventKind::Connection,
+            EventKind::Audit => v1::EventKind::Audit,
         };
-        let name = IdentityName {
-            device: self.device,
-            module: self.module,
-        };
+        let module = self.module;
+        let name = self.device.map(|device| IdentityName { device, module });
         v1::Event {
             id: Bytes::copy_from_slice(&self.id),
             hub: self.hub.to_string(),
             device_key: self.device_key.0,
-            name: Some(name.to_wire()),
+            name: name.map(ToWire::to_wire),
             kind: kind.into(),
             at: self.at.as_millis(),
             properties: self.properties.to_wire(),
@@ -325,14 +324,22 @@ fn event(wire: v1::Event, hubs: &mut HubReader) -> Result<Event, WireError> {
         v1::EventKind::TwinChange => EventKind::TwinChange,
         v1::EventKind::DeviceLifecycle => EventKind::DeviceLifecycle,
         v1::EventKind::Connection => EventKind::Connection,
+        v1::EventKind::Audit => EventKind::Audit,
     };
-    let name = IdentityName::from_wire(wire.name)?;
+    let device_key = DeviceKey(wire.device_key);
+    let (device, module) = match wire.name {
+        None if device_key == Event::HUB_KEY => (None, None),
+        name => {
+            let name = IdentityName::from_wire(name)?;
+            (Some(name.device), name.module)
+        }
+    };
     Ok(Event {
         id: array16("id", &wire.id)?,
         hub: hubs.read(&wire.hub)?,
-        device_key: DeviceKey(wire.device_key),
-        device: name.device,
-        module: name.module,
+        device_key,
+        device,
+        module,
         kind,
         at: instant("at", wire.at)?,
         properties: properties_from_wire(wire.properties),

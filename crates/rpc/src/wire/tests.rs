@@ -109,6 +109,7 @@ fn what_must_be_there_is_missed() {
     assert_eq!(Twin::from_wire(None), Err(WireError::Missing("twin")));
     let event = v1::RecordEventsCall {
         events: vec![v1::Event {
+            device_key: 7,
             kind: v1::EventKind::Telemetry.into(),
             ..v1::Event::default()
         }],

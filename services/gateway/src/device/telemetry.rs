@@ -86,7 +86,7 @@ impl Stamp {
             id: ids.record_id(now),
             hub: device.hub.clone(),
             device_key: device.key,
-            device: device.name.device.clone(),
+            device: Some(device.name.device.clone()),
             module: device.name.module.clone(),
             kind: EventKind::Telemetry,
             at: now,

@@ -12,13 +12,7 @@ use opentelemetry::metrics::{Histogram, Meter};
 
 use crate::metrics::{labelled, plain};
 
-const KINDS: [EventKind; 5] = [
-    EventKind::Telemetry,
-    EventKind::Feedback,
-    EventKind::TwinChange,
-    EventKind::DeviceLifecycle,
-    EventKind::Connection,
-];
+const KINDS: [EventKind; 6] = EventKind::ALL;
 
 /// Every metric of the relay.
 pub(super) struct RelayMetrics {

@@ -314,7 +314,7 @@ pub(super) fn event(device: i64) -> Event {
         id,
         hub: hub(),
         device_key: DeviceKey(device),
-        device: format!("device-{device}").parse().unwrap(),
+        device: Some(format!("device-{device}").parse().unwrap()),
         module: None,
         kind: EventKind::Telemetry,
         at: at(0),
