@@ -1,9 +1,7 @@
 //! AMQP and MQTT inside WebSockets, on the listeners of HTTPS (amqp.md §1.1, mqtt.md §1.2).
 //!
 //! The HTTPS door answers the handshake and leaves the connection; the task goes on with the door of the protocol
-//! that was agreed on, which sees a stream of bytes and knows nothing of frames. Frames are this room's own work:
-//! the libraries for them reserve what a frame announces and keep buffers for every connection, while a stream of
-//! bytes needs neither.
+//! that was agreed on, which sees a stream of bytes and knows nothing of frames. Those are tungstenite's.
 
 use std::sync::Arc;
 
@@ -26,7 +24,7 @@ use crate::metrics::Door;
 use crate::shared::Shared;
 use crate::{amqp, mqtt};
 
-mod frame;
+mod carrier;
 mod handshake;
 mod stream;
 #[cfg(test)]
@@ -102,7 +100,8 @@ where
             return;
         }
     };
-    let Some(stream) = take_over::<S>(upgraded, shared.lifecycle.drain_token()) else {
+    let taking_over = take_over::<S>(upgraded, shared.lifecycle.drain_token());
+    let Some(stream) = Box::pin(taking_over).await else {
         debug!("a connection came back from http as another");
         return;
     };
@@ -121,7 +120,7 @@ where
 
 /// Takes back the stream that HTTP was served on. It goes to memory of its own at once: a future that it passes
 /// through would hold room for it at each of its stages.
-fn take_over<S>(
+async fn take_over<S>(
     upgraded: Upgraded,
     drain: CancellationToken,
 ) -> Option<Box<WebSocketStream<Box<S>>>>
@@ -130,6 +129,6 @@ where
 {
     let left = downcast::<TokioIo<Guarded<Box<S>>>>(upgraded).ok()?;
     let io = left.io.into_inner().into_inner();
-    let stream = WebSocketStream::new(io, left.read_buf, drain);
+    let stream = WebSocketStream::new(io, left.read_buf, drain).await;
     Some(Box::new(stream))
 }

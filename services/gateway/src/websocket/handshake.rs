@@ -9,12 +9,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use sha1::{Digest, Sha1};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Subprotocol;
 
-/// What the key of a client is hashed with.
-const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The one version there is.
 pub(crate) const VERSION: HeaderValue = HeaderValue::from_static("13");
 
@@ -71,17 +69,14 @@ impl Handshake {
 
     /// The answer, which ends HTTP on the connection.
     pub(super) fn answer(&self) -> Response<Body> {
-        let hash = Sha1::new()
-            .chain_update(self.key.as_bytes())
-            .chain_update(KEY_SUFFIX)
-            .finalize();
+        let accepted = derive_accept_key(self.key.as_bytes());
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         for (name, value) in [
-            (SEC_WEBSOCKET_ACCEPT, BASE64_STANDARD.encode(hash)),
+            (SEC_WEBSOCKET_ACCEPT, accepted),
             (SEC_WEBSOCKET_PROTOCOL, self.offered.clone()),
         ] {
             if let Ok(value) = HeaderValue::try_from(value) {

@@ -14,21 +14,21 @@ use super::*;
 
 type Client = tokio_tungstenite::WebSocketStream<DuplexStream>;
 
-fn stream(io: DuplexStream) -> WebSocketStream<DuplexStream> {
-    WebSocketStream::new(io, Bytes::new(), CancellationToken::new())
+async fn stream(io: DuplexStream) -> WebSocketStream<DuplexStream> {
+    WebSocketStream::new(io, Bytes::new(), CancellationToken::new()).await
 }
 
 /// A client and the stream it talks to, with a pipe of `room` bytes between them.
 async fn pair(room: usize) -> (Client, WebSocketStream<DuplexStream>) {
     let (near, far) = duplex(room);
     let client = Client::from_raw_socket(near, Role::Client, None).await;
-    (client, stream(far))
+    (client, stream(far).await)
 }
 
 /// A peer that writes frames of its own making, and the stream it talks to.
-fn raw_pair() -> (DuplexStream, WebSocketStream<DuplexStream>) {
-    let (near, far) = duplex(64 * 1024);
-    (near, stream(far))
+async fn raw_pair(room: usize) -> (DuplexStream, WebSocketStream<DuplexStream>) {
+    let (near, far) = duplex(room);
+    (near, stream(far).await)
 }
 
 fn context() -> Context<'static> {
@@ -46,6 +46,10 @@ fn poll_read(stream: &mut WebSocketStream<DuplexStream>, room: usize) -> Poll<io
 
 fn poll_write(stream: &mut WebSocketStream<DuplexStream>, bytes: &[u8]) -> Poll<io::Result<usize>> {
     Pin::new(stream).poll_write(&mut context(), bytes)
+}
+
+fn poll_flush(stream: &mut WebSocketStream<DuplexStream>) -> Poll<io::Result<()>> {
+    Pin::new(stream).poll_flush(&mut context())
 }
 
 fn close_code(message: Message) -> u16 {
@@ -158,7 +162,7 @@ fn skip_empty<'a, 'b>(slices: &'b mut [IoSlice<'a>]) -> &'b mut [IoSlice<'a>] {
 async fn what_came_behind_the_handshake_is_read_first() {
     let (mut peer, far) = duplex(1024);
     let early = Bytes::from_static(&[0x82, 0x83, 0, 0, 0, 0, b'a', b'b', b'c', 0x82]);
-    let mut stream = WebSocketStream::new(far, early, CancellationToken::new());
+    let mut stream = WebSocketStream::new(far, early, CancellationToken::new()).await;
     peer.write_all(&[0x82, 0, 0, 0, 0, b'd', b'e'])
         .await
         .unwrap();
@@ -167,89 +171,151 @@ async fn what_came_behind_the_handshake_is_read_first() {
     assert_eq!(&bytes, b"abcde");
 }
 
-#[tokio::test]
-async fn a_peer_that_takes_nothing_stops_the_writer_and_nothing_is_kept_for_it() {
-    let (mut peer, mut stream) = {
-        let (near, far) = duplex(100);
-        (near, stream(far))
-    };
-    let written = match poll_write(&mut stream, &[7; 1000]) {
-        Poll::Ready(Ok(written)) => written,
-        other => panic!("nothing was written: {other:?}"),
-    };
-    assert_eq!(written, 96, "what the pipe holds besides the head");
-    assert!(poll_write(&mut stream, &[7; 904]).is_pending());
-    let mut bytes = [0; 100];
-    peer.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(bytes[..4], [0x82, 126, 0x03, 0xE8]);
-    let more = poll_write(&mut stream, &[7; 904]);
-    assert!(matches!(more, Poll::Ready(Ok(100))), "{more:?}");
+/// Reads what there is without waiting.
+fn take(peer: &mut DuplexStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        let mut bytes = [0; 64];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut *peer).poll_read(&mut context(), &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                all.extend_from_slice(buffer.filled());
+            }
+            _ => return all,
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_frame_of_which_nothing_left_may_become_another() {
-    let (mut peer, far) = duplex(4);
-    let mut stream = stream(far);
-    assert!(matches!(poll_write(&mut stream, b"ab"), Poll::Ready(Ok(2))));
-    assert!(poll_write(&mut stream, &[1; 500]).is_pending());
-    peer.read_exact(&mut [0; 4]).await.unwrap();
-    assert!(matches!(poll_write(&mut stream, b"cd"), Poll::Ready(Ok(2))));
-    let mut bytes = [0; 4];
-    peer.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(bytes, [0x82, 2, b'c', b'd']);
+async fn a_peer_that_takes_nothing_stops_the_writer_with_one_frame_kept() {
+    let (mut peer, mut stream) = raw_pair(100).await;
+    let taken = poll_write(&mut stream, &vec![7; 50_000]);
+    assert!(
+        matches!(taken, Poll::Ready(Ok(MAX_PAYLOAD_BYTES))),
+        "{taken:?}"
+    );
+    let mut came = Vec::new();
+    while came.len() < MAX_PAYLOAD_BYTES + 4 {
+        if came.len() + 100 < MAX_PAYLOAD_BYTES + 4 {
+            assert!(poll_write(&mut stream, &[8; 10]).is_pending());
+        } else {
+            let _ = poll_flush(&mut stream);
+        }
+        came.extend(take(&mut peer));
+    }
+    assert_eq!(came[..4], [0x82, 126, 0x0F, 0xFC]);
+    assert_eq!(came[4..], [7; MAX_PAYLOAD_BYTES]);
+    assert!(matches!(
+        poll_write(&mut stream, &[8; 10]),
+        Poll::Ready(Ok(10))
+    ));
+    assert_eq!(take(&mut peer)[..3], [0x82, 10, 8]);
+}
+
+#[tokio::test]
+async fn a_frame_leaves_although_its_writer_only_reads_on() {
+    let (mut peer, mut stream) = raw_pair(8).await;
+    let Poll::Ready(Ok(30)) = poll_write(&mut stream, &[1; 30]) else {
+        panic!("a frame is taken");
+    };
+    let mut came = Vec::new();
+    let reading = poll_fn(|cx| {
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        Pin::new(&mut stream).poll_read(cx, &mut buffer)
+    });
+    tokio::select! {
+        _ = reading => panic!("the peer says nothing"),
+        () = async {
+            while came.len() < 32 {
+                came.push(peer.read_u8().await.unwrap());
+            }
+        } => {}
+    }
+    assert_eq!(came[..2], [0x82, 30]);
 }
 
 #[tokio::test]
 async fn an_answer_to_a_ping_waits_for_the_end_of_a_frame() {
-    let (near, far) = duplex(50);
-    let (mut peer, mut stream) = (near, stream(far));
-    let Poll::Ready(Ok(48)) = poll_write(&mut stream, &[1; 60]) else {
-        panic!("the pipe holds 50 bytes");
+    let (mut peer, mut stream) = raw_pair(50).await;
+    let Poll::Ready(Ok(60)) = poll_write(&mut stream, &[1; 60]) else {
+        panic!("a frame is taken");
     };
     peer.write_all(&[0x89, 0x81, 0, 0, 0, 0, b'?'])
         .await
         .unwrap();
     assert!(poll_read(&mut stream, 100).is_pending());
-    peer.read_exact(&mut [0; 50]).await.unwrap();
-    assert!(
-        poll_read(&mut stream, 100).is_pending(),
-        "not within the frame"
-    );
-    let Poll::Ready(Ok(12)) = poll_write(&mut stream, &[1; 12]) else {
-        panic!("the rest of the frame fits");
-    };
+    let mut came = take(&mut peer);
+    assert_eq!(came.len(), 50);
     assert!(poll_read(&mut stream, 100).is_pending());
-    let mut bytes = [0; 15];
-    peer.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(bytes[12..], [0x8A, 1, b'?']);
+    came.extend(take(&mut peer));
+    assert_eq!(came[2..62], [1; 60], "not within the frame");
+    assert_eq!(came[62..], [0x8A, 1, b'?']);
 }
 
 #[tokio::test]
-async fn of_many_pings_to_a_peer_that_takes_nothing_the_last_is_answered() {
+async fn of_more_pings_than_have_room_the_last_is_answered_and_writing_waits() {
     // Polled by hand, the pipe must not ask for the turn of others.
-    let answers = tokio::task::unconstrained(async {
-        let (near, far) = duplex(4);
-        let (mut peer, mut stream) = (near, stream(far));
-        for count in 0..200_u8 {
-            // Two bytes of an answer fit besides the two of its head; the rest waits.
-            let ping = [0x89, 0x83, 0, 0, 0, 0, count, count, count];
-            for piece in ping.chunks(4) {
-                peer.write_all(piece).await.unwrap();
-                assert!(poll_read(&mut stream, 100).is_pending());
+    tokio::task::unconstrained(async {
+        let (mut peer, mut stream) = raw_pair(64).await;
+        let mut answers = 0;
+        for count in 0..2_000_u16 {
+            let [high, low] = count.to_be_bytes();
+            let ping = [0x89, 0x82, 0, 0, 0, 0, high, low];
+            peer.write_all(&ping).await.unwrap();
+            assert!(poll_read(&mut stream, 100).is_pending());
+        }
+        let mut last = Vec::new();
+        loop {
+            assert!(poll_read(&mut stream, 100).is_pending());
+            let came = take(&mut peer);
+            if came.is_empty() {
+                break;
             }
+            assert!(answers > 0 || poll_write(&mut stream, b"x").is_pending());
+            last.extend_from_slice(&came);
+            answers += came.len();
         }
-        let mut answers = Vec::new();
-        while answers.len() < 10 {
-            let mut bytes = [0; 5];
-            let (read, ()) = futures::join!(peer.read(&mut bytes), async {
-                assert!(poll_read(&mut stream, 100).is_pending());
-            });
-            answers.extend_from_slice(&bytes[..read.unwrap()]);
-        }
-        answers
+        assert!(answers < WRITE_BUFFER_BYTES + 100, "{answers}");
+        let [high, low] = 1_999_u16.to_be_bytes();
+        assert!(last.ends_with(&[0x8A, 2, high, low]), "{last:x?}");
     })
     .await;
-    assert_eq!(answers, [0x8A, 3, 0, 0, 0, 0x8A, 3, 199, 199, 199]);
+}
+
+#[tokio::test]
+async fn a_message_of_the_largest_size_is_read_in_frames_or_in_one_and_its_memory_given_back() {
+    for sizes in [&[MAX_MESSAGE_BYTES][..], &[100_000]] {
+        let (near, mut stream) = raw_pair(64 * 1024).await;
+        let sent = counted(MAX_MESSAGE_BYTES);
+        let (mut reading, mut writing) = tokio::io::split(near);
+        let writing = async {
+            let mut rest = &sent[..];
+            while !rest.is_empty() {
+                let (part, after) = rest.split_at(sizes[0].min(rest.len()));
+                let first = if rest.len() == sent.len() { 2 } else { 0 };
+                let last = if after.is_empty() { 0x80 } else { 0 };
+                let mut frame = vec![first | last, 0xFF];
+                frame.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                frame.extend_from_slice(&[0; 4]);
+                frame.extend_from_slice(part);
+                writing.write_all(&frame).await.unwrap();
+                rest = after;
+            }
+            // Enough that the rest of the large buffer is used up.
+            for _ in 0..1_000 {
+                let small = [0x82, 0x81, 0, 0, 0, 0, b'x'];
+                writing.write_all(&small).await.unwrap();
+            }
+        };
+        let mut received = vec![0; MAX_MESSAGE_BYTES + 1_000];
+        let (read, ()) = futures::join!(stream.read_exact(&mut received), writing);
+        read.unwrap();
+        assert!(received[..MAX_MESSAGE_BYTES] == sent, "it came otherwise");
+        assert!(poll_read(&mut stream, 10).is_pending());
+        assert!(stream.outgrown.is_none());
+        assert!(futures::FutureExt::now_or_never(reading.read_u8()).is_none());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,7 +338,7 @@ async fn shutting_down_sends_close_and_waits_for_the_answer() {
 
 #[tokio::test]
 async fn what_comes_behind_the_clients_close_can_be_read_away_once_nothing_follows() {
-    let (mut peer, mut stream) = raw_pair();
+    let (mut peer, mut stream) = raw_pair(64 * 1024).await;
     peer.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.unwrap();
     assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
     peer.write_all(b"last record").await.unwrap();
@@ -292,7 +358,7 @@ async fn what_comes_behind_the_clients_close_can_be_read_away_once_nothing_follo
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_answer_close_is_left() {
-    let (mut peer, mut stream) = raw_pair();
+    let (mut peer, mut stream) = raw_pair(64 * 1024).await;
     peer.write_all(&[0x82, 0x81, 0, 0, 0, 0, b'x'])
         .await
         .unwrap();
@@ -309,7 +375,7 @@ async fn a_gateway_that_goes_away_says_so() {
     let (near, far) = duplex(1024);
     let mut client = Client::from_raw_socket(near, Role::Client, None).await;
     let drain = CancellationToken::new();
-    let mut stream = WebSocketStream::new(far, Bytes::new(), drain.clone());
+    let mut stream = WebSocketStream::new(far, Bytes::new(), drain.clone()).await;
     drain.cancel();
     let (ended, message) = futures::join!(stream.shutdown(), async {
         let message = client.next().await.unwrap().unwrap();
@@ -354,7 +420,7 @@ async fn what_breaks_the_rules_is_answered_and_fails_the_read_after_what_came_be
         (&[0x82, 0x02, b'h', b'i'], 1002),
         (&[0x82, 0xFF, 0x7F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
     ] {
-        let (mut peer, mut stream) = raw_pair();
+        let (mut peer, mut stream) = raw_pair(64 * 1024).await;
         peer.write_all(&[0x82, 0x82, 0, 0, 0, 0, b'o', b'k'])
             .await
             .unwrap();
@@ -372,30 +438,45 @@ async fn what_breaks_the_rules_is_answered_and_fails_the_read_after_what_came_be
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_without_close_ends_the_stream_where_frames_end() {
-    for (sent, is_whole) in [
-        (&[][..], true),
-        (&[0x82, 0x81, 0, 0, 0, 0, b'x'], true),
-        (&[0x82, 0x82, 0, 0, 0, 0, b'x'], false),
-        (&[0x02, 0x81, 0, 0, 0, 0, b'x'], false),
-        (&[0x82], false),
+async fn a_connection_that_ends_without_close_fails_the_read_after_what_came() {
+    for (sent, came) in [
+        (&[][..], &b""[..]),
+        (&[0x82, 0x81, 0, 0, 0, 0, b'x'], b"x"),
+        (&[0x82, 0x82, 0, 0, 0, 0, b'x'], b""),
+        (&[0x02, 0x81, 0, 0, 0, 0, b'x'], b""),
+        (&[0x82], b""),
     ] {
-        let (mut peer, mut stream) = raw_pair();
+        let (mut peer, mut stream) = raw_pair(64).await;
         peer.write_all(sent).await.unwrap();
         peer.shutdown().await.unwrap();
-        let read = stream.read_to_end(&mut Vec::new()).await;
-        assert_eq!(read.is_ok(), is_whole, "{sent:x?}");
+        let mut received = Vec::new();
+        let error = stream.read_to_end(&mut received).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{sent:x?}");
+        assert_eq!(received, came);
     }
 }
 
 #[tokio::test]
-async fn a_stranded_frame_leaves_no_place_for_a_close() {
-    let (near, far) = duplex(50);
-    let (mut peer, mut stream) = (near, stream(far));
-    let Poll::Ready(Ok(_)) = poll_write(&mut stream, &[1; 60]) else {
-        panic!("the pipe holds 50 bytes");
+async fn what_a_client_left_before_it_went_is_read_although_its_ping_cannot_be_answered() {
+    let (mut peer, mut stream) = raw_pair(64).await;
+    peer.write_all(&[0x89, 0x80, 0, 0, 0, 0, 0x82, 0x81, 0, 0, 0, 0, b'x'])
+        .await
+        .unwrap();
+    drop(peer);
+    assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    let error = stream.write_all(b"there?").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_no_more_is_left_in_time() {
+    let (mut peer, mut stream) = raw_pair(50).await;
+    let Poll::Ready(Ok(60)) = poll_write(&mut stream, &[1; 60]) else {
+        panic!("a frame is taken");
     };
+    let began_at = tokio::time::Instant::now();
     stream.shutdown().await.unwrap();
+    assert_eq!(began_at.elapsed(), CLOSE_PATIENCE);
     let mut all = Vec::new();
     peer.read_to_end(&mut all).await.unwrap();
     assert_eq!(all.len(), 50);
@@ -403,7 +484,7 @@ async fn a_stranded_frame_leaves_no_place_for_a_close() {
 
 #[tokio::test]
 async fn empty_frames_without_end_leave_others_their_turn() {
-    let (mut peer, mut stream) = raw_pair();
+    let (mut peer, mut stream) = raw_pair(64 * 1024).await;
     for _ in 0..5_000 {
         peer.write_all(&[0x82, 0x80, 0, 0, 0, 0]).await.unwrap();
     }
@@ -414,6 +495,7 @@ async fn empty_frames_without_end_leave_others_their_turn() {
         let mut bytes = [0; 6];
         Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut bytes))
     });
-    reading.await.unwrap();
+    let error = reading.await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     assert!(polls >= 5_000 / READS_PER_POLL, "{polls}");
 }
