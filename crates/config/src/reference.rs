@@ -58,8 +58,14 @@ fn write_section(text: &mut String, schema: &Value, path: &str, field: &Value, d
     let mut inner = Vec::new();
     for (name, field) in section["properties"].as_object().unwrap() {
         if section_type(schema, field).is_some() {
-            inner.push((name, field));
+            inner.push((name.clone(), field, defaults[name].clone()));
             continue;
+        }
+        if let Some(table) = section_type(schema, &field["items"]) {
+            // The defaults of a table that is written in the file.
+            let fields = table["properties"].as_object().unwrap().iter();
+            let defaults = fields.map(|(name, field)| (name.clone(), field["default"].clone()));
+            inner.push((format!("{name}[]"), &field["items"], defaults.collect()));
         }
         let (default, meaning) = (
             default_text(&defaults[name]),
@@ -68,14 +74,8 @@ fn write_section(text: &mut String, schema: &Value, path: &str, field: &Value, d
         assert!(!meaning.is_empty(), "{path}.{name} has no description");
         writeln!(text, "| `{name}` | {default} | {meaning} |").unwrap();
     }
-    for (name, field) in inner {
-        write_section(
-            text,
-            schema,
-            &format!("{path}.{name}"),
-            field,
-            &defaults[name],
-        );
+    for (name, field, defaults) in inner {
+        write_section(text, schema, &format!("{path}.{name}"), field, &defaults);
     }
 }
 

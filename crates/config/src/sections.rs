@@ -8,6 +8,7 @@ pub use self::backing::{
     Events, EventsKind, Kafka, Pooler, Postgres, Presence, PresenceKind, Redis, RedisTopology,
 };
 pub use self::doors::{Amqp, DisabledConnack, Gateway, Grpc, Https, Mqtt};
+pub use self::oidc::{Oidc, OidcIssuer, TokenAlgorithm};
 pub use self::peers::Peers;
 pub use self::place::{Hub, Listen, Storage, StorageKind, Tls};
 pub use self::process::{Log, LogFormat, Outbox, Shutdown};
@@ -18,6 +19,7 @@ use crate::violation::Checker;
 
 mod backing;
 mod doors;
+mod oidc;
 mod peers;
 mod place;
 mod process;
@@ -61,6 +63,8 @@ pub struct Config {
     pub https: Https,
     /// The door for back-ends on gRPC.
     pub grpc: Grpc,
+    /// Bearer tokens of back-ends.
+    pub oidc: Oidc,
     /// Events that wait for their consumers.
     pub outbox: Outbox,
     /// Log lines on stderr.
@@ -92,6 +96,7 @@ impl Configuration for Config {
         checker.section("amqp", |at| self.amqp.check(at));
         checker.section("https", |at| self.https.check(at));
         checker.section("grpc", |at| self.grpc.check(at));
+        checker.section("oidc", |at| self.oidc.check(at));
         checker.section("outbox", |at| self.outbox.check(at));
         checker.section("log", |at| self.log.check(at));
         checker.section("shutdown", |at| self.shutdown.check(at));

@@ -10,6 +10,7 @@ pub mod doors;
 pub mod events;
 mod ground;
 pub mod hub;
+mod issuers;
 pub mod peers;
 mod presence;
 pub mod readiness;
@@ -18,6 +19,7 @@ pub mod stores;
 
 pub use cli::{ServiceArgs, Settings};
 pub use ground::Ground;
+pub use issuers::{Issuers, open_issuers};
 pub use presence::{Presence, open_presence};
 pub use run::{run_process, run_until_stopped};
 pub use stores::{Stores, migrate_store, open_stores};

@@ -10,7 +10,7 @@ use downlink_gateway::{Gateway, GatewayOptions, Sockets};
 use downlink_node::certificate::{Certificate, handshake_limit};
 use downlink_node::doors::{Bound, PortNames, Wanted};
 use downlink_node::stores::make_private_folder;
-use downlink_node::{Ground, events, open_presence, open_stores, run_until_stopped};
+use downlink_node::{Ground, events, open_issuers, open_presence, open_stores, run_until_stopped};
 use downlink_runtime::ClientCertificates::{NotAsked, Requested};
 use downlink_runtime::telemetry::serve_operations;
 
@@ -86,6 +86,7 @@ async fn start(ground: &Ground) -> anyhow::Result<Facts> {
     let adapters = Adapters {
         stores: open_stores(ground).await?,
         presence: open_presence(ground).await?,
+        issuers: open_issuers(ground, &names)?,
         sink: events::open_sink(ground)?,
     };
     let stores = &adapters.stores;

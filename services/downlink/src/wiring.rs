@@ -5,7 +5,7 @@ use std::sync::Arc;
 use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{Gateway, Peers};
 use downlink_method_router::{MethodDeps, MethodOptions};
-use downlink_node::{Ground, Presence, Stores};
+use downlink_node::{Ground, Issuers, Presence, Stores};
 use downlink_ports::{EventSink, Gateways};
 use downlink_queue::{QueueDeps, QueueOptions, RelayDeps};
 use downlink_rpc::{
@@ -20,6 +20,8 @@ pub struct Adapters {
     pub stores: Stores,
     /// Who is connected where.
     pub presence: Presence,
+    /// The issuers of bearer tokens.
+    pub issuers: Arc<Issuers>,
     /// Where events go, unless they stay in the outbox.
     pub sink: Option<Arc<dyn EventSink>>,
 }
@@ -65,6 +67,7 @@ pub fn start_services(
         queue: Arc::new(GrpcQueueClient::new(&queue_end, clients, &carriers)),
         methods: Arc::new(GrpcMethodClient::new(&method_end, clients, &carriers)),
         twins: Arc::new(GrpcTwinClient::new(&twin_end, clients, &carriers)),
+        issuers: adapters.issuers,
         presence: adapters.presence.directory,
         leases: adapters.presence.leases,
         gateways,

@@ -17,6 +17,7 @@ use downlink_domain::message::{NewMessage, Settlement, Verdict};
 use downlink_domain::method::{MethodAnswer, MethodCall, MethodError, MethodTimeouts};
 use downlink_domain::policy::{Policy, default_policies};
 use downlink_domain::twin::{Object, Twin, TwinChange};
+use downlink_oidc::Issuers;
 use downlink_ports::{
     Clock, ConnectionChange, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox,
     FeedbackReceive, FeedbackStore, GatewayApi, Gateways, IdSource, LockedMessage, MessageStore,
@@ -123,6 +124,7 @@ impl TestHub {
             twins: Arc::clone(&backend) as Arc<dyn TwinApi>,
             presence: Arc::clone(&presence) as _,
             leases: presence,
+            issuers: Arc::new(Issuers::none()),
             gateways: Arc::clone(&backend) as Arc<dyn Gateways>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ids: Arc::new(CountingIds::default()),

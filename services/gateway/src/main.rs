@@ -8,7 +8,7 @@ use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{Gateway, GatewayOptions, LeaseHealth, Peers, Sockets};
 use downlink_node::certificate::{Certificate, handshake_limit};
 use downlink_node::doors::{PortNames, Wanted};
-use downlink_node::{Ground, open_presence, peers, run_process};
+use downlink_node::{Ground, open_issuers, open_presence, peers, run_process};
 use downlink_rpc::Services;
 use downlink_runtime::ClientCertificates::{NotAsked, Requested};
 use downlink_runtime::OnError;
@@ -44,6 +44,7 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         methods: services.methods,
         twins: services.twins,
         gateways: peers::discover_gateways(&ground, &presence, Some((id.clone(), gateway.api()))),
+        issuers: open_issuers(&ground, &names)?,
         presence: presence.directory,
         leases: presence.leases,
         clock: Arc::clone(&ground.clock),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use downlink_oidc::Issuers;
 use downlink_ports::{
     Clock, GatewayLeases, Gateways, IdSource, MethodApi, PresenceDirectory, QueueApi, TwinApi,
 };
@@ -21,6 +22,8 @@ pub struct Peers {
     pub leases: Arc<dyn GatewayLeases>,
     /// The other gateways, for telling them of a superseded connection.
     pub gateways: Arc<dyn Gateways>,
+    /// The issuers of bearer tokens.
+    pub issuers: Arc<Issuers>,
     /// The business clock.
     pub clock: Arc<dyn Clock>,
     /// Ids and secrets.
