@@ -1,8 +1,6 @@
 //! TLS for incoming connections: TLS 1.2 and 1.3, resumption by tickets, handshakes with a deadline and a bound.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,118 +8,22 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::Acceptor;
 use rustls::version::{TLS12, TLS13};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 pub use tokio_rustls::server::TlsStream;
 
+pub use self::certificates::{CertificateFiles, Look, ServerCertificates, fold_host_name};
 use self::client_certificates::AnyClient;
 pub use self::client_certificates::ClientCertificates;
+pub use self::identity::{TlsError, TlsIdentity};
 
+mod certificates;
 mod client_certificates;
+mod identity;
 #[cfg(test)]
 mod tests;
-
-/// A PEM file larger than this is not a certificate chain or a key.
-const MAX_PEM_BYTES: u64 = 1024 * 1024;
-
-/// Why a certificate and its key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's answer.
-        source: io::Error,
-    },
-    /// There is no certificate in the PEM text.
-    #[error("no usable certificate in {origin}")]
-    NoCertificate {
-        /// The file, or what else the text came from.
-        origin: String,
-    },
-    /// There is no private key in the PEM text.
-    #[error("no usable private key in {origin}")]
-    NoPrivateKey {
-        /// The file, or what else the text came from.
-        origin: String,
-    },
-    /// The key does not belong to the certificate, or its kind is not supported.
-    #[error("certificate and private key cannot be used together")]
-    Unusable(#[from] rustls::Error),
-}
-
-/// A certificate chain, leaf first, and its private key.
-#[derive(Debug)]
-pub struct TlsIdentity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl TlsIdentity {
-    /// Reads a chain and a key (PKCS #8, SEC1 or PKCS #1) from PEM files of at most 1 MiB each.
-    ///
-    /// # Errors
-    /// [`TlsError`], naming the file.
-    pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        Ok(Self {
-            chain: parse_chain(&read_pem(certificate)?, &certificate.display().to_string())?,
-            key: parse_key(&read_pem(key)?, &key.display().to_string())?,
-        })
-    }
-
-    /// Parses a chain and a key from PEM text.
-    ///
-    /// # Errors
-    /// [`TlsError::NoCertificate`] or [`TlsError::NoPrivateKey`].
-    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        Ok(Self {
-            chain: parse_chain(certificate, "certificate text")?,
-            key: parse_key(key, "key text")?,
-        })
-    }
-}
-
-fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let unreadable = |source| TlsError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_PEM_BYTES + 1)
-        .read_to_end(&mut text)
-        .map_err(unreadable)?;
-    if text.len() as u64 > MAX_PEM_BYTES {
-        return Err(unreadable(io::Error::from(io::ErrorKind::FileTooLarge)));
-    }
-    Ok(text)
-}
-
-fn parse_chain(pem: &[u8], origin: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let no_certificate = || TlsError::NoCertificate {
-        origin: origin.to_owned(),
-    };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| no_certificate())?;
-    if chain.is_empty() {
-        Err(no_certificate())
-    } else {
-        Ok(chain)
-    }
-}
-
-fn parse_key(pem: &[u8], origin: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|_| TlsError::NoPrivateKey {
-        origin: origin.to_owned(),
-    })
-}
 
 /// The bound on handshakes under way, shared by every listener that holds a clone.
 ///
@@ -169,7 +71,21 @@ pub struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// Makes an acceptor for one listener.
+    /// Makes an acceptor for one listener that has one certificate for good; see [`Self::over`].
+    ///
+    /// # Errors
+    /// [`TlsError::Unusable`] if the key does not fit the certificate.
+    pub fn new(
+        identity: &TlsIdentity,
+        alpn: &[&[u8]],
+        clients: ClientCertificates,
+        limit: HandshakeLimit,
+    ) -> Result<Self, TlsError> {
+        let certificates = Arc::new(ServerCertificates::of(identity)?);
+        Self::over(&certificates, alpn, clients, limit)
+    }
+
+    /// Makes an acceptor for one listener, which presents what `certificates` hold at the time of each handshake.
     ///
     /// `alpn` lists the protocols offered, best first. Empty: the peer's wishes are ignored. Not empty: a peer that
     /// offers protocols must share one, and a peer that offers none is accepted.
@@ -177,10 +93,13 @@ impl TlsAcceptor {
     /// `clients` are asked for a certificate or not; what they presented is found with
     /// [`peer_certificates`](rustls::CommonState::peer_certificates), in a resumed session too.
     ///
+    /// Tickets outlive the certificate they were given under, and serve for this listener alone: what a client did not
+    /// present here cannot come from a session with another.
+    ///
     /// # Errors
-    /// [`TlsError::Unusable`] if the key does not fit the certificate.
-    pub fn new(
-        identity: &TlsIdentity,
+    /// [`TlsError::Unusable`] if there is no randomness for the keys of the tickets.
+    pub fn over(
+        certificates: &Arc<ServerCertificates>,
         alpn: &[&[u8]],
         clients: ClientCertificates,
         limit: HandshakeLimit,
@@ -195,8 +114,7 @@ impl TlsAcceptor {
             }
             ClientCertificates::NotAsked => builder.with_no_client_auth(),
         };
-        let mut config =
-            builder.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+        let mut config = builder.with_cert_resolver(Arc::clone(certificates) as _);
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         // Tickets keep the session with the client: resumption costs no memory here.
         config.ticketer = aws_lc_rs::Ticketer::new()?;

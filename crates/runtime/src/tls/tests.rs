@@ -19,6 +19,7 @@ use super::{
 };
 use crate::dev_certificate;
 
+mod certificates;
 mod client_certificates;
 
 struct Site {
@@ -214,6 +215,55 @@ async fn peer_that_falls_silent_in_its_handshake_gives_its_place_back() {
     let (stuck, other) = tokio::join!(stuck, round_trip(&acceptor, &other));
     assert!(matches!(stuck, Err(HandshakeError::TimedOut)), "{stuck:?}");
     other.unwrap();
+}
+
+#[tokio::test]
+async fn peer_that_drips_its_answer_gives_its_place_back_as_soon() {
+    let site = Site::new();
+    let answer_timeout = Duration::from_millis(300);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let limit = HandshakeLimit::new(1, answer_timeout);
+        let clients = ClientCertificates::Requested;
+        let acceptor = TlsAcceptor::new(&site.identity, &[], clients, limit).unwrap();
+        let (mut client, server) = tcp_pair().await;
+        let config = Arc::clone(site.client(&[version], &[]).config());
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut machine = rustls::ClientConnection::new(config, name).unwrap();
+        let mut flight = Vec::new();
+        machine.write_tls(&mut flight).unwrap();
+        // The server's answer is read, so that the rest is the client's to send: certificate and all.
+        let dripping = async {
+            client.write_all(&flight).await.unwrap();
+            flight.clear();
+            while !machine.wants_write() {
+                let mut answer = Vec::new();
+                client.read_buf(&mut answer).await.unwrap();
+                machine.read_tls(&mut &answer[..]).unwrap();
+                machine.process_new_packets().unwrap();
+            }
+            machine.write_tls(&mut flight).unwrap();
+            let mut pace = tokio::time::interval(answer_timeout / 6);
+            for byte in &flight[..flight.len() - 1] {
+                pace.tick().await;
+                if client.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let begun = Instant::now();
+        let stuck = async {
+            let stuck = acceptor.accept(server, soon()).await;
+            (stuck, begun.elapsed())
+        };
+        let other = site.client(&[version], &[]);
+        let other = async {
+            let other = round_trip(&acceptor, &other).await;
+            other.unwrap();
+        };
+        let ((stuck, after), (), ()) = tokio::join!(stuck, dripping, other);
+        assert!(matches!(stuck, Err(HandshakeError::TimedOut)), "{stuck:?}");
+        assert!(after < answer_timeout * 10, "{after:?}");
+    }
 }
 
 fn client_hello(site: &Site) -> Vec<u8> {
