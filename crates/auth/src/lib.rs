@@ -22,6 +22,7 @@ pub mod connection_string;
 pub mod key;
 pub mod sas;
 pub mod sasl_plain;
+pub mod x509;
 
 pub use chain::ClientChain;
 pub use connection_string::{
@@ -32,3 +33,4 @@ pub use sas::{
     AuthFailure, MAX_CLOCK_SKEW_SECONDS, MAX_TOKEN_BYTES, Resource, SasError, SasToken, sign,
 };
 pub use sasl_plain::PlainUser;
+pub use x509::CertificateError;
