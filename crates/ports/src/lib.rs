@@ -12,6 +12,7 @@
 //! }
 //! ```
 
+pub mod access_rules;
 mod access_store;
 mod clock;
 mod device_registry;

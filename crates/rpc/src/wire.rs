@@ -14,6 +14,7 @@ use downlink_ports::PeerError;
 use serde_json::Value;
 use thiserror::Error;
 
+pub(crate) mod access;
 pub(crate) mod common;
 pub(crate) mod gateway;
 pub(crate) mod method;

@@ -5,12 +5,14 @@ use std::hash::Hash;
 use async_trait::async_trait;
 use bytes::Bytes;
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Actor;
+use downlink_domain::authority::CertificateAuthority;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::policy::Policy;
 use downlink_domain::twin::{Twin, TwinChange};
 use downlink_ports::{
-    ConnectionChange, OpenedDevice, PeerError, RegistryCounts, TwinApi, TwinView,
+    AccessSnapshot, ConnectionChange, OpenedDevice, PeerError, RegistryCounts, TwinApi, TwinView,
 };
 use downlink_proto::v1;
 use downlink_proto::v1::twin_call::Call;
@@ -329,6 +331,114 @@ impl TwinApi for GrpcTwinClient {
             .unary(&hub, Repeat::Read, timeout, request, call)
             .await?;
         read_all(response.policies).map_err(broken)
+    }
+
+    async fn access(
+        &self,
+        hub: HubName,
+        known: Option<u64>,
+    ) -> Result<Option<AccessSnapshot>, PeerError> {
+        let request = v1::GetAccessRequest {
+            hub: hub.to_string(),
+            known_version: known,
+        };
+        let call = async |channel, request| client(channel).get_access(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&hub, Repeat::Read, timeout, request, call)
+            .await?;
+        let snapshot = response.snapshot.map(AccessSnapshot::from_wire);
+        snapshot.transpose().map_err(broken)
+    }
+
+    async fn put_policy(
+        &self,
+        hub: HubName,
+        policy: Policy,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<Policy, PeerError> {
+        let request = v1::PutPolicyRequest {
+            hub: hub.to_string(),
+            policy: Some(policy.to_wire()),
+            if_match: if_match.to_wire(),
+            by: by.to_wire(),
+        };
+        let call = async |channel, request| client(channel).put_policy(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&hub, Repeat::Never, timeout, request, call)
+            .await?;
+        let policy = present("policy", response.policy).and_then(Policy::from_wire);
+        policy.map_err(broken)
+    }
+
+    async fn delete_policy(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        let request = v1::DeletePolicyRequest {
+            hub: hub.to_string(),
+            name,
+            if_match: if_match.to_wire(),
+            by: by.to_wire(),
+        };
+        let call = async |channel, request| client(channel).delete_policy(request).await;
+        let timeout = self.peer.call_timeout();
+        self.peer
+            .unary(&hub, Repeat::Never, timeout, request, call)
+            .await?;
+        Ok(())
+    }
+
+    async fn put_authority(
+        &self,
+        hub: HubName,
+        authority: CertificateAuthority,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<CertificateAuthority, PeerError> {
+        let request = v1::PutAuthorityRequest {
+            hub: hub.to_string(),
+            authority: Some(authority.to_wire()),
+            if_match: if_match.to_wire(),
+            by: by.to_wire(),
+        };
+        let call = async |channel, request| client(channel).put_authority(request).await;
+        let timeout = self.peer.call_timeout();
+        let response = self
+            .peer
+            .unary(&hub, Repeat::Never, timeout, request, call)
+            .await?;
+        let authority = present("authority", response.authority);
+        let authority = authority.and_then(CertificateAuthority::from_wire);
+        authority.map_err(broken)
+    }
+
+    async fn delete_authority(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        let request = v1::DeleteAuthorityRequest {
+            hub: hub.to_string(),
+            name,
+            if_match: if_match.to_wire(),
+            by: by.to_wire(),
+        };
+        let call = async |channel, request| client(channel).delete_authority(request).await;
+        let timeout = self.peer.call_timeout();
+        self.peer
+            .unary(&hub, Repeat::Never, timeout, request, call)
+            .await?;
+        Ok(())
     }
 }
 

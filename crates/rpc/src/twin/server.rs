@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use downlink_domain::access::Actor;
+use downlink_domain::authority::CertificateAuthority;
 use downlink_domain::device::IfMatch;
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
+use downlink_domain::policy::Policy;
 use downlink_domain::twin::TwinChange;
 use downlink_ports::{ConnectionChange, PeerError, TwinApi, TwinView};
 use downlink_proto::v1;
@@ -16,8 +19,9 @@ use super::TwinStream;
 use crate::failure::{refuse, to_status};
 use crate::mux::{Dispatch, MAX_CALL_ITEMS, Session};
 use crate::serving::Serving;
+use crate::wire::access::name;
 use crate::wire::twin::{change_from_wire, spec};
-use crate::wire::{FromWire, ToWire, WireError, object_from_wire};
+use crate::wire::{FromWire, ToWire, WireError, object_from_wire, present};
 
 /// Most devices that a caller may list.
 const MAX_LISTED: u32 = 1000;
@@ -107,6 +111,19 @@ async fn save_sessions(api: &dyn TwinApi, call: v1::SaveSessionsCall) -> Result<
 
 fn target(hub: &str, name: Option<v1::IdentityName>) -> Result<(HubName, IdentityName), WireError> {
     Ok((hub.parse()?, IdentityName::from_wire(name)?))
+}
+
+/// What every write of policies and authorities says.
+fn write(
+    hub: &str,
+    if_match: Option<v1::IfMatch>,
+    by: Option<v1::Actor>,
+) -> Result<(HubName, IfMatch, Actor), WireError> {
+    Ok((
+        hub.parse()?,
+        IfMatch::from_wire(if_match)?,
+        Actor::from_wire(by)?,
+    ))
 }
 
 #[tonic::async_trait]
@@ -237,5 +254,71 @@ impl TwinService for TwinServer {
         let listed = self.api().policies(hub).await.map_err(to_status)?;
         let policies = listed.into_iter().map(ToWire::to_wire).collect();
         Ok(Response::new(v1::ListPoliciesResponse { policies }))
+    }
+
+    async fn get_access(
+        &self,
+        request: Request<v1::GetAccessRequest>,
+    ) -> Result<Response<v1::GetAccessResponse>, Status> {
+        let request = request.into_inner();
+        let hub: HubName = request.hub.parse().map_err(refuse)?;
+        let access = self.api().access(hub, request.known_version).await;
+        let snapshot = access.map_err(to_status)?.map(ToWire::to_wire);
+        Ok(Response::new(v1::GetAccessResponse { snapshot }))
+    }
+
+    async fn put_policy(
+        &self,
+        request: Request<v1::PutPolicyRequest>,
+    ) -> Result<Response<v1::PutPolicyResponse>, Status> {
+        let request = request.into_inner();
+        let (hub, if_match, by) =
+            write(&request.hub, request.if_match, request.by).map_err(refuse)?;
+        let policy = present("policy", request.policy).and_then(Policy::from_wire);
+        let policy = policy.map_err(refuse)?;
+        let put = self.api().put_policy(hub, policy, if_match, by).await;
+        let policy = Some(put.map_err(to_status)?.to_wire());
+        Ok(Response::new(v1::PutPolicyResponse { policy }))
+    }
+
+    async fn delete_policy(
+        &self,
+        request: Request<v1::DeletePolicyRequest>,
+    ) -> Result<Response<v1::DeletePolicyResponse>, Status> {
+        let request = request.into_inner();
+        let (hub, if_match, by) =
+            write(&request.hub, request.if_match, request.by).map_err(refuse)?;
+        let name = name(request.name).map_err(refuse)?;
+        let deleted = self.api().delete_policy(hub, name, if_match, by).await;
+        deleted.map_err(to_status)?;
+        Ok(Response::new(v1::DeletePolicyResponse {}))
+    }
+
+    async fn put_authority(
+        &self,
+        request: Request<v1::PutAuthorityRequest>,
+    ) -> Result<Response<v1::PutAuthorityResponse>, Status> {
+        let request = request.into_inner();
+        let (hub, if_match, by) =
+            write(&request.hub, request.if_match, request.by).map_err(refuse)?;
+        let authority = present("authority", request.authority);
+        let authority = authority.and_then(CertificateAuthority::from_wire);
+        let authority = authority.map_err(refuse)?;
+        let put = self.api().put_authority(hub, authority, if_match, by).await;
+        let authority = Some(put.map_err(to_status)?.to_wire());
+        Ok(Response::new(v1::PutAuthorityResponse { authority }))
+    }
+
+    async fn delete_authority(
+        &self,
+        request: Request<v1::DeleteAuthorityRequest>,
+    ) -> Result<Response<v1::DeleteAuthorityResponse>, Status> {
+        let request = request.into_inner();
+        let (hub, if_match, by) =
+            write(&request.hub, request.if_match, request.by).map_err(refuse)?;
+        let name = name(request.name).map_err(refuse)?;
+        let deleted = self.api().delete_authority(hub, name, if_match, by).await;
+        deleted.map_err(to_status)?;
+        Ok(Response::new(v1::DeleteAuthorityResponse {}))
     }
 }

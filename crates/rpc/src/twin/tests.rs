@@ -3,18 +3,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Actor;
+use downlink_domain::authority::{CertificateAuthority, Possession};
 use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, IfMatch};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
-use downlink_domain::policy::{Permission, Permissions, Policy};
+use downlink_domain::policy::scope::MAX_SCOPE_BYTES;
+use downlink_domain::policy::{Permission, Permissions, Policy, PolicyScope};
 use downlink_domain::presence::{LeaseEpoch, Protocol};
 use downlink_domain::twin::{Twin, TwinChange};
 use downlink_ports::{
-    ConnectionChange, DeviceConnection, OpenedDevice, PeerError, RegistryCounts, TwinApi, TwinView,
+    AccessSnapshot, ConnectionChange, DeviceConnection, OpenedDevice, PeerError, RegistryCounts,
+    TwinApi, TwinView,
 };
 use downlink_runtime::Lifecycle;
 use parking_lot::Mutex;
 
 use crate::testing::{at, device, hub, keys, module_name, object, twin};
+use crate::wire::{FromWire as _, ToWire as _};
 use crate::{GrpcTwinClient, MuxOptions, Services, in_process};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +38,11 @@ enum Asked {
     Report(DeviceKey, TwinChange),
     Versions(Vec<DeviceKey>),
     Policies(HubName),
+    Access(HubName, Option<u64>),
+    PutPolicy(HubName, Policy, IfMatch, Actor),
+    DeletePolicy(HubName, String, IfMatch, Actor),
+    PutAuthority(HubName, CertificateAuthority, IfMatch, Actor),
+    DeleteAuthority(HubName, String, IfMatch, Actor),
 }
 
 /// Keeps what it was asked; knows the one identity of [`module_name`].
@@ -87,6 +97,53 @@ fn policies() -> Vec<Policy> {
         policy("device", &[Permission::DeviceConnect]),
         policy("none", &[]),
     ]
+}
+
+fn limited() -> Policy {
+    let text = r#"{"devices": [{"prefix": "a-"}, {"tag": "x.y", "equals": 1.50}],
+        "verbs": ["invoke"], "methods": ["reboot"]}"#;
+    let value = serde_json::from_str(text).unwrap();
+    Policy {
+        scope: Some(PolicyScope::parse(&value).unwrap()),
+        etag: u64::MAX,
+        ..policies().remove(2)
+    }
+}
+
+fn authority(name: &str, possession: Possession) -> CertificateAuthority {
+    CertificateAuthority {
+        name: name.to_owned(),
+        certificate: Bytes::from(vec![7; 16 * 1024]),
+        subject: "CN=Plant 7, O=Sk\u{f8}yen".to_owned(),
+        thumbprint: "0A".repeat(32),
+        not_before: at(1),
+        not_after: at(2),
+        possession,
+        etag: 3,
+        created_at: at(4),
+        updated_at: at(5),
+    }
+}
+
+fn snapshot() -> AccessSnapshot {
+    let code = "0123456789ABCDEF".repeat(3);
+    AccessSnapshot {
+        version: 41,
+        policies: [policies(), vec![limited()]].concat(),
+        authorities: vec![
+            authority("new", Possession::Unverified),
+            authority("asked", Possession::Challenged { code }),
+            authority("proved", Possession::Verified),
+        ],
+    }
+}
+
+fn somebody() -> Actor {
+    Actor {
+        credential: "policy iothubowner".to_owned(),
+        address: "203.0.113.7:50123".to_owned(),
+        door: "https".to_owned(),
+    }
 }
 
 #[async_trait]
@@ -207,6 +264,64 @@ impl TwinApi for Recorder {
     async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError> {
         self.note(Asked::Policies(hub));
         Ok(policies())
+    }
+
+    async fn access(
+        &self,
+        hub: HubName,
+        known: Option<u64>,
+    ) -> Result<Option<AccessSnapshot>, PeerError> {
+        self.note(Asked::Access(hub, known));
+        let snapshot = snapshot();
+        Ok((known != Some(snapshot.version)).then_some(snapshot))
+    }
+
+    async fn put_policy(
+        &self,
+        hub: HubName,
+        policy: Policy,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<Policy, PeerError> {
+        self.note(Asked::PutPolicy(hub, policy.clone(), if_match, by));
+        Ok(Policy { etag: 9, ..policy })
+    }
+
+    async fn delete_policy(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        self.note(Asked::DeletePolicy(hub, name, if_match, by));
+        let last = "the last policy that administers";
+        Err(PeerError::refused(ErrorCode::InvalidOperation, &last))
+    }
+
+    async fn put_authority(
+        &self,
+        hub: HubName,
+        authority: CertificateAuthority,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<CertificateAuthority, PeerError> {
+        self.note(Asked::PutAuthority(hub, authority.clone(), if_match, by));
+        Ok(CertificateAuthority {
+            etag: 9,
+            ..authority
+        })
+    }
+
+    async fn delete_authority(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        self.note(Asked::DeleteAuthority(hub, name, if_match, by));
+        Ok(())
     }
 }
 
@@ -440,4 +555,151 @@ async fn policies_come_back_with_keys_and_rights() {
     let got = twins.policies(hub()).await.unwrap();
     assert!(got == policies(), "names, keys and rights");
     assert_eq!(recorder.take(), Asked::Policies(hub()));
+}
+
+#[tokio::test]
+async fn access_comes_back_whole_and_only_when_it_is_new() {
+    let (recorder, twins) = connected();
+    let got = twins.access(hub(), None).await.unwrap();
+    assert_eq!(recorder.take(), Asked::Access(hub(), None));
+    assert!(got == Some(snapshot()), "policies, keys, authorities");
+    for (known, is_new) in [(0, true), (40, true), (41, false)] {
+        let got = twins.access(hub(), Some(known)).await.unwrap();
+        assert_eq!(recorder.take(), Asked::Access(hub(), Some(known)));
+        assert_eq!(got.is_some(), is_new, "{known}");
+    }
+}
+
+#[test]
+fn the_fullest_access_fits_into_an_answer() {
+    let tag = |n: usize| format!(r#"{{"tag":"t{n:02}","equals":"{}"}}"#, "x".repeat(215));
+    let devices: Vec<String> = (0..64).map(tag).collect();
+    let text = format!(r#"{{"devices":[{}]}}"#, devices.join(","));
+    assert!(text.len() > MAX_SCOPE_BYTES * 9 / 10, "{}", text.len());
+    let scope = PolicyScope::parse(&serde_json::from_str(&text).unwrap());
+    let policy = Policy {
+        name: "p".repeat(64),
+        scope: Some(scope.unwrap()),
+        ..limited()
+    };
+    let full = AccessSnapshot {
+        version: 1,
+        policies: vec![policy; downlink_domain::policy::MAX_POLICIES],
+        authorities: vec![
+            CertificateAuthority {
+                subject: "s".repeat(4 * 1024),
+                ..authority(&"a".repeat(64), Possession::Verified)
+            };
+            downlink_domain::authority::MAX_AUTHORITIES
+        ],
+    };
+    let read = AccessSnapshot::from_wire(full.clone().to_wire()).unwrap();
+    assert!(read == full);
+    let bytes = prost::Message::encoded_len(&full.to_wire());
+    assert!(bytes < crate::MAX_FRAME_BYTES / 2, "{bytes}");
+}
+
+#[tokio::test]
+async fn policies_are_written_with_their_condition_and_their_writer() {
+    let (recorder, twins) = connected();
+    for if_match in [
+        IfMatch::Absent,
+        IfMatch::Any,
+        IfMatch::Etag("MQ==".to_owned()),
+    ] {
+        let put = twins.put_policy(hub(), limited(), if_match.clone(), somebody());
+        let written = Policy {
+            etag: 9,
+            ..limited()
+        };
+        assert!(put.await == Ok(written));
+        let asked = Asked::PutPolicy(hub(), limited(), if_match.clone(), somebody());
+        assert!(recorder.take() == asked);
+
+        let name = "service".to_owned();
+        let deleted = twins.delete_policy(hub(), name.clone(), if_match.clone(), somebody());
+        let refused = deleted.await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InvalidOperation);
+        let asked = Asked::DeletePolicy(hub(), name, if_match, somebody());
+        assert_eq!(recorder.take(), asked);
+    }
+}
+
+#[tokio::test]
+async fn authorities_are_written_with_their_condition_and_their_writer() {
+    let (recorder, twins) = connected();
+    for given in snapshot().authorities {
+        let if_match = IfMatch::Etag("Mw==".to_owned());
+        let put = twins.put_authority(hub(), given.clone(), if_match.clone(), somebody());
+        let written = CertificateAuthority {
+            etag: 9,
+            ..given.clone()
+        };
+        assert_eq!(put.await, Ok(written));
+        let asked = Asked::PutAuthority(hub(), given, if_match, somebody());
+        assert_eq!(recorder.take(), asked);
+    }
+    let name = "plant".to_owned();
+    let deleted = twins.delete_authority(hub(), name.clone(), IfMatch::Any, somebody());
+    assert_eq!(deleted.await, Ok(()));
+    let asked = Asked::DeleteAuthority(hub(), name, IfMatch::Any, somebody());
+    assert_eq!(recorder.take(), asked);
+}
+
+#[tokio::test]
+async fn what_is_out_of_bounds_does_not_reach_the_service() {
+    let (recorder, twins) = connected();
+    let refused = |result: Result<(), PeerError>| {
+        assert_eq!(result.unwrap_err().code(), ErrorCode::ArgumentInvalid);
+    };
+    let short_key = Policy {
+        keys: [vec![1; 15], vec![2; 32]],
+        ..limited()
+    };
+    let long_name = Policy {
+        name: "n".repeat(257),
+        ..limited()
+    };
+    for policy in [short_key, long_name] {
+        let put = twins.put_policy(hub(), policy, IfMatch::Any, somebody());
+        refused(put.await.map(|_| ()));
+    }
+    let large = CertificateAuthority {
+        certificate: Bytes::from(vec![7; 16 * 1024 + 1]),
+        ..authority("a", Possession::Verified)
+    };
+    let put = twins.put_authority(hub(), large, IfMatch::Any, somebody());
+    refused(put.await.map(|_| ()));
+    let name = "n".repeat(257);
+    refused(
+        twins
+            .delete_policy(hub(), name.clone(), IfMatch::Any, somebody())
+            .await,
+    );
+    refused(
+        twins
+            .delete_authority(hub(), name, IfMatch::Any, somebody())
+            .await,
+    );
+    assert_eq!(*recorder.asked.lock(), []);
+}
+
+#[tokio::test]
+async fn a_long_description_of_the_writer_is_cut_and_does_not_stop_the_write() {
+    let (recorder, twins) = connected();
+    let by = Actor {
+        credential: "\u{e9}".repeat(400),
+        address: "a".repeat(100),
+        door: "d".repeat(100),
+    };
+    let cut = Actor {
+        credential: "\u{e9}".repeat(256),
+        address: "a".repeat(64),
+        door: "d".repeat(16),
+    };
+    let name = "plant".to_owned();
+    let deleted = twins.delete_authority(hub(), name.clone(), IfMatch::Any, by);
+    assert_eq!(deleted.await, Ok(()));
+    let asked = Asked::DeleteAuthority(hub(), name, IfMatch::Any, cut);
+    assert_eq!(recorder.take(), asked);
 }

@@ -1,5 +1,6 @@
 //! Identities, conditions, properties, verdicts, method outcomes.
 
+use downlink_domain::access::Actor;
 use downlink_domain::device::IfMatch;
 use downlink_domain::id::IdentityName;
 use downlink_domain::message::Verdict;
@@ -13,6 +14,10 @@ use super::{FromWire, ToWire, WireError, present};
 
 /// Longest etag, in bytes.
 const MAX_ETAG_BYTES: usize = 256;
+/// Longest parts of an actor, in bytes.
+const MAX_CREDENTIAL_BYTES: usize = 512;
+const MAX_ADDRESS_BYTES: usize = 64;
+const MAX_DOOR_BYTES: usize = 16;
 
 impl ToWire for IdentityName {
     type Wire = v1::IdentityName;
@@ -61,6 +66,52 @@ impl FromWire<Option<v1::IfMatch>> for IfMatch {
             Condition::Etag(etag) if etag.len() <= MAX_ETAG_BYTES => Ok(Self::Etag(etag)),
             Condition::Etag(_) => Err(WireError::OutOfRange("etag")),
         }
+    }
+}
+
+impl ToWire for Actor {
+    type Wire = Option<v1::Actor>;
+
+    fn to_wire(self) -> Option<v1::Actor> {
+        // What is cut here would be refused there, and with it the write.
+        let cut = |mut text: String, most| {
+            text.truncate(text.floor_char_boundary(most));
+            text
+        };
+        Some(v1::Actor {
+            credential: cut(self.credential, MAX_CREDENTIAL_BYTES),
+            address: cut(self.address, MAX_ADDRESS_BYTES),
+            door: cut(self.door, MAX_DOOR_BYTES),
+        })
+    }
+}
+
+impl FromWire<Option<v1::Actor>> for Actor {
+    fn from_wire(wire: Option<v1::Actor>) -> Result<Self, WireError> {
+        let wire = present("by", wire)?;
+        let is_bounded = wire.credential.len() <= MAX_CREDENTIAL_BYTES
+            && wire.address.len() <= MAX_ADDRESS_BYTES
+            && wire.door.len() <= MAX_DOOR_BYTES;
+        if !is_bounded {
+            return Err(WireError::OutOfRange("by"));
+        }
+        Ok(Self {
+            credential: wire.credential,
+            address: wire.address,
+            door: wire.door,
+        })
+    }
+}
+
+/// Who asks for a write that older callers ask for without saying.
+pub(crate) fn actor(wire: Option<v1::Actor>) -> Result<Actor, WireError> {
+    match wire {
+        None => Ok(Actor {
+            credential: "unknown".to_owned(),
+            address: String::new(),
+            door: String::new(),
+        }),
+        said => Actor::from_wire(said),
     }
 }
 

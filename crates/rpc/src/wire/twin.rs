@@ -1,11 +1,9 @@
-//! Calls of the twin service: identities, twins, sessions, policies.
+//! Calls of the twin service: identities, twins, sessions.
 
-use downlink_domain::caps;
 use downlink_domain::device::{
     Authentication, Device, DeviceSpec, DeviceStatus, IfMatch, SymmetricKeys,
 };
 use downlink_domain::id::{DeviceKey, GenerationId, IdentityName};
-use downlink_domain::policy::{Permission, Permissions, Policy};
 use downlink_domain::presence::LeaseEpoch;
 use downlink_domain::twin::{Section, Twin, TwinChange};
 use downlink_ports::{ConnectionChange, DeviceConnection, TwinView};
@@ -282,53 +280,5 @@ impl FromWire<v1::RecordConnectionsCall> for Vec<ConnectionChange> {
             })
         };
         wire.changes.into_iter().map(read).collect()
-    }
-}
-
-impl ToWire for Policy {
-    type Wire = v1::Policy;
-
-    fn to_wire(self) -> v1::Policy {
-        let [primary, secondary] = self.keys;
-        let grants = |right| self.permissions.grants(right);
-        v1::Policy {
-            permissions: Some(v1::PolicyPermissions {
-                registry_read: grants(Permission::RegistryRead),
-                registry_write: grants(Permission::RegistryWrite),
-                service_connect: grants(Permission::ServiceConnect),
-                device_connect: grants(Permission::DeviceConnect),
-                administer: grants(Permission::Administer),
-            }),
-            name: self.name,
-            primary_key: primary.into(),
-            secondary_key: secondary.into(),
-        }
-    }
-}
-
-impl FromWire<v1::Policy> for Policy {
-    fn from_wire(wire: v1::Policy) -> Result<Self, WireError> {
-        let is_sized = |key: &bytes::Bytes| caps::KEY_BYTES.contains(&key.len());
-        if !is_sized(&wire.primary_key) || !is_sized(&wire.secondary_key) {
-            return Err(WireError::OutOfRange("policy key"));
-        }
-        let named = present("permissions", wire.permissions)?;
-        let rights: Vec<Permission> = [
-            (named.registry_read, Permission::RegistryRead),
-            (named.registry_write, Permission::RegistryWrite),
-            (named.service_connect, Permission::ServiceConnect),
-            (named.device_connect, Permission::DeviceConnect),
-            (named.administer, Permission::Administer),
-        ]
-        .into_iter()
-        .filter_map(|(is_granted, right)| is_granted.then_some(right))
-        .collect();
-        Ok(Self {
-            name: wire.name,
-            keys: [wire.primary_key.into(), wire.secondary_key.into()],
-            permissions: Permissions::of(&rights),
-            scope: None,
-            etag: 1,
-        })
     }
 }
