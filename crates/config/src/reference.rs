@@ -7,6 +7,7 @@ use std::path::Path;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+use crate::layers::Configuration as _;
 use crate::sections::Config;
 
 const INTRODUCTION: &str = "\
@@ -51,7 +52,8 @@ fn section_type<'a>(schema: &'a Value, field: &'a Value) -> Option<&'a Value> {
 
 fn write_section(text: &mut String, schema: &Value, path: &str, field: &Value, defaults: &Value) {
     let section = section_type(schema, field).unwrap_or_else(|| panic!("{path} is no section"));
-    let heading = "#".repeat(2 + path.matches('.').count());
+    let depth = path.trim_end_matches(".NAME").matches('.').count();
+    let heading = "#".repeat(2 + depth);
     let description = one_line(&section["description"]);
     writeln!(text, "\n{heading} {path}\n\n{description}\n").unwrap();
     writeln!(text, "| setting | default | meaning |\n|---|---|---|").unwrap();
@@ -61,11 +63,18 @@ fn write_section(text: &mut String, schema: &Value, path: &str, field: &Value, d
             inner.push((name.clone(), field, defaults[name].clone()));
             continue;
         }
-        if let Some(table) = section_type(schema, &field["items"]) {
+        let tables = [
+            (format!("{name}[]"), &field["items"]),
+            (format!("{name}.NAME"), &field["additionalProperties"]),
+        ];
+        for (name, item) in tables {
+            let Some(table) = section_type(schema, item) else {
+                continue;
+            };
             // The defaults of a table that is written in the file.
             let fields = table["properties"].as_object().unwrap().iter();
             let defaults = fields.map(|(name, field)| (name.clone(), field["default"].clone()));
-            inner.push((format!("{name}[]"), &field["items"], defaults.collect()));
+            inner.push((name, item, defaults.collect()));
         }
         let (default, meaning) = (
             default_text(&defaults[name]),
@@ -92,6 +101,7 @@ fn default_text(default: &Value) -> String {
     match default {
         Value::Null => "not set".to_owned(),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Object(items) if items.is_empty() => "none".to_owned(),
         Value::String(text) => format!("`\"{text}\"`"),
         other => format!("`{other}`"),
     }
@@ -107,6 +117,53 @@ fn assert_current(name: &str, current: &str) {
         fs::write(&path, current).unwrap();
         panic!("docs/{name} was stale and has been made anew: look at the change and commit it");
     }
+}
+
+/// Notes the paths of settings that are secret, and of those whose names sound so.
+fn find_secrets(
+    schema: &Value,
+    path: &str,
+    section: &Value,
+    (secret, suspect): (&mut Vec<String>, &mut Vec<String>),
+) {
+    for (name, field) in section["properties"].as_object().unwrap() {
+        let path = format!("{path}.{name}");
+        let path = path.trim_start_matches('.');
+        let within = [field, &field["items"], &field["additionalProperties"]];
+        for inner in within
+            .into_iter()
+            .filter_map(|field| section_type(schema, field))
+        {
+            find_secrets(schema, path, inner, (secret, suspect));
+        }
+        let sounds_secret = ["password", "secret", "credential", "private"]
+            .iter()
+            .any(|word| name.contains(word));
+        if field["$ref"] == "#/$defs/Secret" {
+            secret.push(path.to_owned());
+        } else if sounds_secret && field["type"] == "string" {
+            suspect.push(path.to_owned());
+        }
+    }
+}
+
+#[test]
+fn every_secret_may_come_from_a_file() {
+    let schema = schema();
+    let (mut secret, mut suspect) = (Vec::new(), Vec::new());
+    find_secrets(&schema, "", &schema, (&mut secret, &mut suspect));
+    secret.sort();
+    let mut listed = Config::SECRETS.to_vec();
+    listed.sort_unstable();
+    assert_eq!(
+        secret, listed,
+        "`Config::SECRETS` gives each its `_file` twin"
+    );
+    assert_eq!(
+        suspect,
+        Vec::<String>::new(),
+        "these should be of type `Secret`"
+    );
 }
 
 #[test]

@@ -8,9 +8,10 @@ pub use self::backing::{
     Events, EventsKind, Kafka, Pooler, Postgres, Presence, PresenceKind, Redis, RedisTopology,
 };
 pub use self::doors::{Amqp, DisabledConnack, Gateway, Grpc, Https, Mqtt};
+pub use self::hub::{FurtherHub, Hub};
 pub use self::oidc::{Oidc, OidcIssuer, TokenAlgorithm};
 pub use self::peers::Peers;
-pub use self::place::{Hub, Listen, Storage, StorageKind, Tls};
+pub use self::place::{Listen, Storage, StorageKind, Tls};
 pub use self::process::{Log, LogFormat, Outbox, Shutdown};
 pub use self::queue::{Batch, DeliveryCounting, Feedback, Queue};
 pub use self::rules::{Methods, ReplacedKeys, Twin};
@@ -19,6 +20,7 @@ use crate::violation::Checker;
 
 mod backing;
 mod doors;
+mod hub;
 mod oidc;
 mod peers;
 mod place;

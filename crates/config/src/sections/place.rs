@@ -1,4 +1,4 @@
-//! Name, sockets, certificates, storage.
+//! Sockets, certificates, storage.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
@@ -9,62 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::{Postgres, nonzero_u32};
 use crate::human::{ByteSize, HumanDuration, List};
 use crate::violation::Checker;
-
-/// What the hub is called.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub struct Hub {
-    /// The hub's host name, as it stands in connection strings and tokens. It names the tenant in storage: set it
-    /// before the first start to the name by which clients reach the hub. Some SDKs insist on a dot in it.
-    pub host_name: String,
-    /// Further host names by which clients may reach the hub; the development certificate holds them too. Add names
-    /// here rather than change `host_name`.
-    pub extra_host_names: List<String>,
-}
-
-impl Default for Hub {
-    fn default() -> Self {
-        Self {
-            host_name: "localhost".to_owned(),
-            extra_host_names: List::default(),
-        }
-    }
-}
-
-impl Hub {
-    /// Returns every host name, the one of connection strings first.
-    pub fn host_names(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.host_name)
-            .chain(self.extra_host_names.as_slice())
-            .map(String::as_str)
-    }
-
-    pub(super) fn check(&self, at: &mut Checker) {
-        let message = |name: &str| format!("{name:?} is not a host name or ip address");
-        at.require(
-            is_host_name(&self.host_name),
-            "host_name",
-            message(&self.host_name),
-        );
-        for name in self.extra_host_names.as_slice() {
-            at.require(is_host_name(name), "extra_host_names", message(name));
-        }
-    }
-}
-
-/// An IP address, or labels of letters, digits, `-` and `_` with dots between (RFC 1123), at most 253 bytes.
-fn is_host_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && name.split('.').all(is_label))
-}
 
 /// Where clients and operators connect. Port 0 takes a free port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,10 +87,13 @@ impl Listen {
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// PEM file with the server's certificate and what leads to its authority, leaf first. Not set, with `key_file`:
-    /// a development certificate is made in the data folder.
+    /// a development certificate is made in the data folder. It is shown for every name that has none of its own.
     pub certificate_file: Option<PathBuf>,
     /// PEM file with the private key of the certificate: PKCS #8, SEC1 or PKCS #1.
     pub key_file: Option<PathBuf>,
+    /// Time between two looks at the files of certificates and keys, 100 ms to 1 hour. What has changed and fits serves
+    /// the handshakes from then on; what does not fit is logged, and the former goes on.
+    pub reload_interval: HumanDuration,
     /// From accepted connection to finished handshake, 1 second to 5 minutes.
     pub handshake_deadline: HumanDuration,
     /// Handshakes under way at once, 1 to 100,000; others wait their turn. Lower it if handshakes after an outage
@@ -162,6 +109,7 @@ impl Default for Tls {
         Self {
             certificate_file: None,
             key_file: None,
+            reload_interval: HumanDuration::from_secs(10),
             handshake_deadline: HumanDuration::from_secs(20),
             max_handshakes: nonzero_u32(1_024),
             answer_timeout: HumanDuration::from_secs(5),
@@ -171,16 +119,11 @@ impl Default for Tls {
 
 impl Tls {
     pub(super) fn check(&self, at: &mut Checker) {
-        let message = "is missing: certificate_file and key_file go together";
-        at.require(
-            self.certificate_file.is_none() || self.key_file.is_some(),
-            "key_file",
-            message,
-        );
-        at.require(
-            self.key_file.is_none() || self.certificate_file.is_some(),
-            "certificate_file",
-            message,
+        check_pair(self.certificate_file.as_ref(), self.key_file.as_ref(), at);
+        at.duration(
+            "reload_interval",
+            self.reload_interval,
+            HumanDuration::from_millis(100)..=HumanDuration::from_secs(3_600),
         );
         at.duration(
             "handshake_deadline",
@@ -194,6 +137,17 @@ impl Tls {
             HumanDuration::from_millis(100)..=HumanDuration::from_secs(60),
         );
     }
+}
+
+/// Notes that one of a certificate and its key is missing.
+pub(super) fn check_pair(certificate: Option<&PathBuf>, key: Option<&PathBuf>, at: &mut Checker) {
+    let message = "is missing: certificate_file and key_file go together";
+    at.require(certificate.is_none() || key.is_some(), "key_file", message);
+    at.require(
+        key.is_none() || certificate.is_some(),
+        "certificate_file",
+        message,
+    );
 }
 
 /// What keeps the data.

@@ -249,3 +249,67 @@ fn a_password_in_a_url_that_is_printed_is_refused() {
     );
     assert!(!found[0].contains("hush"), "{found:?}");
 }
+
+#[test]
+fn further_hubs_are_tables_that_every_layer_can_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("downlink.toml");
+    let text = "[hub.further.north]\nhost_name = \"n.test\"\ncertificate_file = \"n.pem\"\nkey_file = \"n.key\"\n";
+    std::fs::write(&path, text).unwrap();
+    let config: Config = Layers::new()
+        .file(Some(path.clone()))
+        .variables([
+            ("DOWNLINK_HUB__FURTHER__SOUTH__HOST_NAME", "s.test"),
+            (
+                "DOWNLINK_HUB__FURTHER__NORTH__EXTRA_HOST_NAMES",
+                "nn.test, nnn.test",
+            ),
+        ])
+        .flag(
+            "--set",
+            "hub.further.south.extra_host_names",
+            Some("ss.test"),
+        )
+        .load()
+        .unwrap();
+    assert_eq!(
+        config.hub.all_host_names().collect::<Vec<_>>(),
+        [
+            "localhost",
+            "n.test",
+            "nn.test",
+            "nnn.test",
+            "s.test",
+            "ss.test"
+        ]
+    );
+    let north = &config.hub.further["north"];
+    assert_eq!(north.key_file.as_deref(), Some("n.key".as_ref()));
+    std::fs::write(&path, to_toml(&config)).unwrap();
+    let again = Layers::new().file(Some(path)).load::<Config>();
+    assert_eq!(again.unwrap(), config);
+}
+
+#[test]
+fn hubs_share_no_name_and_certificates_come_with_keys() {
+    let found = wrong(&[
+        ("hub.host_name", "hub.test"),
+        ("hub.further.a.host_name", "HUB.test"),
+        ("hub.further.b.host_name", "b.test"),
+        ("hub.further.b.extra_host_names", "c.test,b.test"),
+        ("hub.further.b.key_file", "b.key"),
+        ("hub.further.c.host_name", "c.test"),
+        ("hub.further.d.extra_host_names", "d.test"),
+        ("hub.further.E.host_name", "e.test"),
+    ]);
+    assert_eq!(
+        found,
+        [
+            "hub.further.E: is not a name of 1 to 32 of a-z, 0-9, - and _",
+            "hub.further.a.host_name: \"HUB.test\" is a name of another hub",
+            "hub.further.b.certificate_file: is missing: certificate_file and key_file go together",
+            "hub.further.c.host_name: \"c.test\" is a name of another hub",
+            "hub.further.d.host_name: \"\" is not a host name or ip address",
+        ]
+    );
+}
