@@ -11,18 +11,25 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let issuers = Issuers::none();
 //! let refused = issuers.verify("not.a.token", 0).await;
-//! assert_eq!(refused.unwrap_err(), BearerError::UnknownIssuer);
+//! assert_eq!(refused.unwrap_err(), BearerError::Malformed);
 //! # });
 //! ```
 
 mod algorithm;
 mod bearer;
-mod options;
-
-pub use algorithm::Algorithm;
-pub use bearer::{Bearer, BearerError};
-pub use options::{IssuerOptions, KeySource};
-
+mod claims;
+mod fetch;
 mod issuers;
+mod json;
+mod keeper;
+mod key;
+mod metrics;
+mod options;
+mod tls;
+mod token;
 
-pub use issuers::Issuers;
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use bearer::{Bearer, BearerError};
+pub use issuers::{Issuers, StartError};
+pub use options::{IssuerOptions, KeySource};
+pub use tls::AuthoritiesError;
