@@ -14,11 +14,12 @@
 //!
 //! let token = SasToken::parse(&token).unwrap();
 //! let keys: [&[u8]; 2] = [&key, &[9; 32]];
-//! assert_eq!(token.verify(&["hub.example.net"], &resource, &keys, 1_893_455_000), Ok(()));
+//! assert_eq!(token.verify(&["hub.example.net"], &resource, &keys, 1_893_455_000), Ok(0));
 //! ```
 
 pub mod chain;
 pub mod connection_string;
+pub mod fingerprint;
 pub mod key;
 pub mod sas;
 pub mod sasl_plain;
@@ -28,9 +29,11 @@ pub use chain::ClientChain;
 pub use connection_string::{
     ConnectionStringError, DeviceConnectionString, DeviceCredential, PolicyConnectionString,
 };
+pub use fingerprint::fingerprint;
 pub use key::{KeyError, SymmetricKey};
 pub use sas::{
-    AuthFailure, MAX_CLOCK_SKEW_SECONDS, MAX_TOKEN_BYTES, Resource, SasError, SasToken, sign,
+    AuthFailure, MAX_CLOCK_SKEW_SECONDS, MAX_TOKEN_BYTES, Resource, SasError, SasToken, TokenScope,
+    sign,
 };
 pub use sasl_plain::PlainUser;
 pub use x509::CertificateError;

@@ -7,12 +7,14 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::Sha256;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use self::resource::Reach;
 pub use self::resource::Resource;
+pub use self::scope::TokenScope;
 
 mod resource;
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -145,7 +147,8 @@ impl<'a> SasToken<'a> {
     ///
     /// `hub_names` are the host names of this hub. `keys` are those of the policy if [`Self::policy`] names one, else
     /// those of the identity **claimed by the connection**, never of one merely named in the token; empty if there
-    /// are none. The permission of a policy is the caller's to check.
+    /// are none. The permission of a policy is the caller's to check. Returns the place of the key that made the
+    /// signature, the first one if it stands there twice.
     ///
     /// Every check is made whatever the others say, so the time taken does not tell which failed.
     ///
@@ -157,32 +160,69 @@ impl<'a> SasToken<'a> {
         resource: &Resource<'_>,
         keys: &[&[u8]],
         now_seconds: i64,
-    ) -> Result<(), AuthFailure> {
-        let is_signed = self.is_signed_by(keys);
+    ) -> Result<usize, AuthFailure> {
+        let signer = self.find_signer(keys);
         let reach = resource.reach(self.raw_scope, &self.scope, hub_names);
+        self.judge(signer, reach, keys, now_seconds)
+    }
+
+    /// Verifies, as [`Self::verify`] does, that the token is one for this hub, and returns beside the place of the key
+    /// what the token covers there: what it opens is asked later, and any number of times.
+    ///
+    /// # Errors
+    /// [`AuthFailure`], but never [`AuthFailure::Scope`].
+    pub fn verify_for_hub(
+        &self,
+        hub_names: &[&str],
+        keys: &[&[u8]],
+        now_seconds: i64,
+    ) -> Result<(usize, TokenScope), AuthFailure> {
+        let signer = self.find_signer(keys);
+        let scope = TokenScope::of(self.raw_scope, &self.scope, hub_names);
+        let reach = if scope.is_none() {
+            Reach::OtherHub
+        } else {
+            Reach::Covers
+        };
+        let signer = self.judge(signer, reach, keys, now_seconds)?;
+        Ok((signer, scope.ok_or(AuthFailure::Host)?))
+    }
+
+    fn judge(
+        &self,
+        signer: Option<usize>,
+        reach: Reach,
+        keys: &[&[u8]],
+        now_seconds: i64,
+    ) -> Result<usize, AuthFailure> {
         let is_current = now_seconds
             <= self
                 .expires_at_seconds
                 .saturating_add(MAX_CLOCK_SKEW_SECONDS);
-        match reach {
+        match (reach, signer) {
             _ if keys.is_empty() => Err(AuthFailure::NoKey),
-            _ if !is_signed => Err(AuthFailure::Signature),
-            Reach::OtherHub => Err(AuthFailure::Host),
-            Reach::OtherResource => Err(AuthFailure::Scope),
-            Reach::Covers if !is_current => Err(AuthFailure::Expired),
-            Reach::Covers => Ok(()),
+            (_, None) => Err(AuthFailure::Signature),
+            (Reach::OtherHub, _) => Err(AuthFailure::Host),
+            (Reach::OtherResource, _) => Err(AuthFailure::Scope),
+            (Reach::Covers, _) if !is_current => Err(AuthFailure::Expired),
+            (Reach::Covers, Some(signer)) => Ok(signer),
         }
     }
 
-    /// Compares with the signature of every key, and of one that signs nothing if there are none.
-    fn is_signed_by(&self, keys: &[&[u8]]) -> bool {
+    /// Compares with the signature of every key, and of one that signs nothing if there are none. Neither the time
+    /// taken nor the memory touched depends on which of them matches.
+    fn find_signer(&self, keys: &[&[u8]]) -> Option<usize> {
         const NOBODY: &[&[u8]] = &[&[0; 32], &[0; 32]];
         let tried = if keys.is_empty() { NOBODY } else { keys };
-        let mut matches = Choice::from(0);
-        for key in tried {
-            matches |= signature(key, self.raw_scope, self.raw_expiry).ct_eq(&self.signature);
+        let mut is_signed = Choice::from(0);
+        let mut signer = 0_u64;
+        for (place, key) in (0_u64..).zip(tried) {
+            let is_it = signature(key, self.raw_scope, self.raw_expiry).ct_eq(&self.signature);
+            signer.conditional_assign(&place, is_it & !is_signed);
+            is_signed |= is_it;
         }
-        bool::from(matches) && !keys.is_empty()
+        let signer = usize::try_from(signer).ok();
+        signer.filter(|_| bool::from(is_signed) && !keys.is_empty())
     }
 }
 

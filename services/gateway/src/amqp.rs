@@ -58,7 +58,7 @@ where
         carrier = arrival.carrier.as_str(),
         duration = ?arrival.accepted_at.elapsed(),
         cause = summary.cause,
-        policy = summary.policy,
+        actor = summary.actor,
         messages = summary.messages,
         "amqp connection ended"
     );

@@ -10,6 +10,7 @@ use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Protocol, Route, S
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
+use crate::authenticate::CredentialId;
 use crate::mailbox::Mailbox;
 
 const SHARDS: usize = 64;
@@ -23,6 +24,7 @@ pub struct Handle {
     pub epoch: LeaseEpoch,
     /// What the hub wants of it.
     pub mailbox: Mailbox,
+    credential: CredentialId,
     /// Subscriptions, protocol and whether it is ending, in one byte.
     facts: AtomicU8,
     holding: Mutex<Holding>,
@@ -57,9 +59,22 @@ impl Handle {
             connection,
             epoch,
             mailbox: Mailbox::default(),
+            credential: CredentialId::OWN,
             facts: AtomicU8::new(facts),
             holding: Mutex::new(Holding::Awaited(Vec::new())),
         }
+    }
+
+    /// Notes by what the connection lives, besides its identity.
+    #[must_use]
+    pub fn living_by(mut self, credential: CredentialId) -> Self {
+        self.credential = credential;
+        self
+    }
+
+    /// By what the connection lives.
+    pub fn credential(&self) -> CredentialId {
+        self.credential
     }
 
     /// Asks to be told when what the connection holds has been given back; `None` when it has
@@ -249,6 +264,21 @@ impl Connections {
         let live = shard.iter().filter(|(_, handle)| !handle.is_ending());
         live.map(|(device, handle)| (*device, Arc::clone(handle)))
             .collect()
+    }
+
+    /// Has those connections of shard `index` end that `is_over` says; returns how many were not ending already.
+    pub fn close_where(
+        &self,
+        index: usize,
+        reason: DisconnectReason,
+        is_over: impl Fn(&Handle) -> bool,
+    ) -> usize {
+        let Some(shard) = self.shards.get(index) else {
+            return 0;
+        };
+        let shard = shard.read();
+        let over = shard.values().filter(|handle| is_over(handle));
+        over.filter(|handle| handle.mailbox.close(reason)).count()
     }
 
     /// How many connections there are.

@@ -26,8 +26,8 @@ use downlink_ports::{
     TwinView,
 };
 use downlink_presence_memory::MemoryPresence;
-use downlink_runtime::Lifecycle;
 use downlink_runtime::telemetry::Metrics;
+use downlink_runtime::{Lifecycle, OnError};
 use downlink_testkit::{
     CountingIds, ManualClock, MemoryStore, a_device_spec, a_message_to, queue_rules, twin_rules,
 };
@@ -36,6 +36,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::{AccessWatch, Watcher};
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::keeper::{self, Kept, LeaseHealth};
@@ -132,11 +133,11 @@ impl TestHub {
         change_peers(&mut peers);
         let mut options = GatewayOptions::new("gateway-1".parse().unwrap(), hub);
         change_options(&mut options);
-        Self::of(options, peers, (store, clock, backend))
+        Self::of(options, peers, (store, clock, backend)).await
     }
 
     /// Makes another gateway before the same services.
-    pub(crate) fn second(&self, id: &str) -> Self {
+    pub(crate) async fn second(&self, id: &str) -> Self {
         let mut options = self.shared.options.clone();
         options.id = id.parse().unwrap();
         let behind = (
@@ -144,10 +145,10 @@ impl TestHub {
             Arc::clone(&self.clock),
             Arc::clone(&self.backend),
         );
-        Self::of(options, self.shared.peers.clone(), behind)
+        Self::of(options, self.shared.peers.clone(), behind).await
     }
 
-    fn of(
+    async fn of(
         options: GatewayOptions,
         peers: Peers,
         (store, clock, backend): (Arc<MemoryStore>, Arc<ManualClock>, Arc<Backend>),
@@ -157,13 +158,19 @@ impl TestHub {
         backend.gateways.write().push(entry);
         let lifecycle = Lifecycle::new();
         let metrics = Metrics::new("test").unwrap();
+        let access = Arc::new(AccessWatch::new(options.access_stale_limit));
+        let watcher = Watcher {
+            access: Arc::clone(&access),
+            twins: Arc::clone(&peers.twins),
+            hub: options.hub.clone(),
+            interval: options.access_interval,
+            connections: Arc::clone(&connections),
+        };
+        watcher.ask().await.unwrap();
+        lifecycle.spawn_background("access watcher", OnError::Log, watcher.run());
         let shared = Arc::new(Shared {
-            authenticator: Authenticator::new(
-                options.hub.clone(),
-                options.host_names.clone(),
-                options.policy_refresh,
-                &peers,
-            ),
+            authenticator: Authenticator::new(&options, Arc::clone(&access), &peers),
+            access,
             metrics: GatewayMetrics::new(&metrics.meter("test")),
             passages: Passages::start(
                 peers.clone(),

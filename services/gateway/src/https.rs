@@ -13,8 +13,8 @@ use axum::http::header::{ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use downlink_domain::ErrorCode;
+use downlink_domain::access::{Access, Action};
 use downlink_domain::message::Verdict;
-use downlink_domain::policy::Permission;
 use tokio::time::timeout;
 
 use self::answer::Answer;
@@ -122,9 +122,11 @@ async fn answer(
     parts: &Parts,
     body: &mut Body,
 ) -> Result<Answer, ApiError> {
-    if route.door == Door::Service {
-        authorize(shared, &route, parts).await?;
-    }
+    let path: Vec<&str> = route.segments.iter().map(String::as_str).collect();
+    let caller = match route.door {
+        Door::Service => Some(admit(shared, &route.endpoint, &path, parts).await?),
+        Door::Device | Door::Either => None,
+    };
     let body = match route.endpoint {
         Endpoint::PutDevice(_)
         | Endpoint::PatchTwin(_)
@@ -134,8 +136,14 @@ async fn answer(
         }
         _ => bytes::Bytes::new(),
     };
-    if let Endpoint::InvokeMethod(id) = route.endpoint {
-        return methods::invoke(shared, id, &body).await;
+    if let (Endpoint::InvokeMethod(id), Some(caller)) = (&route.endpoint, &caller) {
+        let asked = methods::parse(&body)?;
+        let access = Access {
+            method: Some(&asked.name),
+            ..Access::to_device(Action::InvokeMethod, id)
+        };
+        authorize(shared, caller, &access, &path).await?;
+        return methods::invoke(shared, id.clone(), asked).await;
     }
     let answering = use_case(shared, route.endpoint, parts, &body);
     timeout(USE_CASE_DEADLINE, answering)
@@ -143,37 +151,39 @@ async fn answer(
         .map_err(|_| ApiError::deadline())?
 }
 
-async fn authorize(shared: &Shared, route: &Route, parts: &Parts) -> Result<(), ApiError> {
+/// Finds out who a back-end is, and that it may do what `endpoint` does as far as that is known without its body.
+async fn admit(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    path: &[&str],
+    parts: &Parts,
+) -> Result<Principal, ApiError> {
     let credential = request::credential(&parts.headers);
     let checking = shared.authenticator.service(credential);
     let checked = timeout(USE_CASE_DEADLINE, checking).await;
-    let principal = checked.map_err(|_| ApiError::deadline())??;
+    let caller = checked.map_err(|_| ApiError::deadline())??;
     request::check_version(&parts.uri)?;
-    let Some(permission) = route.endpoint.permission() else {
-        return Ok(());
-    };
-    let segments: Vec<&str> = route.segments.iter().map(String::as_str).collect();
-    check_right(&principal, permission, &segments)
+    match endpoint.access() {
+        // Which method, stands in the body.
+        Some(Access {
+            action: action @ Action::InvokeMethod,
+            ..
+        }) => shared.authenticator.authorize_any(&caller, action, path)?,
+        Some(access) => authorize(shared, &caller, &access, path).await?,
+        None => {}
+    }
+    Ok(caller)
 }
 
-/// Refuses who has not the right to what `path` names by its decoded segments.
-pub(crate) fn check_right(
-    principal: &Principal,
-    permission: Permission,
+async fn authorize(
+    shared: &Shared,
+    caller: &Principal,
+    access: &Access<'_>,
     path: &[&str],
 ) -> Result<(), ApiError> {
-    if principal.allows(permission, path) {
-        return Ok(());
-    }
-    tracing::debug!(
-        policy = principal.policy(),
-        ?permission,
-        "a right is missing"
-    );
-    Err(ApiError::new(
-        ErrorCode::IotHubUnauthorizedAccess,
-        "the policy or the scope of the token does not allow this",
-    ))
+    let checking = shared.authenticator.authorize(caller, access, path);
+    let checked = timeout(USE_CASE_DEADLINE, checking).await;
+    Ok(checked.map_err(|_| ApiError::deadline())??)
 }
 
 async fn use_case(
@@ -194,7 +204,6 @@ async fn use_case(
         Endpoint::GetTwin(id) => twins::get(shared, id).await,
         Endpoint::PatchTwin(id) => twins::patch(shared, id, if_match()?, body).await,
         Endpoint::ReplaceTwin(id) => twins::replace(shared, id, if_match()?, body).await,
-        Endpoint::InvokeMethod(id) => methods::invoke(shared, id, body).await,
         Endpoint::ReceiveFeedback => messages::receive_feedback(shared).await,
         Endpoint::CompleteFeedback(token) => {
             messages::settle_feedback(shared, token, Verdict::Complete).await
@@ -203,8 +212,10 @@ async fn use_case(
             messages::settle_feedback(shared, token, Verdict::Abandon).await
         }
         Endpoint::MissingModule(code) => Err(ApiError::new(code, "the module is not registered")),
-        // Answered before a credential is looked for.
-        Endpoint::OpenWebSocket => Err(ApiError::invalid(&HandshakeError::NotAnUpgrade)),
+        // Answered before, each where its own way begins.
+        Endpoint::OpenWebSocket | Endpoint::InvokeMethod(_) => {
+            Err(ApiError::invalid(&HandshakeError::NotAnUpgrade))
+        }
         Endpoint::NotOffered(what) => Err(ApiError::new(
             ErrorCode::OperationNotAvailableInCurrentTier,
             format!("this hub does not offer {what}"),

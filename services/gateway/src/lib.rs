@@ -4,6 +4,7 @@
 //! Calls: queue, method-router and twin, presence. Promises: what a door acknowledged to a client
 //! was acknowledged to it by the service that owns it.
 
+mod access;
 mod amqp;
 mod arrival;
 mod authenticate;
@@ -37,9 +38,12 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
 pub use keeper::LeaseHealth;
-pub use options::{AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions};
+pub use options::{
+    AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions, SasSwitches,
+};
 pub use peers::Peers;
 
+use crate::access::{AccessWatch, Watcher};
 use crate::arrival::{Arrival, Carrier};
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
@@ -131,17 +135,23 @@ impl Gateway {
         let behind = lifecycle.child("passages");
         let passages = Passages::start(peers.clone(), Arc::clone(&self.connections), &behind);
         let scope = lifecycle.child("connections");
-        let authenticator = Authenticator::new(
-            options.hub.clone(),
-            options.host_names.clone(),
-            options.policy_refresh,
-            &peers,
-        );
+        let access = Arc::new(AccessWatch::new(options.access_stale_limit));
+        let watcher = Watcher {
+            access: Arc::clone(&access),
+            twins: Arc::clone(&peers.twins),
+            hub: options.hub.clone(),
+            interval: options.access_interval,
+            connections: Arc::clone(&self.connections),
+        };
+        // Also while connections drain: what is left of them lives by it.
+        lifecycle.spawn_background("access watcher", OnError::Shutdown, watcher.run());
+        let authenticator = Authenticator::new(&options, Arc::clone(&access), &peers);
         let shared = Arc::new(Shared {
             metrics,
             connections: self.connections,
             standing,
             authenticator,
+            access,
             lifecycle: scope.clone(),
             passages,
             peers,
@@ -153,7 +163,7 @@ impl Gateway {
     }
 }
 
-/// Opens the doors once the lease is held, or has not come within its life.
+/// Opens the doors once the lease is held and the policies are known, or either has not come within the life of a lease.
 async fn open_with_lease(
     shared: Arc<Shared>,
     sockets: Sockets,
@@ -161,14 +171,27 @@ async fn open_with_lease(
 ) {
     let drain = shared.lifecycle.drain_token();
     let held = health.wait_for(|health| *health == LeaseHealth::Held);
-    let held = timeout(shared.options.lease_ttl, held);
-    match drain.run_until_cancelled(held).await {
-        None => return,
-        Some(Ok(_)) => {}
-        Some(Err(_)) => error!(
+    let held = async { timeout(shared.options.lease_ttl, held).await.is_ok() };
+    let known = async {
+        timeout(shared.options.lease_ttl, shared.access.known())
+            .await
+            .is_ok()
+    };
+    let ready = async { futures::join!(held, known) };
+    let Some((is_held, is_known)) = drain.run_until_cancelled(ready).await else {
+        return;
+    };
+    if !is_held {
+        error!(
             gateway.id = %shared.options.id,
             "no lease from presence: devices are refused until it answers"
-        ),
+        );
+    }
+    if !is_known {
+        error!(
+            gateway.id = %shared.options.id,
+            "no policies from twin: who lives by them is refused until it answers"
+        );
     }
     open_doors(&shared, sockets, &shared.lifecycle);
 }

@@ -87,15 +87,16 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Asks the connection to end; the first reason stands.
-    pub fn close(&self, reason: DisconnectReason) {
+    /// Asks the connection to end; the first reason stands. Answers whether this is it.
+    pub fn close(&self, reason: DisconnectReason) -> bool {
         let mut waiting = self.waiting.lock();
         if waiting.closing != Closing::No {
-            return;
+            return false;
         }
         waiting.closing = Closing::Ordered(reason);
         drop(waiting);
         self.waker.wake();
+        true
     }
 
     /// Tells whether the connection was asked to end.

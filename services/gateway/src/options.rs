@@ -19,8 +19,12 @@ pub struct GatewayOptions {
     pub sweep_interval: Duration,
     /// From accepted socket to finished TLS handshake.
     pub handshake_deadline: Duration,
-    /// How long policies are kept before they are read again.
-    pub policy_refresh: Duration,
+    /// Time between two looks at policies and authorities.
+    pub access_interval: Duration,
+    /// How long they count without another look that succeeded.
+    pub access_stale_limit: Duration,
+    /// Which tokens are not taken at all.
+    pub sas: SasSwitches,
     /// Largest telemetry message with its properties, in bytes.
     pub max_telemetry_bytes: usize,
     /// Largest method payload in each direction, in bytes.
@@ -45,6 +49,17 @@ pub struct GatewayOptions {
     pub https: HttpsOptions,
     /// The gRPC door.
     pub grpc: GrpcOptions,
+}
+
+/// Tokens of shared access signatures that are not taken (auth.md §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SasSwitches {
+    /// Those of devices' own keys.
+    pub is_device_off: bool,
+    /// Those of modules' own keys.
+    pub is_module_off: bool,
+    /// Those of policies, wherever they are shown.
+    pub is_policy_off: bool,
 }
 
 /// Options of the MQTT door.
@@ -201,7 +216,9 @@ impl GatewayOptions {
             c2d_window: 16,
             sweep_interval: Duration::from_mins(5),
             handshake_deadline: Duration::from_secs(20),
-            policy_refresh: Duration::from_secs(10),
+            access_interval: Duration::from_millis(250),
+            access_stale_limit: Duration::from_mins(1),
+            sas: SasSwitches::default(),
             max_telemetry_bytes: downlink_domain::caps::MAX_TELEMETRY_BYTES,
             max_method_bytes: downlink_domain::caps::MAX_METHOD_BYTES,
             lease_ttl: Duration::from_secs(10),

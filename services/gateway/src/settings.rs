@@ -3,7 +3,9 @@
 use downlink_config::Config;
 use downlink_domain::id::{GatewayId, HubName};
 
-use crate::options::{AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions};
+use crate::options::{
+    AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions, SasSwitches,
+};
 
 impl GatewayOptions {
     /// Options of the gateway `id` of `hub`, which answers to `host_names`.
@@ -26,7 +28,13 @@ impl GatewayOptions {
             c2d_window: u16::try_from(queue.in_flight_window.get()).unwrap_or(u16::MAX),
             sweep_interval: gateway.sweep_interval.get(),
             handshake_deadline: tls.handshake_deadline.get(),
-            policy_refresh: gateway.policy_refresh.get(),
+            access_interval: gateway.access_interval.get(),
+            access_stale_limit: gateway.access_stale_limit.get(),
+            sas: SasSwitches {
+                is_device_off: gateway.disable_device_sas,
+                is_module_off: gateway.disable_module_sas,
+                is_policy_off: gateway.disable_local_auth,
+            },
             max_telemetry_bytes: gateway.max_telemetry_bytes.as_usize(),
             max_method_bytes: methods.max_payload_bytes.as_usize(),
             lease_ttl: presence.lease_ttl.get(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use downlink_runtime::Lifecycle;
 
+use crate::access::AccessWatch;
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::keeper::Standing;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub passages: Passages,
     /// Credentials of devices and back-ends.
     pub authenticator: Authenticator,
+    /// Policies and authorities, as they stood a moment ago.
+    pub access: Arc<AccessWatch>,
     /// Instruments.
     pub metrics: GatewayMetrics,
     /// Scope of the connections' tasks.

@@ -97,7 +97,7 @@ pub(super) enum Reach {
 }
 
 /// Compares without case, as it stands and decoded once more: C# encodes ids, then the whole again.
-fn is_same(segment: &str, wanted: &str) -> bool {
+pub(super) fn is_same(segment: &str, wanted: &str) -> bool {
     let decoded = decode(segment).unwrap_or(Cow::Borrowed(segment));
     segment.eq_ignore_ascii_case(wanted) | decoded.eq_ignore_ascii_case(wanted)
 }

@@ -72,6 +72,7 @@ fn verify(token: &str, resource: &Resource<'_>, key: &[u8]) -> Result<(), AuthFa
     SasToken::parse(token)
         .unwrap()
         .verify(&[HOST], resource, &[key], NOW)
+        .map(|_| ())
 }
 
 #[test]
@@ -168,10 +169,85 @@ fn secondary_key_works_and_a_replaced_key_does_not() {
     let third: &[u8] = &[3; 32];
     assert_eq!(
         token.verify(&[HOST], &DEVICE, &[OTHER_KEY, KEY], NOW),
-        Ok(())
+        Ok(1)
     );
     let failure = token.verify(&[HOST], &DEVICE, &[OTHER_KEY, third], NOW);
     assert_eq!(failure, Err(AuthFailure::Signature));
+}
+
+#[test]
+fn the_key_that_made_a_signature_is_named_and_the_first_of_two_alike() {
+    let text = signed(&DEVICE.uri(HOST), KEY);
+    let token = SasToken::parse(&text).unwrap();
+    for (keys, signer) in [
+        ([KEY, OTHER_KEY], Ok(0)),
+        ([OTHER_KEY, KEY], Ok(1)),
+        ([KEY, KEY], Ok(0)),
+        ([OTHER_KEY, OTHER_KEY], Err(AuthFailure::Signature)),
+    ] {
+        assert_eq!(token.verify(&[HOST], &DEVICE, &keys, NOW), signer);
+        let for_hub = token.verify_for_hub(&[HOST], &keys, NOW);
+        assert_eq!(for_hub.map(|(signer, _)| signer), signer);
+    }
+}
+
+#[test]
+fn a_kept_scope_covers_what_its_token_opens() {
+    let paths: [&[&str]; 5] = [
+        &[],
+        &["twins"],
+        &["twins", "dev1"],
+        &["twins", "dev10"],
+        &["devices", "dev1"],
+    ];
+    for scope in [
+        HOST.to_owned(),
+        format!("{HOST}/"),
+        format!("{HOST}/twins"),
+        format!("{HOST}/Twins/DEV1/"),
+        format!("{HOST}/twins/dev%2531"),
+        format!("{HOST}/devices/dev1/api-version=2016-11-14"),
+        encode(&format!("{HOST}/twins/dev10")),
+    ] {
+        let text = signed(&scope, KEY);
+        let token = SasToken::parse(&text).unwrap();
+        let (_, kept) = token.verify_for_hub(&[HOST], &[KEY], NOW).unwrap();
+        for path in paths {
+            let opened = verify(&text, &Resource::Service { path }, KEY);
+            assert_eq!(kept.covers(path), opened.is_ok(), "{scope} on {path:?}");
+        }
+    }
+    let elsewhere = signed("hub2.example.net/twins", KEY);
+    let token = SasToken::parse(&elsewhere).unwrap();
+    let failure = token.verify_for_hub(&[HOST], &[KEY], NOW).unwrap_err();
+    assert_eq!(failure, AuthFailure::Host);
+    let failure = token.verify_for_hub(&[HOST], &[OTHER_KEY], NOW);
+    assert_eq!(failure, Err(AuthFailure::Signature));
+}
+
+#[test]
+fn a_token_of_a_device_opens_no_module_and_that_of_a_module_no_other() {
+    let module = |module_id| Resource::Module {
+        device_id: "dev1",
+        module_id,
+    };
+    let device = Resource::Device { device_id: "dev1" };
+    // The keys are always those of the identity that is claimed.
+    let of_device = signed(&device.uri(HOST), KEY);
+    assert_eq!(
+        verify(&of_device, &module("m1"), OTHER_KEY),
+        Err(AuthFailure::Signature)
+    );
+    let of_module = signed(&module("m1").uri(HOST), OTHER_KEY);
+    assert_eq!(verify(&of_module, &module("m1"), OTHER_KEY), Ok(()));
+    assert_eq!(
+        verify(&of_module, &module("m2"), OTHER_KEY),
+        Err(AuthFailure::Scope)
+    );
+    assert_eq!(
+        verify(&of_module, &device, KEY),
+        Err(AuthFailure::Signature)
+    );
 }
 
 #[test]
@@ -193,9 +269,9 @@ fn expiry_is_honoured_with_five_minutes_of_skew() {
     let token = SasToken::parse(&text).unwrap();
     assert_eq!(token.expires_at_seconds(), EXPIRY);
     for (after, verdict) in [
-        (-1_000_000, Ok(())),
-        (299, Ok(())),
-        (300, Ok(())),
+        (-1_000_000, Ok(0)),
+        (299, Ok(0)),
+        (300, Ok(0)),
         (301, Err(AuthFailure::Expired)),
     ] {
         assert_eq!(
@@ -225,7 +301,7 @@ fn expiry_may_have_a_fraction_and_must_be_a_number() {
         let parsed = SasToken::parse(&text);
         if let Ok(token) = &parsed {
             // Also where adding the skew would overflow.
-            assert_eq!(token.verify(&[HOST], &HUB, &[KEY], 0), Ok(()), "{se}");
+            assert_eq!(token.verify(&[HOST], &HUB, &[KEY], 0), Ok(0), "{se}");
         }
         assert_eq!(
             parsed.map(|token| token.expires_at_seconds()),
@@ -341,7 +417,7 @@ fn another_hubs_token_is_refused_and_any_of_our_names_will_do() {
     let token = SasToken::parse(&text).unwrap();
     assert_eq!(
         token.verify(&[HOST, "hub2.example.net"], &device, &[KEY], NOW),
-        Ok(())
+        Ok(0)
     );
     let longer = signed("hub1.example.net.evil.test/devices/dev1", KEY);
     assert_eq!(verify(&longer, &device, KEY), Err(AuthFailure::Host));
@@ -477,7 +553,7 @@ proptest! {
         {
             if let Ok(token) = SasToken::parse(&text) {
                 let verdict = token.verify(&[HOST], &DEVICE, &[KEY], NOW);
-                prop_assert_ne!(verdict, Ok(()));
+                prop_assert!(verdict.is_err());
             }
         }
     }

@@ -20,9 +20,19 @@ const DAY: HumanDuration = HumanDuration::from_secs(86_400);
 pub struct Gateway {
     /// Time between two looks for messages of connected devices whose wake-up was lost, 1 second to 1 hour.
     pub sweep_interval: HumanDuration,
-    /// How long shared access policies are kept before they are read again, 100 ms to 1 hour: how soon a changed or
-    /// deleted policy takes effect.
-    pub policy_refresh: HumanDuration,
+    /// Time between two looks at shared access policies and certificate authorities, 50 ms to 10 s: how soon a changed
+    /// or deleted one takes effect and ends what lives by it. A look that finds nothing new reads one row.
+    pub access_interval: HumanDuration,
+    /// How long policies and authorities count when no further look succeeds, 1 s to 1 hour. After that, callers who
+    /// prove themselves by them are told to come again; what they had opened before goes on.
+    pub access_stale_limit: HumanDuration,
+    /// Whether tokens signed with devices' own keys are refused.
+    pub disable_device_sas: bool,
+    /// Whether tokens signed with modules' own keys are refused.
+    pub disable_module_sas: bool,
+    /// Whether tokens signed with keys of shared access policies are refused, by devices and back-ends alike. Back-ends
+    /// then need tokens of an OIDC issuer.
+    pub disable_local_auth: bool,
     /// The largest message a device may send, with its properties, 1 KiB to 1 MiB.
     pub max_telemetry_bytes: ByteSize,
 }
@@ -31,7 +41,11 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             sweep_interval: FIVE_MINUTES,
-            policy_refresh: HumanDuration::from_secs(10),
+            access_interval: HumanDuration::from_millis(250),
+            access_stale_limit: HumanDuration::from_secs(60),
+            disable_device_sas: false,
+            disable_module_sas: false,
+            disable_local_auth: false,
             max_telemetry_bytes: ByteSize::from_kib(256),
         }
     }
@@ -41,10 +55,11 @@ impl Gateway {
     pub(super) fn check(&self, at: &mut Checker) {
         at.duration("sweep_interval", self.sweep_interval, SECOND..=HOUR);
         at.duration(
-            "policy_refresh",
-            self.policy_refresh,
-            HumanDuration::from_millis(100)..=HOUR,
+            "access_interval",
+            self.access_interval,
+            HumanDuration::from_millis(50)..=HumanDuration::from_secs(10),
         );
+        at.duration("access_stale_limit", self.access_stale_limit, SECOND..=HOUR);
         at.size(
             "max_telemetry_bytes",
             self.max_telemetry_bytes,

@@ -48,7 +48,7 @@ impl Conversation {
         }
         if !self.grants.allow(&address) {
             let text = "the token of the connection does not allow this link";
-            return Err(error_of(ErrorCode::IotHubUnauthorizedAccess, text));
+            return Err(error_of(self.grants.denial(), text));
         }
         let node = node_of(&address, request.role).ok_or_else(wrong_direction)?;
         let terms = terms_of(&node, options);

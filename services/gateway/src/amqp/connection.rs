@@ -15,9 +15,11 @@ use std::time::Duration;
 use downlink_domain::Timestamp;
 use downlink_domain::presence::Protocol;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::conversation::Conversation;
+use crate::access::AccessView;
 use crate::metrics::amqp::ConnectionEnd;
 use crate::parting::{LINGER, part};
 use crate::shared::Shared;
@@ -42,7 +44,7 @@ thread_local! {
 /// What is told of a connection at its end.
 pub(super) struct Summary {
     pub(super) cause: &'static str,
-    pub(super) policy: Option<String>,
+    pub(super) actor: Option<String>,
     pub(super) messages: u64,
     /// Whether the client never showed who it is.
     pub(super) is_stranger: bool,
@@ -57,8 +59,10 @@ pub(super) struct Connection<S> {
     /// Wait for the next token to end, with the instant it was made for.
     expiry: Option<(Timestamp, Wait)>,
     drain: Wait,
+    /// Wait for the next view of policies and authorities.
+    views: NextView,
     phase: Phase,
-    /// When a client without a token is given up.
+    /// When a client without a token, and without a link, is given up.
     token_due: Option<Instant>,
     /// When a client that has not left by itself is closed.
     parting_due: Option<Instant>,
@@ -71,6 +75,18 @@ pub(super) struct Connection<S> {
 }
 
 type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Views = watch::Receiver<Option<Arc<AccessView>>>;
+type NextView = Pin<Box<dyn Future<Output = Views> + Send>>;
+
+fn next_view(mut views: Views) -> NextView {
+    Box::pin(async move {
+        if views.changed().await.is_err() {
+            // Its sender lives as long as the gateway.
+            std::future::pending::<()>().await;
+        }
+        views
+    })
+}
 
 /// Where the connection stands towards the gateway's own life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +122,7 @@ where
             timer: Box::pin(sleep_until(accepted_at)),
             expiry: None,
             drain: Box::pin(token.cancelled_owned()),
+            views: next_view(shared.access.subscribe()),
             phase: Phase::Serving,
             token_due: Some(accepted_at + patience),
             parting_due: None,
@@ -147,7 +164,7 @@ where
         self.shared.metrics.amqp.connection_ended(cause);
         Summary {
             cause: cause.as_str(),
-            policy: self.conversation.grants.policy().map(ToOwned::to_owned),
+            actor: self.conversation.grants.actor(),
             messages: self.conversation.accepted_messages,
             is_stranger: !self.conversation.is_admitted,
         }
@@ -161,6 +178,7 @@ where
             self.conversation.advance(now);
             progress |= self.conversation.poll_units(cx).is_ready();
             progress |= self.poll_drain(cx, now);
+            progress |= self.poll_views(cx);
             progress |= self.poll_expiry(cx);
             progress |= self.poll_output(cx, now);
             progress |= self.poll_timer(cx);
@@ -265,6 +283,15 @@ where
         false
     }
 
+    fn poll_views(&mut self, cx: &mut Context<'_>) -> Progress {
+        let Poll::Ready(views) = self.views.as_mut().poll(cx) else {
+            return false;
+        };
+        self.views = next_view(views);
+        self.conversation.on_access_changed();
+        true
+    }
+
     fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Progress {
         let Some(due) = self.conversation.next_expiry() else {
             self.expiry = None;
@@ -287,8 +314,12 @@ where
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Progress {
-        if !self.conversation.grants.is_empty() {
+        if self.conversation.is_of_use() {
             self.token_due = None;
+        } else if self.token_due.is_none() && self.phase == Phase::Serving {
+            // Its tokens have ended and its links are gone: it has this long to show another.
+            let patience = self.shared.options.amqp.open_deadline * TOKEN_PATIENCE;
+            self.token_due = Some(Instant::now() + patience);
         }
         let engine_due = self.conversation.engine.deadline().map(Instant::from_std);
         let due = [engine_due, self.token_due, self.write_due, self.parting_due]

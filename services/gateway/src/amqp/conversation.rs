@@ -306,6 +306,26 @@ impl Conversation {
     pub(super) fn expire_grants(&mut self, now: Timestamp) {
         self.grants
             .expire(self.shared.options.amqp.token_grace, now);
+        self.end_what_no_token_allows();
+    }
+
+    /// Drops tokens whose keys are gone, or whose policies have changed.
+    pub(super) fn on_access_changed(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        if self
+            .grants
+            .drop_dead(|credential| shared.access.is_alive(credential))
+        {
+            self.end_what_no_token_allows();
+        }
+    }
+
+    /// Whether a client has anything here: a token, or a link besides those for tokens.
+    pub(super) fn is_of_use(&self) -> bool {
+        !self.grants.is_empty() || self.links.has_more_than_tokens()
+    }
+
+    fn end_what_no_token_allows(&mut self) {
         let error = || error_of(ErrorCode::IotHubUnauthorized, "Token Invalid.");
         if self.is_plain && self.grants.is_empty() {
             return;

@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use downlink_domain::Timestamp;
+use downlink_domain::access::{Access, Action};
 use downlink_domain::device::Device;
 use downlink_domain::id::IdentityName;
-use downlink_domain::policy::Permission;
+use downlink_domain::policy::Coverage;
+use downlink_domain::{ErrorCode, Timestamp};
 use thiserror::Error;
 
 use super::address::Address;
-use crate::authenticate::Principal;
+use crate::authenticate::{CredentialId, Principal, PrincipalKey};
 use crate::device::StampedBy;
+
+/// Where messages are sent to.
+pub(super) const DEVICEBOUND: [&str; 2] = ["messages", "devicebound"];
 
 /// Live tokens of a connection, by what they are for: a renewal takes the place of the older one
 /// (amqp.md §3.4).
@@ -44,7 +48,7 @@ pub(super) struct DeviceGrant {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Scope {
     Device(IdentityName),
-    Policy { name: String, scope: String },
+    BackEnd(PrincipalKey),
 }
 
 /// The connection holds as many tokens as it may (403005).
@@ -55,17 +59,22 @@ pub(super) struct TooManyTokens;
 impl Grant {
     fn expires_at(&self) -> Timestamp {
         match self {
-            Self::Service(principal) => principal.expires_at,
+            Self::Service(principal) => principal.expires_at(),
             Self::Device(grant) => grant.expires_at,
+        }
+    }
+
+    /// By what it lives.
+    pub(super) fn credential(&self) -> CredentialId {
+        match self {
+            Self::Service(principal) => principal.credential(),
+            Self::Device(grant) => grant.by.credential(),
         }
     }
 
     fn scope(&self) -> Scope {
         match self {
-            Self::Service(principal) => Scope::Policy {
-                name: principal.policy().to_owned(),
-                scope: principal.scope().to_owned(),
-            },
+            Self::Service(principal) => Scope::BackEnd(principal.key()),
             Self::Device(grant) => Scope::Device(grant.device.name.clone()),
         }
     }
@@ -124,15 +133,43 @@ impl Grants {
     /// Tells whether a token lets its holder use what stands at `address`, a node of the hub and
     /// not of a device.
     pub(super) fn allow(&self, address: &Address) -> bool {
-        let path: &[&str] = match address {
+        let (action, path): (_, &[&str]) = match address {
             Address::Cbs => return true,
             Address::Device(_) => return false,
-            Address::Commands => &["messages", "devicebound"],
-            Address::Feedback => &["messages", "serviceBound", "feedback"],
-            Address::FileNotifications => &["messages", "serviceBound", "filenotifications"],
+            // To whom, each message says for itself.
+            Address::Commands => return self.senders().next().is_some(),
+            Address::Feedback => (
+                Action::ReceiveFeedback,
+                &["messages", "serviceBound", "feedback"],
+            ),
+            Address::FileNotifications => (
+                Action::FileNotifications,
+                &["messages", "serviceBound", "filenotifications"],
+            ),
         };
+        let access = Access::to_hub(action);
         self.principals()
-            .any(|principal| principal.allows(Permission::ServiceConnect, path))
+            .any(|principal| principal.coverage(&access, path) == Coverage::Yes)
+    }
+
+    /// The code of a link that no token allows.
+    pub(super) fn denial(&self) -> ErrorCode {
+        let first = self.principals().next();
+        first.map_or(ErrorCode::IotHubUnauthorizedAccess, |principal| {
+            principal.denied().code()
+        })
+    }
+
+    /// Who may send messages, to whomever.
+    fn senders(&self) -> impl Iterator<Item = &Principal> {
+        let principals = self.principals();
+        principals.filter(|principal| principal.may_ever(Action::SendMessage, &DEVICEBOUND))
+    }
+
+    /// Who may send messages to some devices only; `None` when somebody may send to all of them.
+    pub(super) fn limited_senders(&self) -> Option<Vec<Principal>> {
+        let is_limited = self.senders().all(Principal::is_limited_to_devices);
+        is_limited.then(|| self.senders().cloned().collect())
     }
 
     /// The token that an identity has shown.
@@ -143,7 +180,8 @@ impl Grants {
         }
     }
 
-    /// Tells whether a token of a policy lets its holder speak for the identity (amqp.md §2.4).
+    /// Tells whether a token of a policy may let its holder speak for the identity (amqp.md §2.4); where that depends on
+    /// the tags of the device, it is asked when its unit opens.
     pub(super) fn has_policy_for(&self, name: &IdentityName) -> bool {
         let device = name.device.as_str();
         let module = name.module.as_ref();
@@ -151,8 +189,14 @@ impl Grants {
             None => &["devices", device],
             Some(module) => &["devices", device, "modules", module.as_str()],
         };
+        let access = Access::to_device(Action::ActAsDevice, &name.device);
         self.principals()
-            .any(|principal| principal.allows(Permission::DeviceConnect, path))
+            .any(|principal| principal.coverage(&access, path) != Coverage::No)
+    }
+
+    /// All who have shown tokens as back-ends.
+    pub(super) fn back_ends(&self) -> Vec<Principal> {
+        self.principals().cloned().collect()
     }
 
     /// Tells whether any token lets its holder speak for the identity.
@@ -160,9 +204,9 @@ impl Grants {
         self.of_device(name).is_some() || self.has_policy_for(name)
     }
 
-    /// Name of a policy that the connection has shown a token of, for the log.
-    pub(super) fn policy(&self) -> Option<&str> {
-        self.principals().next().map(Principal::policy)
+    /// Who has shown a token as a back-end on the connection, for the log.
+    pub(super) fn actor(&self) -> Option<String> {
+        self.principals().next().map(Principal::actor_name)
     }
 
     fn principals(&self) -> impl Iterator<Item = &Principal> {
@@ -175,6 +219,14 @@ impl Grants {
     /// When the next token ends, `grace` included.
     pub(super) fn next_expiry(&self, grace: Duration) -> Option<Timestamp> {
         self.first_end.map(|end| end + grace)
+    }
+
+    /// Drops the tokens whose keys are gone; answers whether there was any.
+    pub(super) fn drop_dead(&mut self, is_alive: impl Fn(CredentialId) -> bool) -> bool {
+        let before = self.live.len();
+        self.live.retain(|_, grant| is_alive(grant.credential()));
+        self.find_first_end();
+        self.live.len() < before
     }
 
     /// Drops the tokens that have ended, `grace` included.

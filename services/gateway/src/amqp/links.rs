@@ -101,6 +101,12 @@ impl Links {
         self.nodes.iter().map(|(link, node)| (*link, node))
     }
 
+    /// Whether there is a link besides those of the `$cbs` nodes.
+    pub(super) fn has_more_than_tokens(&self) -> bool {
+        let of_tokens = self.channels.values().map(|channel| channel.tokens.len());
+        self.nodes.len() > of_tokens.sum()
+    }
+
     /// Links of a session.
     pub(super) fn count_in(&self, channel: u16) -> usize {
         self.channels

@@ -15,13 +15,14 @@ use super::grants::{Grant, TooManyTokens};
 use super::links::Node;
 use super::metered::Metered;
 use super::work;
-use crate::authenticate::Refusal;
+use crate::authenticate::{Refusal, RefusalKind};
 use crate::metrics::RefusedFor;
 
 /// Requests taken at a time, and the largest of them: strangers may fill no more than this.
 pub(super) const TERMS: Accept = Accept {
     credit_window: 32,
-    max_message_bytes: 16 * 1024,
+    // A token of an issuer has up to 16 KiB.
+    max_message_bytes: 20 * 1024,
 };
 
 /// Longest message id of a request, in bytes: replies, which repeat it, wait for the credit of strangers.
@@ -80,6 +81,10 @@ impl Conversation {
     ) {
         self.held.remove(1, length);
         let (status, text) = match outcome {
+            // What it lives by has gone while it was checked.
+            Ok(grant) if !self.shared.access.is_alive(grant.credential()) => {
+                (cbs::STATUS_UNAUTHORIZED, "the token is not valid")
+            }
             Ok(grant) => {
                 self.is_admitted = true;
                 self.engine.admit();
@@ -92,10 +97,12 @@ impl Conversation {
                 }
             }
             // One code and one text for every fault of a credential (auth.md §7).
-            Err(Refusal::Unauthorized | Refusal::Disabled) => {
-                (cbs::STATUS_UNAUTHORIZED, "the token is not valid")
-            }
-            Err(Refusal::Unavailable(_)) => (STATUS_UNAVAILABLE, "the token cannot be checked now"),
+            Err(refusal) => match refusal.kind() {
+                RefusalKind::Unauthorized | RefusalKind::Disabled => {
+                    (cbs::STATUS_UNAUTHORIZED, "the token is not valid")
+                }
+                RefusalKind::Unavailable => (STATUS_UNAVAILABLE, "the token cannot be checked now"),
+            },
         };
         self.reply(request, request_id, status, text);
     }
@@ -103,6 +110,7 @@ impl Conversation {
     /// Acts on a checked SASL PLAIN credential.
     pub(super) fn on_plain(&mut self, outcome: Result<Grant, Refusal>, now: Instant) {
         let code = match outcome {
+            Ok(grant) if !self.shared.access.is_alive(grant.credential()) => SaslCode::Auth,
             Ok(grant) => {
                 self.is_plain = true;
                 self.is_admitted = true;
@@ -111,16 +119,18 @@ impl Conversation {
                 let _ = self.grants.add(grant);
                 SaslCode::Ok
             }
-            Err(Refusal::Unauthorized | Refusal::Disabled) => {
-                self.shared
-                    .metrics
-                    .connect_refused(RefusedFor::Unauthorized);
-                SaslCode::Auth
-            }
-            Err(Refusal::Unavailable(_)) => {
-                self.shared.metrics.connect_refused(RefusedFor::Unavailable);
-                SaslCode::SysTemp
-            }
+            Err(refusal) => match refusal.kind() {
+                RefusalKind::Unauthorized | RefusalKind::Disabled => {
+                    self.shared
+                        .metrics
+                        .connect_refused(RefusedFor::Unauthorized);
+                    SaslCode::Auth
+                }
+                RefusalKind::Unavailable => {
+                    self.shared.metrics.connect_refused(RefusedFor::Unavailable);
+                    SaslCode::SysTemp
+                }
+            },
         };
         self.engine.answer_sasl(code, now.into_std());
     }

@@ -14,7 +14,7 @@ use super::address::parse_scope;
 use super::back_end::BackEndDone;
 use super::device::DeviceDone;
 use super::grants::{DeviceGrant, Grant};
-use crate::authenticate::Refusal;
+use crate::authenticate::{Cause, Credential, Refusal};
 use crate::shared::Shared;
 
 /// A call on its way.
@@ -47,7 +47,7 @@ pub(super) fn check_plain(shared: Arc<Shared>, credential: PlainCredential) -> W
         let PlainCredential { authcid, password } = credential;
         let outcome = match PlainUser::parse(&authcid) {
             Some(user) if is_ours(&shared, user) => plain(&shared, user, &password).await,
-            _ => Err(Refusal::Unauthorized),
+            _ => Err(Refusal::of(Cause::Malformed)),
         };
         Done::Plain(outcome)
     })
@@ -65,21 +65,26 @@ async fn plain(shared: &Shared, user: PlainUser<'_>, token: &str) -> Result<Gran
     match user {
         PlainUser::Policy { policy, .. } => {
             let principal = shared.authenticator.service(token).await?;
-            if principal.policy() == policy {
+            if principal.policy() == Some(policy) {
                 Ok(Grant::Service(principal))
             } else {
-                Err(Refusal::Unauthorized)
+                Err(Refusal::of(Cause::UnknownPolicy))
             }
         }
         PlainUser::Device { device_id, .. } => {
-            let device: DeviceId = device_id.parse().map_err(|_| Refusal::Unauthorized)?;
+            let device: DeviceId = device_id
+                .parse()
+                .map_err(|_| Refusal::of(Cause::UnknownIdentity))?;
             device_grant(shared, &device.into(), token).await
         }
     }
 }
 
 async fn device_grant(shared: &Shared, name: &IdentityName, token: &str) -> Result<Grant, Refusal> {
-    let device = shared.authenticator.device(name, token).await?;
+    let device = shared
+        .authenticator
+        .device(name, Credential::Token(token))
+        .await?;
     Ok(Grant::Device(Box::new(DeviceGrant {
         device: device.opened.device,
         by: device.by,
@@ -109,17 +114,14 @@ pub(super) fn check_token(
 }
 
 async fn token_grant(shared: &Shared, token: &str) -> Result<Grant, Refusal> {
-    let Ok(parsed) = SasToken::parse(token) else {
-        return Err(Refusal::Unauthorized);
+    // By its value, whatever the client calls it (auth.md §6.1): tokens of issuers and of policies here, those of
+    // devices below.
+    let parsed = SasToken::parse(token).ok();
+    let Some(parsed) = parsed.filter(|parsed| parsed.policy().is_none()) else {
+        let principal = shared.authenticator.service(token).await;
+        return principal.map(Grant::Service);
     };
-    if parsed.policy().is_some() {
-        return shared
-            .authenticator
-            .service(token)
-            .await
-            .map(Grant::Service);
-    }
-    let mut last = Refusal::Unauthorized;
+    let mut last = Refusal::of(Cause::UnknownIdentity);
     // Two readings at most: the id as it stands in the scope, and decoded once more.
     for name in parse_scope(parsed.scope()) {
         match device_grant(shared, &name, token).await {

@@ -104,7 +104,9 @@ impl<T: Send + 'static> DeviceSession<T> {
         let generation = shared.standing.generation();
         let connected = in_time(presence.connect(device.key, own, id, protocol)).await?;
         let epoch = connected.epoch;
-        let handle = Arc::new(Handle::new(id, epoch, protocol, subscriptions));
+        let credential = stamp.credential();
+        let handle = Handle::new(id, epoch, protocol, subscriptions).living_by(credential);
+        let handle = Arc::new(handle);
         let mut session = Self::new(shared, device, handle, protocol, stamp);
         let (told, arrived) = oneshot::channel();
         let noted = Passage::Arrived(session.connection.clone(), told);
@@ -119,6 +121,10 @@ impl<T: Send + 'static> DeviceSession<T> {
             .enter(device.key, Arc::clone(&session.handle));
         let here = entered.map_err(|Outrun| OpenError::Superseded)?;
         let here = here.and_then(|old| old.await_return());
+        // A view that came before the entry found nobody.
+        if !shared.access.is_alive(credential) {
+            return Err(OpenError::Revoked);
+        }
         let turn = [Some(arrived), elsewhere, here].into_iter().flatten();
         session.turn = Some(Turn(turn.collect()));
         if shared.standing.generation() != generation {

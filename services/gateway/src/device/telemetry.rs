@@ -6,6 +6,8 @@ use downlink_domain::device::{Authentication, Device};
 use downlink_domain::event::{Event, EventKind};
 use downlink_ports::IdSource;
 
+use crate::authenticate::CredentialId;
+
 /// A device's message before it is stamped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telemetry {
@@ -20,6 +22,7 @@ pub struct Telemetry {
 pub struct Stamp {
     auth_method: &'static str,
     model_id: Option<Box<str>>,
+    credential: CredentialId,
 }
 
 const STAMPED: [&str; 7] = [
@@ -33,11 +36,10 @@ const STAMPED: [&str; 7] = [
 ];
 
 impl Stamp {
-    /// Makes the stamp of a connection authenticated by one of the identity's keys, or by a
-    /// policy (`is_by_policy`), with the model it announced.
+    /// Makes the stamp of a connection that proved itself by `by`, with the model it announced.
     pub fn new(device: &Device, by: StampedBy, model_id: Option<Box<str>>) -> Self {
         let auth_method = match (&device.authentication, by, &device.name.module) {
-            (Authentication::Sas(_), StampedBy::Policy, _) => {
+            (Authentication::Sas(_), StampedBy::Policy(_), _) => {
                 r#"{"scope":"hub","type":"sas","issuer":"iothub"}"#
             }
             (Authentication::Sas(_), StampedBy::Identity, None) => {
@@ -52,7 +54,13 @@ impl Stamp {
         Self {
             auth_method,
             model_id,
+            credential: by.credential(),
         }
+    }
+
+    /// By what the connection lives.
+    pub(super) fn credential(&self) -> CredentialId {
+        self.credential
     }
 
     /// Makes the event of a message received at `now`.
@@ -103,11 +111,23 @@ fn is_stamped(name: &str) -> bool {
         .any(|stamped| stamped.eq_ignore_ascii_case(name))
 }
 
-/// Whose key signed the token of a connection.
+/// By what a connection proved whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StampedBy {
-    /// One of the identity's own.
+    /// A key or a thumbprint of the identity's own.
     Identity,
-    /// One of a shared access policy's.
-    Policy,
+    /// A key of a shared access policy.
+    Policy(CredentialId),
+    /// A certificate of an authority.
+    Authority(CredentialId),
+}
+
+impl StampedBy {
+    /// By what the connection lives.
+    pub fn credential(self) -> CredentialId {
+        match self {
+            Self::Identity => CredentialId::OWN,
+            Self::Policy(credential) | Self::Authority(credential) => credential,
+        }
+    }
 }

@@ -3,13 +3,12 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use downlink_domain::policy::Permission;
+use downlink_domain::access::{Access, Action};
 use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status};
 
 use super::status;
 use crate::authenticate::Principal;
-use crate::https::check_right;
 use crate::https::error::ApiError;
 use crate::https::serve::Activity;
 use crate::shared::Shared;
@@ -27,7 +26,7 @@ pub(super) struct Call {
 pub(super) enum Ending {
     /// Its caller waits no longer: what is under way is given up.
     Deadline,
-    /// Its token has run out, or the node goes away: what was taken is finished.
+    /// Its token has run out or counts no more, or the node goes away: what was taken is finished.
     Soft(Status),
 }
 
@@ -43,10 +42,29 @@ impl Call {
         Ok((call, message))
     }
 
-    /// Refuses a caller without the right to what `path` names, which is the path of the same
+    /// Refuses a caller without the right to do what `access` asks to what `path` names, which is the path of the same
     /// thing over HTTPS or AMQP: tokens are scoped by it.
-    pub(super) fn check(&self, permission: Permission, path: &[&str]) -> Result<(), ApiError> {
-        check_right(&self.principal, permission, path)
+    pub(super) async fn authorize(
+        &self,
+        shared: &Shared,
+        access: &Access<'_>,
+        path: &[&str],
+    ) -> Result<(), ApiError> {
+        let checking = shared
+            .authenticator
+            .authorize(&self.principal, access, path);
+        Ok(checking.await?)
+    }
+
+    /// Refuses a caller without the right to do `action` to any device; to which, is to be checked for each.
+    pub(super) fn authorize_any(
+        &self,
+        shared: &Shared,
+        action: Action,
+        path: &[&str],
+    ) -> Result<(), ApiError> {
+        let authenticator = &shared.authenticator;
+        Ok(authenticator.authorize_any(&self.principal, action, path)?)
     }
 
     /// Waits until a stream of this call must end.
@@ -54,7 +72,7 @@ impl Call {
     /// # Cancellation
     /// Safe: it only waits.
     pub(super) async fn ending(&self, shared: &Shared) -> Ending {
-        let grace_ends_at = self.principal.expires_at + shared.options.grpc.token_grace;
+        let grace_ends_at = self.principal.expires_at() + shared.options.grpc.token_grace;
         let deadline = async {
             match self.deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -64,6 +82,7 @@ impl Call {
         tokio::select! {
             () = deadline => Ending::Deadline,
             () = shared.peers.clock.sleep_until(grace_ends_at) => Ending::Soft(status::expired()),
+            () = shared.access.ended(self.principal.credential()) => Ending::Soft(status::revoked()),
             () = shared.lifecycle.draining() => Ending::Soft(status::going_away()),
         }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use downlink_domain::access::{Access, Action};
 use downlink_domain::id::{DeviceId, HubName};
 use downlink_domain::message::{AckMode, NewMessage, Properties};
-use downlink_domain::policy::Permission;
 use downlink_domain::{ErrorCode, Timestamp};
 use downlink_ports::PeerError;
 use downlink_proto::api::v1;
@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::answers::AnswerStream;
 use super::call::Call;
 use super::{Api, send_stream, status};
+use crate::authenticate::Principal;
 use crate::https::error::ApiError;
 use crate::https::facts;
 use crate::shared::Shared;
@@ -33,9 +34,9 @@ impl CloudToDevice for Api {
         request: Request<v1::SendRequest>,
     ) -> Result<Response<v1::SendResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        call.check(Permission::ServiceConnect, &DEVICEBOUND)?;
+        call.authorize_any(&self.shared, Action::SendMessage, &DEVICEBOUND)?;
         let message = read(request.message, &self.shared.options.hub);
-        let mut sent = enqueue(&self.shared, vec![message]).await?;
+        let mut sent = enqueue(&self.shared, &call.principal, vec![message]).await?;
         match sent.pop().flatten() {
             None => Ok(Response::new(v1::SendResponse {})),
             Some(error) => Err(error.into()),
@@ -47,12 +48,12 @@ impl CloudToDevice for Api {
         request: Request<v1::SendBatchRequest>,
     ) -> Result<Response<v1::SendBatchResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        call.check(Permission::ServiceConnect, &DEVICEBOUND)?;
+        call.authorize_any(&self.shared, Action::SendMessage, &DEVICEBOUND)?;
         check_count(request.messages.len())?;
         let hub = &self.shared.options.hub;
         let messages = request.messages.into_iter();
         let messages = messages.map(|message| read(Some(message), hub)).collect();
-        let sent = enqueue(&self.shared, messages).await?;
+        let sent = enqueue(&self.shared, &call.principal, messages).await?;
         let result = |error: Option<ApiError>| v1::SendResult {
             failure: error.as_ref().map(status::failure),
         };
@@ -66,7 +67,7 @@ impl CloudToDevice for Api {
         request: Request<Streaming<v1::SendStreamRequest>>,
     ) -> Result<Response<Self::SendStreamStream>, Status> {
         let (call, requests) = Call::open(request)?;
-        call.check(Permission::ServiceConnect, &DEVICEBOUND)?;
+        call.authorize_any(&self.shared, Action::SendMessage, &DEVICEBOUND)?;
         let answers = send_stream::start(Arc::clone(&self.shared), call, requests);
         Ok(Response::new(answers))
     }
@@ -76,9 +77,7 @@ impl CloudToDevice for Api {
         request: Request<v1::PurgeRequest>,
     ) -> Result<Response<v1::PurgeResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        let path = ["devices", request.device_id.as_str(), "commands"];
-        call.check(Permission::ServiceConnect, &path)?;
-        let device = device_id(&request.device_id)?;
+        let device = self.check_queue(&call, &request.device_id).await?;
         let hub = self.shared.options.hub.clone();
         let purged = self.shared.peers.queue.purge(hub, device).await;
         let removed = purged.map_err(ApiError::from)?.removed;
@@ -90,13 +89,24 @@ impl CloudToDevice for Api {
         request: Request<v1::CountRequest>,
     ) -> Result<Response<v1::CountResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        let path = ["devices", request.device_id.as_str(), "commands"];
-        call.check(Permission::ServiceConnect, &path)?;
+        self.check_queue(&call, &request.device_id).await?;
         let device = super::registry::find(&self.shared, &request.device_id).await?;
         let facts = facts::ask_one(&self.shared.peers, &device).await?;
         Ok(Response::new(v1::CountResponse {
             waiting: facts.waiting_messages,
         }))
+    }
+}
+
+impl Api {
+    /// Checks the right to empty the queue of a device, and to count what waits in it.
+    async fn check_queue(&self, call: &Call, device: &str) -> Result<DeviceId, ApiError> {
+        let path = ["devices", device, "commands"];
+        call.authorize_any(&self.shared, Action::PurgeQueue, &path)?;
+        let id = device_id(device)?;
+        let access = Access::to_device(Action::PurgeQueue, &id);
+        call.authorize(&self.shared, &access, &path).await?;
+        Ok(id)
     }
 }
 
@@ -151,11 +161,36 @@ pub(super) fn read(
     })
 }
 
-/// Offers to the queue what could be read, in order. By position: why it was not accepted.
+/// Refuses what goes to devices that `sender` may not send to.
+async fn refuse_denied(
+    shared: &Shared,
+    sender: &Principal,
+    messages: &mut [Result<NewMessage, ApiError>],
+) {
+    let devices = messages.iter().flatten();
+    let devices = devices.map(|message| message.device.clone()).collect();
+    let senders = std::slice::from_ref(sender);
+    let authenticator = &shared.authenticator;
+    let denied = authenticator.denied_devices(senders, devices, &DEVICEBOUND);
+    let denied = denied.await;
+    for message in messages {
+        let device = message.as_ref().ok().map(|message| &message.device);
+        if let Some(denied) = device.and_then(|device| denied.get(device)) {
+            *message = Err(denied.clone().into());
+        }
+    }
+}
+
+/// Offers to the queue what could be read and `sender` may send, in order. By position: why it was not accepted.
 pub(super) async fn enqueue(
     shared: &Shared,
-    messages: Vec<Result<NewMessage, ApiError>>,
+    sender: &Principal,
+    mut messages: Vec<Result<NewMessage, ApiError>>,
 ) -> Result<Vec<Option<ApiError>>, ApiError> {
+    // Otherwise the right to send at all, which the call has shown, is one to all of them.
+    if sender.is_limited_to_devices() {
+        refuse_denied(shared, sender, &mut messages).await;
+    }
     let mut offered = Vec::with_capacity(messages.len());
     let mut errors: Vec<Option<ApiError>> = Vec::with_capacity(messages.len());
     let mut places = Vec::with_capacity(messages.len());

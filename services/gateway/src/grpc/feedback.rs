@@ -7,10 +7,10 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use downlink_domain::access::{Access, Action};
 use downlink_domain::id::{HubName, LockToken};
 use downlink_domain::message::Verdict;
 use downlink_domain::message::feedback::{FeedbackBatch, FeedbackRecord, FeedbackStatus};
-use downlink_domain::policy::Permission;
 use downlink_ports::{PeerError, QueueApi};
 use downlink_proto::api::v1;
 use downlink_proto::api::v1::feedback_server::Feedback;
@@ -58,7 +58,8 @@ impl Feedback for Api {
     ) -> Result<Response<Self::ReceiveStream>, Status> {
         let (call, requests) = Call::open(request)?;
         let path = ["messages", "serviceBound", "feedback"];
-        call.check(Permission::ServiceConnect, &path)?;
+        let access = Access::to_hub(Action::ReceiveFeedback);
+        call.authorize(&self.shared, &access, &path).await?;
         let shared = Arc::clone(&self.shared);
         let (sender, stream) = answers(shared.options.grpc.write_deadline);
         let scope = shared.lifecycle.clone();

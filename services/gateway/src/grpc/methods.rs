@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use downlink_domain::access::{Access, Action};
 use downlink_domain::caps;
-use downlink_domain::method::{MethodError, MethodTimeouts};
-use downlink_domain::policy::Permission;
+use downlink_domain::method::{MethodError, MethodName, MethodTimeouts};
 use downlink_proto::api::v1;
 use downlink_proto::api::v1::methods_server::Methods;
 use serde_json::value::RawValue;
@@ -26,9 +26,15 @@ impl Methods for Api {
     ) -> Result<Response<v1::InvokeResponse>, Status> {
         let (caller, request) = Call::open(request)?;
         let path = ["twins", request.device_id.as_str(), "methods"];
-        caller.check(Permission::ServiceConnect, &path)?;
+        caller.authorize_any(&self.shared, Action::InvokeMethod, &path)?;
         let device = device_id(&request.device_id)?;
-        let asked = read(request, caller.deadline)?;
+        let name: MethodName = request.method_name.parse().map_err(ApiError::from)?;
+        let access = Access {
+            method: Some(&name),
+            ..Access::to_device(Action::InvokeMethod, &device)
+        };
+        caller.authorize(&self.shared, &access, &path).await?;
+        let asked = read(request, name, caller.deadline)?;
         let answer = call(&self.shared, device, asked).await?;
         let payload = payload_of(&answer).map_err(ApiError::from)?;
         Ok(Response::new(v1::InvokeResponse {
@@ -38,7 +44,11 @@ impl Methods for Api {
     }
 }
 
-fn read(request: v1::InvokeRequest, deadline: Option<Instant>) -> Result<Asked, ApiError> {
+fn read(
+    request: v1::InvokeRequest,
+    name: MethodName,
+    deadline: Option<Instant>,
+) -> Result<Asked, ApiError> {
     let payload = request.payload_json.unwrap_or_default();
     if !payload.is_empty() {
         serde_json::from_str::<&RawValue>(&payload).map_err(|_| ApiError::unreadable())?;
@@ -50,7 +60,7 @@ fn read(request: v1::InvokeRequest, deadline: Option<Instant>) -> Result<Asked, 
     let connect = connect.unwrap_or(Duration::ZERO);
     let timeouts = MethodTimeouts::new(connect, response)?;
     Ok(Asked {
-        name: request.method_name.parse().map_err(ApiError::from)?,
+        name,
         payload: Bytes::from(payload),
         timeouts: cut(timeouts, deadline)?,
     })

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use downlink_domain::Timestamp;
+use downlink_domain::access::{Access, Action};
 use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, IfMatch};
-use downlink_domain::policy::Permission;
 use downlink_ports::IdSource;
 use downlink_proto::api::v1;
 use downlink_proto::api::v1::authentication::Way;
@@ -30,7 +30,8 @@ impl Registry for Api {
         request: Request<v1::CreateDeviceRequest>,
     ) -> Result<Response<v1::CreateDeviceResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        check(&call, Permission::RegistryWrite, &request.device_id)?;
+        self.check(&call, Action::DevicesWrite, &request.device_id)
+            .await?;
         let written = self.put(&request.device_id, request.spec, IfMatch::Absent);
         let device = Some(written.await?);
         Ok(Response::new(v1::CreateDeviceResponse { device }))
@@ -41,7 +42,8 @@ impl Registry for Api {
         request: Request<v1::GetDeviceRequest>,
     ) -> Result<Response<v1::GetDeviceResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        check(&call, Permission::RegistryRead, &request.device_id)?;
+        self.check(&call, Action::DevicesRead, &request.device_id)
+            .await?;
         let device = find(&self.shared, &request.device_id).await?;
         let facts = facts::ask_one(&self.shared.peers, &device).await?;
         let device = Some(to_wire(device, facts));
@@ -53,7 +55,8 @@ impl Registry for Api {
         request: Request<v1::ListDevicesRequest>,
     ) -> Result<Response<v1::ListDevicesResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        call.check(Permission::RegistryRead, &["devices"])?;
+        let access = Access::to_hub(Action::DevicesRead);
+        call.authorize(&self.shared, &access, &["devices"]).await?;
         let limit = request.limit.unwrap_or(MAX_LISTED);
         if !(1..=MAX_LISTED).contains(&limit) {
             return Err(ApiError::invalid(&"the limit must be 1 to 1000").into());
@@ -76,7 +79,8 @@ impl Registry for Api {
         request: Request<v1::UpdateDeviceRequest>,
     ) -> Result<Response<v1::UpdateDeviceResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        check(&call, Permission::RegistryWrite, &request.device_id)?;
+        self.check(&call, Action::DevicesWrite, &request.device_id)
+            .await?;
         let condition = if_match(request.etag);
         let written = self.put(&request.device_id, request.spec, condition);
         let device = Some(written.await?);
@@ -88,7 +92,8 @@ impl Registry for Api {
         request: Request<v1::DeleteDeviceRequest>,
     ) -> Result<Response<v1::DeleteDeviceResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        check(&call, Permission::RegistryWrite, &request.device_id)?;
+        self.check(&call, Action::DevicesDelete, &request.device_id)
+            .await?;
         let name = device_id(&request.device_id)?.into();
         let hub = self.shared.options.hub.clone();
         let twins = &self.shared.peers.twins;
@@ -102,9 +107,13 @@ impl Registry for Api {
         request: Request<v1::StatisticsRequest>,
     ) -> Result<Response<v1::StatisticsResponse>, Status> {
         let (call, _) = Call::open(request)?;
-        for counted in ["devices", "service"] {
-            call.check(Permission::RegistryRead, &["statistics", counted])?;
-        }
+        let shared = &self.shared;
+        let devices = Access::to_hub(Action::RegistryStatisticsRead);
+        call.authorize(shared, &devices, &["statistics", "devices"])
+            .await?;
+        let connections = Access::to_hub(Action::ServiceStatisticsRead);
+        call.authorize(shared, &connections, &["statistics", "service"])
+            .await?;
         let peers = &self.shared.peers;
         let hub = self.shared.options.hub.clone();
         let (devices, connected) = futures::join!(
@@ -122,6 +131,14 @@ impl Registry for Api {
 }
 
 impl Api {
+    async fn check(&self, call: &Call, action: Action, device: &str) -> Result<(), ApiError> {
+        let path = ["devices", device];
+        call.authorize_any(&self.shared, action, &path)?;
+        let id = device_id(device)?;
+        let access = Access::to_device(action, &id);
+        call.authorize(&self.shared, &access, &path).await
+    }
+
     async fn put(
         &self,
         device: &str,
@@ -136,10 +153,6 @@ impl Api {
         let facts = facts::ask_after_write(&self.shared.peers, &device).await;
         Ok(to_wire(device, facts))
     }
-}
-
-fn check(call: &Call, permission: Permission, device: &str) -> Result<(), ApiError> {
-    call.check(permission, &["devices", device])
 }
 
 /// Finds a device.

@@ -16,6 +16,7 @@ use super::answers::{AnswerStream, Answers, Gone, answers};
 use super::call::{Call, Ending};
 use super::commands::{MAX_MESSAGES, check_count, enqueue, read};
 use super::status;
+use crate::authenticate::Principal;
 use crate::https::USE_CASE_DEADLINE;
 use crate::https::error::ApiError;
 use crate::shared::Shared;
@@ -41,6 +42,7 @@ struct Waiting {
 /// One stream.
 struct SendStream {
     shared: Arc<Shared>,
+    sender: Principal,
     waiting: VecDeque<Waiting>,
     held_bytes: usize,
     is_reading: bool,
@@ -63,6 +65,7 @@ pub(super) fn start(
             .map(crate::https::serve::Activity::hold);
         let sends = SendStream {
             shared,
+            sender: call.principal.clone(),
             waiting: VecDeque::new(),
             held_bytes: 0,
             is_reading: true,
@@ -148,8 +151,10 @@ impl SendStream {
         }
         let taken: Vec<Waiting> = self.waiting.drain(..count).collect();
         let bytes = taken.iter().map(|waiting| waiting.bytes).sum();
-        let shared = Arc::clone(&self.shared);
-        Some(Box::pin(async move { (bytes, send(&shared, taken).await) }))
+        let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+        Some(Box::pin(async move {
+            (bytes, send(&shared, &sender, taken).await)
+        }))
     }
 }
 
@@ -161,12 +166,12 @@ async fn finished(batch: &mut Option<Batch>) -> (usize, Vec<v1::StreamedResult>)
     }
 }
 
-async fn send(shared: &Shared, batch: Vec<Waiting>) -> Vec<v1::StreamedResult> {
+async fn send(shared: &Shared, sender: &Principal, batch: Vec<Waiting>) -> Vec<v1::StreamedResult> {
     let (ids, messages): (Vec<u64>, Vec<_>) = batch
         .into_iter()
         .map(|waiting| (waiting.id, waiting.message))
         .unzip();
-    let sent = timeout(USE_CASE_DEADLINE, enqueue(shared, messages)).await;
+    let sent = timeout(USE_CASE_DEADLINE, enqueue(shared, sender, messages)).await;
     let sent = sent.unwrap_or_else(|_| Err(ApiError::deadline()));
     let errors = sent.unwrap_or_else(|error| vec![Some(error); ids.len()]);
     ids.into_iter()

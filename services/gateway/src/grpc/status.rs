@@ -48,6 +48,12 @@ pub fn expired() -> Status {
     ApiError::new(ErrorCode::IotHubUnauthorized, "the token has expired").into()
 }
 
+/// What the token of a stream lives by is gone.
+pub fn revoked() -> Status {
+    let text = "the key of the token is gone, or its policy has changed";
+    ApiError::new(ErrorCode::IotHubUnauthorized, text).into()
+}
+
 /// The node drains.
 pub fn going_away() -> Status {
     ApiError::new(ErrorCode::ServiceUnavailable, "the node is going away").into()

@@ -1,7 +1,7 @@
 //! Twins: read, patch, replace (twins.md §1–§4).
 
+use downlink_domain::access::{Access, Action};
 use downlink_domain::device::{DeviceStatus, IfMatch};
-use downlink_domain::policy::Permission;
 use downlink_domain::twin::{Object, Section, TwinChange, parse_json};
 use downlink_ports::TwinView;
 use downlink_proto::api::v1;
@@ -24,7 +24,8 @@ impl Twins for Api {
         request: Request<v1::GetTwinRequest>,
     ) -> Result<Response<v1::GetTwinResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        check(&call, &request.device_id)?;
+        self.check_twin(&call, Action::TwinsRead, &request.device_id)
+            .await?;
         let view = self.find_twin(&request.device_id).await?;
         let twin = Some(to_wire(&view));
         Ok(Response::new(v1::GetTwinResponse { twin }))
@@ -35,7 +36,8 @@ impl Twins for Api {
         request: Request<v1::PatchTwinRequest>,
     ) -> Result<Response<v1::PatchTwinResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        check(&call, &request.device_id)?;
+        self.check_twin(&call, Action::TwinsWrite, &request.device_id)
+            .await?;
         let change = TwinChange::Patch {
             tags: read_section("tags_json", request.tags_json)?,
             desired: read_section("desired_json", request.desired_json)?,
@@ -50,7 +52,8 @@ impl Twins for Api {
         request: Request<v1::ReplaceTwinRequest>,
     ) -> Result<Response<v1::ReplaceTwinResponse>, Status> {
         let (call, request) = Call::open(request)?;
-        check(&call, &request.device_id)?;
+        self.check_twin(&call, Action::TwinsWrite, &request.device_id)
+            .await?;
         // A part that is left out is wiped (twins.md §4.3).
         let change = TwinChange::Replace {
             tags: read_section("tags_json", request.tags_json)?.unwrap_or_default(),
@@ -66,7 +69,8 @@ impl Twins for Api {
         request: Request<v1::WatchTwinRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (call, request) = Call::open(request)?;
-        check(&call, &request.device_id)?;
+        self.check_twin(&call, Action::TwinsRead, &request.device_id)
+            .await?;
         let place = self.watches.enter()?;
         let view = self.find_twin(&request.device_id).await?;
         let watching = watch::start(&self.shared, &self.watches, call, view, place);
@@ -75,6 +79,14 @@ impl Twins for Api {
 }
 
 impl Api {
+    async fn check_twin(&self, call: &Call, action: Action, device: &str) -> Result<(), ApiError> {
+        let path = ["twins", device];
+        call.authorize_any(&self.shared, action, &path)?;
+        let id = device_id(device)?;
+        let access = Access::to_device(action, &id);
+        call.authorize(&self.shared, &access, &path).await
+    }
+
     async fn find_twin(&self, device: &str) -> Result<TwinView, ApiError> {
         let hub = self.shared.options.hub.clone();
         let device = device_id(device)?;
@@ -87,10 +99,6 @@ impl Api {
         let twins = &self.shared.peers.twins;
         Ok(to_wire(&twins.update_twin(hub, name, change).await?))
     }
-}
-
-fn check(call: &Call, device: &str) -> Result<(), ApiError> {
-    call.check(Permission::ServiceConnect, &["twins", device])
 }
 
 /// The condition of a write; a caller that names none wants none.

@@ -1,7 +1,7 @@
 //! Failures on the wire (errors-limits.md §1).
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use downlink_domain::method::MethodError;
 use downlink_domain::twin::JsonError;
@@ -10,7 +10,7 @@ use downlink_ports::{PeerError, StoreError};
 use serde_json::{Value, json};
 
 use super::answer::JSON;
-use crate::authenticate::Refusal;
+use crate::authenticate::{Denied, Refusal, RefusalKind};
 
 /// Which body a failure has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Shape {
 pub(crate) struct ApiError {
     pub(crate) code: ErrorCode,
     text: String,
+    /// Whether the caller may come again with a token of an issuer.
+    is_challenge: bool,
 }
 
 /// What an operator finds a failed request by.
@@ -46,6 +48,7 @@ impl ApiError {
         Self {
             code,
             text: text.into(),
+            is_challenge: false,
         }
     }
 
@@ -88,6 +91,10 @@ impl ApiError {
         );
         if matches!(self.code.http_status(), 429 | 503) {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if self.is_challenge {
+            // auth.md §6.4.
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -158,12 +165,20 @@ impl From<JsonError> for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Unauthorized | Refusal::Disabled => {
-                Self::new(ErrorCode::IotHubUnauthorized, "unauthorized")
-            }
-            Refusal::Unavailable(error) => error.into(),
+        match (refusal.kind(), refusal.peer_error()) {
+            (RefusalKind::Unavailable, Some(error)) => error.clone().into(),
+            (RefusalKind::Unavailable, None) => Self::deadline(),
+            (RefusalKind::Unauthorized | RefusalKind::Disabled, _) => Self {
+                is_challenge: true,
+                ..Self::new(ErrorCode::IotHubUnauthorized, "unauthorized")
+            },
         }
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        Self::new(denied.code(), denied.to_string())
     }
 }
 

@@ -41,8 +41,12 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a Raw
     <&RawValue>::deserialize(value).map(Some)
 }
 
-pub(super) async fn invoke(shared: &Shared, id: DeviceId, body: &[u8]) -> Result<Answer, ApiError> {
-    let answer = call(shared, id, parse(body)?).await?;
+pub(super) async fn invoke(
+    shared: &Shared,
+    id: DeviceId,
+    asked: Asked,
+) -> Result<Answer, ApiError> {
+    let answer = call(shared, id, asked).await?;
     render(&answer)
 }
 
@@ -87,7 +91,8 @@ pub(crate) struct Asked {
     pub(crate) timeouts: MethodTimeouts,
 }
 
-fn parse(body: &[u8]) -> Result<Asked, ApiError> {
+/// Reads the body of a call.
+pub(super) fn parse(body: &[u8]) -> Result<Asked, ApiError> {
     let text = std::str::from_utf8(body).map_err(|_| ApiError::unreadable())?;
     let body: CallBody<'_> = serde_json::from_str(text).map_err(|error| {
         if error.is_data() {

@@ -5,8 +5,8 @@
 
 use axum::http::Method;
 use downlink_domain::ErrorCode;
+use downlink_domain::access::{Access, Action};
 use downlink_domain::id::{DeviceId, LockToken};
-use downlink_domain::policy::Permission;
 use percent_encoding::percent_decode_str;
 
 use super::error::{ApiError, Shape};
@@ -64,21 +64,25 @@ pub(super) struct Unrouted {
 }
 
 impl Endpoint {
-    /// The right that the endpoint needs (auth.md §4), `None` where any policy will do.
-    pub(super) fn permission(&self) -> Option<Permission> {
+    /// What the endpoint does, and to which device (auth.md §4, §6.3); `None` where any credential of a back-end will
+    /// do. The method of a call is in its body.
+    pub(super) fn access(&self) -> Option<Access<'_>> {
+        let to_hub = |action| Some(Access::to_hub(action));
+        let to_device = |action, id| Some(Access::to_device(action, id));
         match self {
-            Self::ListDevices | Self::GetDevice(_) | Self::CountDevices | Self::CountConnected => {
-                Some(Permission::RegistryRead)
+            Self::ListDevices => to_hub(Action::DevicesRead),
+            Self::CountDevices => to_hub(Action::RegistryStatisticsRead),
+            Self::CountConnected => to_hub(Action::ServiceStatisticsRead),
+            Self::GetDevice(id) => to_device(Action::DevicesRead, id),
+            Self::PutDevice(id) => to_device(Action::DevicesWrite, id),
+            Self::DeleteDevice(id) => to_device(Action::DevicesDelete, id),
+            Self::PurgeMessages(id) => to_device(Action::PurgeQueue, id),
+            Self::GetTwin(id) => to_device(Action::TwinsRead, id),
+            Self::PatchTwin(id) | Self::ReplaceTwin(id) => to_device(Action::TwinsWrite, id),
+            Self::InvokeMethod(id) => to_device(Action::InvokeMethod, id),
+            Self::ReceiveFeedback | Self::CompleteFeedback(_) | Self::AbandonFeedback(_) => {
+                to_hub(Action::ReceiveFeedback)
             }
-            Self::PutDevice(_) | Self::DeleteDevice(_) => Some(Permission::RegistryWrite),
-            Self::PurgeMessages(_)
-            | Self::GetTwin(_)
-            | Self::PatchTwin(_)
-            | Self::ReplaceTwin(_)
-            | Self::InvokeMethod(_)
-            | Self::ReceiveFeedback
-            | Self::CompleteFeedback(_)
-            | Self::AbandonFeedback(_) => Some(Permission::ServiceConnect),
             Self::OpenWebSocket | Self::MissingModule(_) | Self::NotOffered(_) => None,
         }
     }

@@ -154,7 +154,7 @@ async fn a_connection_whose_device_went_elsewhere_meanwhile_is_closed() {
     let device = hub.device("dev").await;
     let mut old = open(&hub, &device).await.unwrap();
     directory.lose_all();
-    let other = hub.second("gateway-2");
+    let other = hub.second("gateway-2").await;
     let _new = open(&other, &device).await.unwrap();
     let event = next(&mut old).await;
     assert!(
@@ -173,7 +173,7 @@ async fn a_connection_that_was_not_told_that_it_is_superseded_finds_out() {
     let hub = kept_hub(&directory).await;
     let device = hub.device("dev").await;
     let mut old = open(&hub, &device).await.unwrap();
-    let other = hub.second("gateway-2");
+    let other = hub.second("gateway-2").await;
     hub.backend.forget_gateway(&hub.shared.options.id);
     let _new = open(&other, &device).await.unwrap();
     let event = std::future::poll_fn(|cx| old.poll_event(cx));
@@ -226,7 +226,7 @@ async fn a_gateway_that_was_stopped_past_its_lease_asks_for_nothing_until_it_has
         );
     }
     // Stopped: time goes on, nothing of this gateway runs. Meanwhile one device moves.
-    let other = hub.second("gateway-2");
+    let other = hub.second("gateway-2").await;
     hub.backend.forget_gateway(&hub.shared.options.id);
     let mut moved = open(&other, &gone).await.unwrap();
     directory.set_away(true);

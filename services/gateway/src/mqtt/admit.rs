@@ -20,7 +20,7 @@ use tracing::warn;
 use super::conversation::{Held, Persistence, Work, to_hub_subscriptions};
 use super::{scratch, stored_session};
 use crate::arrival::{Arrival, Carrier};
-use crate::authenticate::{AuthenticatedDevice, Refusal};
+use crate::authenticate::{AuthenticatedDevice, Credential, Refusal, RefusalKind};
 use crate::device::{DeviceSession, OpenError, Stamp};
 use crate::metrics::RefusedFor;
 use crate::shared::Shared;
@@ -105,10 +105,10 @@ impl Refused {
     }
 
     fn by_authenticator(refusal: Refusal, disabled_connack: u8) -> Self {
-        match &refusal {
-            Refusal::Unauthorized => Self::unauthorized(),
-            Refusal::Unavailable(_) => Self::unavailable(),
-            Refusal::Disabled => {
+        match refusal.kind() {
+            RefusalKind::Unauthorized => Self::unauthorized(),
+            RefusalKind::Unavailable => Self::unavailable(),
+            RefusalKind::Disabled => {
                 let code = match disabled_connack {
                     3 => ConnectReturnCode::ServerUnavailable,
                     _ => ConnectReturnCode::NotAuthorized,
@@ -225,7 +225,10 @@ async fn identify(
         .and_then(|password| std::str::from_utf8(password).ok());
     let token = token.ok_or_else(Refused::unauthorized)?;
     let disabled_connack = shared.options.mqtt.disabled_connack;
-    let device = shared.authenticator.device(&name, token).await;
+    let device = shared
+        .authenticator
+        .device(&name, Credential::Token(token))
+        .await;
     device.map_err(|refusal| Refused::by_authenticator(refusal, disabled_connack))
 }
 

@@ -8,7 +8,7 @@ use downlink_amqp::performative::DeliveryState;
 use tracing::warn;
 
 use super::commands::Commands;
-use super::work::{Enqueued, EnqueuedBatch, IdReading};
+use super::work::{Enqueued, EnqueuedBatch, IdReading, NotSent};
 use super::{command, work};
 use crate::amqp::condition::{error_of, error_of_peer};
 use crate::amqp::conversation::Conversation;
@@ -43,8 +43,10 @@ impl Conversation {
         let Some(batch) = commands.take_batch() else {
             return;
         };
-        let queue = Arc::clone(&self.shared.peers.queue);
-        let work = work::enqueue(queue, link, batch, commands.reading);
+        let reading = commands.reading;
+        let senders = self.grants.limited_senders();
+        let shared = Arc::clone(&self.shared);
+        let work = work::enqueue(shared, link, batch, reading, senders);
         self.start(work);
     }
 
@@ -73,9 +75,7 @@ impl Conversation {
                 }
                 states.extend(outcomes.into_iter().map(|outcome| match outcome {
                     Ok(()) => DeliveryState::Accepted,
-                    Err(error) => {
-                        DeliveryState::rejected(error_of(error.code(), error.to_string()))
-                    }
+                    Err(NotSent { code, text }) => DeliveryState::rejected(error_of(code, text)),
                 }));
             }
             Err(error) => {

@@ -1,9 +1,11 @@
 //! What the links of back-ends ask of the queue, and what comes back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use downlink_amqp::engine::{DeliveryId, LinkId};
+use downlink_domain::ErrorCode;
 use downlink_domain::id::{HubName, LockToken};
 use downlink_domain::message::Verdict;
 use downlink_domain::message::feedback::FeedbackBatch;
@@ -11,7 +13,10 @@ use downlink_ports::{EnqueueError, PeerError, QueueApi, SettleError};
 use tracing::warn;
 
 use super::command::Command;
+use crate::amqp::grants::DEVICEBOUND;
 use crate::amqp::work::{Done, Work};
+use crate::authenticate::{Denied, Principal};
+use crate::shared::Shared;
 
 /// How a call for a back-end ended.
 pub(in crate::amqp) enum BackEndDone {
@@ -53,9 +58,34 @@ pub(in crate::amqp) struct EnqueuedBatch {
 /// Outcome of a batch.
 pub(in crate::amqp) struct Enqueued {
     /// By position.
-    pub(super) outcomes: Vec<Result<(), EnqueueError>>,
+    pub(super) outcomes: Vec<Result<(), NotSent>>,
     /// Whether a message found its device by the decoded id only.
     pub(super) is_decoded: bool,
+}
+
+/// Why a message was not accepted.
+#[derive(Clone, Debug)]
+pub(in crate::amqp) struct NotSent {
+    pub(super) code: ErrorCode,
+    pub(super) text: String,
+}
+
+impl From<EnqueueError> for NotSent {
+    fn from(error: EnqueueError) -> Self {
+        Self {
+            code: error.code(),
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<Denied> for NotSent {
+    fn from(denied: Denied) -> Self {
+        Self {
+            code: denied.code(),
+            text: denied.to_string(),
+        }
+    }
 }
 
 /// Which reading of an id that may be percent-encoded is tried first.
@@ -68,23 +98,89 @@ pub(in crate::amqp) enum IdReading {
     Decoded,
 }
 
-/// Offers a batch to the queue.
+/// Offers a batch to the queue: what `senders` may send, or all of it when they are none.
 pub(super) fn enqueue(
-    queue: Arc<dyn QueueApi>,
+    shared: Arc<Shared>,
     link: LinkId,
     batch: Vec<(DeliveryId, Command)>,
     reading: IdReading,
+    senders: Option<Vec<Principal>>,
 ) -> Work {
     let bytes = batch.iter().map(|(_, command)| command.cost).sum();
     Box::pin(async move {
-        let (deliveries, commands) = batch.into_iter().unzip();
-        let outcome = enqueue_commands(&*queue, commands, reading).await;
+        let (deliveries, mut commands): (Vec<_>, Vec<Command>) = batch.into_iter().unzip();
+        let queue = &*shared.peers.queue;
+        let outcome = match senders {
+            None => enqueue_commands(queue, commands, reading).await,
+            Some(senders) => {
+                let verdicts = authorize(&shared, &senders, &mut commands).await;
+                enqueue_allowed(queue, commands, verdicts, reading).await
+            }
+        };
         Done::BackEnd(BackEndDone::Enqueued(EnqueuedBatch {
             link,
             bytes,
             deliveries,
             outcome,
         }))
+    })
+}
+
+/// Judges each message by its device; a reading of an id that is not allowed is dropped if the other is.
+async fn authorize(
+    shared: &Shared,
+    senders: &[Principal],
+    commands: &mut [Command],
+) -> Vec<Option<Denied>> {
+    let mut devices = HashSet::new();
+    for command in &*commands {
+        devices.insert(command.message.device.clone());
+        devices.extend(command.other_device.clone());
+    }
+    let authenticator = &shared.authenticator;
+    let denied = authenticator.denied_devices(senders, devices, &DEVICEBOUND);
+    let denied = denied.await;
+    let judged = commands.iter_mut().map(|command| {
+        let other = command.other_device.take();
+        command.other_device = other.filter(|other| !denied.contains_key(other));
+        let verdict = denied.get(&command.message.device)?;
+        match command.other_device.take() {
+            None => Some(verdict.clone()),
+            Some(other) => {
+                command.message.device = other;
+                None
+            }
+        }
+    });
+    judged.collect()
+}
+
+/// Enqueues what is allowed, and answers for the rest.
+async fn enqueue_allowed(
+    queue: &dyn QueueApi,
+    commands: Vec<Command>,
+    verdicts: Vec<Option<Denied>>,
+    reading: IdReading,
+) -> Result<Enqueued, PeerError> {
+    let allowed = commands.into_iter().zip(&verdicts);
+    let allowed: Vec<Command> = allowed
+        .filter(|(_, denied)| denied.is_none())
+        .map(|(command, _)| command)
+        .collect();
+    let (mut outcomes, mut is_decoded) = (Vec::new().into_iter(), reading == IdReading::Decoded);
+    if !allowed.is_empty() {
+        let enqueued = enqueue_commands(queue, allowed, reading).await?;
+        is_decoded = enqueued.is_decoded;
+        outcomes = enqueued.outcomes.into_iter();
+    }
+    let lost = || Err(EnqueueError::Unavailable.into());
+    let outcomes = verdicts.into_iter().map(|denied| match denied {
+        Some(denied) => Err(denied.into()),
+        None => outcomes.next().unwrap_or_else(lost),
+    });
+    Ok(Enqueued {
+        outcomes: outcomes.collect(),
+        is_decoded,
     })
 }
 
@@ -126,7 +222,7 @@ async fn enqueue_commands(
     });
     if others.is_empty() {
         return Ok(Enqueued {
-            outcomes,
+            outcomes: to_not_sent(outcomes),
             is_decoded: reading == IdReading::Decoded,
         });
     }
@@ -152,9 +248,16 @@ async fn enqueue_commands(
         }
     }
     Ok(Enqueued {
-        outcomes,
+        outcomes: to_not_sent(outcomes),
         is_decoded: (reading == IdReading::Decoded) != is_other_reading,
     })
+}
+
+fn to_not_sent(outcomes: Vec<Result<(), EnqueueError>>) -> Vec<Result<(), NotSent>> {
+    let outcomes = outcomes.into_iter();
+    outcomes
+        .map(|outcome| outcome.map_err(NotSent::from))
+        .collect()
 }
 
 /// Checks that a service has answered for every message.

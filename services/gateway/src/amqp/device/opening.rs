@@ -163,7 +163,7 @@ impl Conversation {
         let own = names.first()?;
         let claim = match self.grants.of_device(own) {
             Some(grant) => Claim::Own(Box::new(grant.device.clone()), grant.by),
-            None => Claim::Policy(names),
+            None => Claim::Policy(names, self.grants.back_ends()),
         };
         Some(claim)
     }
@@ -242,6 +242,13 @@ impl Conversation {
             NotOpened::Disabled => (
                 refused(ErrorCode::DeviceDisabled, "the device is disabled"),
                 Some(RefusedFor::Disabled),
+            ),
+            NotOpened::Denied => (
+                refused(
+                    ErrorCode::IotHubUnauthorizedAccess,
+                    "no token of the connection allows this link",
+                ),
+                Some(RefusedFor::Unauthorized),
             ),
             NotOpened::Refused(OpenError::Unavailable(_)) => (
                 refused(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use downlink_domain::device::{Device, DeviceStatus};
+use downlink_domain::device::{Authentication, Device, DeviceStatus};
 use downlink_domain::id::IdentityName;
 use downlink_domain::presence::{Protocol, Subscriptions};
 use downlink_ports::PeerError;
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::unit::{Connected, Tag, UnitId};
 use crate::amqp::work::{Done, Work};
+use crate::authenticate::Principal;
 use crate::device::{Departing, DeviceSession, OpenError, Stamp, StampedBy};
 use crate::shared::Shared;
 
@@ -34,6 +35,8 @@ pub(in crate::amqp) enum NotOpened {
     NotFound,
     /// It is disabled.
     Disabled,
+    /// No policy may speak for it: none is allowed to, or it proves itself by certificates.
+    Denied,
     /// The hub did not let it in.
     Refused(OpenError),
 }
@@ -50,8 +53,8 @@ pub(in crate::amqp) struct Ended {
 pub(super) enum Claim {
     /// A token of its own.
     Own(Box<Device>, StampedBy),
-    /// A token of a policy; the identity has one of these names.
-    Policy(Vec<IdentityName>),
+    /// A token of a policy, one of these; the identity has one of these names.
+    Policy(Vec<IdentityName>, Vec<Principal>),
 }
 
 /// What a unit is opened with.
@@ -82,12 +85,44 @@ async fn open_session(
 ) -> Result<Box<DeviceSession<Tag>>, NotOpened> {
     let (device, by) = match opener.claim {
         Claim::Own(device, by) => (*device, by),
-        Claim::Policy(names) => (find(&shared, names).await?, StampedBy::Policy),
+        Claim::Policy(names, principals) => {
+            let device = find(&shared, names).await?;
+            let by = speaker(&shared, &device, &principals).await?;
+            (device, by)
+        }
     };
     let stamp = Stamp::new(&device, by, opener.model_id);
     let (protocol, subscriptions) = (opener.protocol, opener.subscriptions);
     let session = DeviceSession::open(shared, device, protocol, subscriptions, stamp).await;
     session.map(Box::new).map_err(NotOpened::Refused)
+}
+
+/// Finds out which policy speaks for the identity.
+async fn speaker(
+    shared: &Shared,
+    device: &Device,
+    principals: &[Principal],
+) -> Result<StampedBy, NotOpened> {
+    if !matches!(device.authentication, Authentication::Sas(_)) {
+        return Err(NotOpened::Denied);
+    }
+    let authenticator = &shared.authenticator;
+    let mut verdict = NotOpened::Denied;
+    // They are few, and the tags of the device are looked up once for all.
+    for principal in principals {
+        match authenticator
+            .authorize_device(principal, &device.name)
+            .await
+        {
+            Ok(()) => return Ok(StampedBy::Policy(principal.credential())),
+            Err(refusal) => {
+                if let Some(error) = refusal.peer_error() {
+                    verdict = NotOpened::Refused(OpenError::Unavailable(error.clone()));
+                }
+            }
+        }
+    }
+    Err(verdict)
 }
 
 /// Finds the identity by its name as it stands in the address, or else decoded.

@@ -1,0 +1,162 @@
+//! Tags of devices, for policies that are limited by them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use downlink_domain::ErrorCode;
+use downlink_domain::id::{DeviceId, HubName};
+use downlink_domain::twin::Object;
+use downlink_ports::{PeerError, TwinApi};
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+
+/// How long tags count.
+const LIFE: Duration = Duration::from_secs(1);
+/// Most devices whose tags are kept.
+const MAX_DEVICES: usize = 10_000;
+/// Most bytes of JSON text that what is kept stands for; tags of a device have at most 32 KiB.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Time between two looks for what may go when there is no room.
+const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// How long a look-up may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What is known of the tags of one device. Whoever holds the lock looks them up, for all who wait for it.
+type Slot = Arc<tokio::sync::Mutex<Option<Known>>>;
+
+struct Known {
+    /// When the look-up began.
+    asked_at: Instant,
+    /// When it ended.
+    answered_at: Instant,
+    tags: Result<Arc<Object>, PeerError>,
+}
+
+#[derive(Default)]
+struct Slots {
+    slots: HashMap<DeviceId, Entry>,
+    bytes: usize,
+    swept_at: Option<Instant>,
+}
+
+struct Entry {
+    slot: Slot,
+    touched_at: Instant,
+    bytes: usize,
+}
+
+/// A bounded cache of tags.
+pub struct TagCache {
+    hub: HubName,
+    twins: Arc<dyn TwinApi>,
+    known: Mutex<Slots>,
+}
+
+impl TagCache {
+    /// Makes an empty cache.
+    pub fn new(hub: HubName, twins: Arc<dyn TwinApi>) -> Self {
+        Self {
+            hub,
+            twins,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The tags of a device as they were at most a second ago; none when there is no such device.
+    ///
+    /// # Errors
+    /// When they cannot be read, or too many are being read: nobody is allowed anything then.
+    ///
+    /// # Cancellation
+    /// Safe: the next who waits for the same look-up makes it.
+    pub async fn find(&self, device: &DeviceId) -> Result<Arc<Object>, PeerError> {
+        let wanted_at = Instant::now();
+        let slot = self.slot(device, wanted_at)?;
+        let mut known = slot.lock().await;
+        if let Some(known) = &*known {
+            let is_fresh = match known.tags {
+                Ok(_) => known.asked_at.elapsed() < LIFE,
+                // A look-up that failed while this one waited for it answers it too.
+                Err(_) => known.answered_at >= wanted_at,
+            };
+            if is_fresh {
+                return known.tags.clone();
+            }
+        }
+        let asked_at = Instant::now();
+        let tags = self.look_up(device).await;
+        if let Ok(tags) = &tags {
+            self.note_size(device, &slot, tags);
+        }
+        *known = Some(Known {
+            asked_at,
+            answered_at: Instant::now(),
+            tags: tags.clone(),
+        });
+        tags
+    }
+
+    async fn look_up(&self, device: &DeviceId) -> Result<Arc<Object>, PeerError> {
+        let asking = self.twins.get_twin(self.hub.clone(), device.clone().into());
+        let late = PeerError::DeadlineExceeded { service: "twin" };
+        match timeout(DEADLINE, asking).await.unwrap_or(Err(late)) {
+            Ok(view) => Ok(Arc::new(view.twin.tags)),
+            Err(error) if error.code() == ErrorCode::DeviceNotFound => Ok(Arc::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn slot(&self, device: &DeviceId, now: Instant) -> Result<Slot, PeerError> {
+        let mut known = self.known.lock();
+        if let Some(entry) = known.slots.get_mut(device) {
+            return Ok(Arc::clone(&entry.slot));
+        }
+        let is_due = known.swept_at.is_none_or(|at| now >= at + LIFE);
+        if is_due || !known.has_room() {
+            known.sweep(now);
+        }
+        if !known.has_room() {
+            return Err(PeerError::Unavailable { service: "twin" });
+        }
+        let slot = Slot::default();
+        let entry = Entry {
+            slot: Arc::clone(&slot),
+            touched_at: now,
+            bytes: 0,
+        };
+        known.slots.insert(device.clone(), entry);
+        Ok(slot)
+    }
+
+    fn note_size(&self, device: &DeviceId, slot: &Slot, tags: &Object) {
+        let bytes = serde_json::to_vec(tags).map_or(0, |text| text.len());
+        let mut known = self.known.lock();
+        let Slots {
+            slots, bytes: all, ..
+        } = &mut *known;
+        let entry = slots.get_mut(device);
+        if let Some(entry) = entry.filter(|entry| Arc::ptr_eq(&entry.slot, slot)) {
+            *all = all.saturating_sub(entry.bytes).saturating_add(bytes);
+            entry.bytes = bytes;
+            entry.touched_at = Instant::now();
+        }
+    }
+}
+
+impl Slots {
+    fn has_room(&self) -> bool {
+        self.slots.len() < MAX_DEVICES && self.bytes < MAX_BYTES
+    }
+
+    /// Drops what counts no more and is looked up by nobody.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept_at.is_some_and(|at| now < at + SWEEP_PAUSE) {
+            return;
+        }
+        self.swept_at = Some(now);
+        self.slots
+            .retain(|_, entry| entry.touched_at + LIFE > now || Arc::strong_count(&entry.slot) > 1);
+        self.bytes = self.slots.values().map(|entry| entry.bytes).sum();
+    }
+}
