@@ -30,5 +30,6 @@ pub use clock::{RandomIds, SystemClock};
 pub use lifecycle::{Lifecycle, OnError, RunError, Shutdown, Signals, TaskFailure};
 pub use listener::{BindError, Listener, ListenerOptions};
 pub use tls::{
-    ClientCertificates, HandshakeError, HandshakeLimit, TlsAcceptor, TlsIdentity, TlsStream,
+    CertificateFiles, ClientCertificates, HandshakeError, HandshakeLimit, ServerCertificates,
+    TlsAcceptor, TlsIdentity, TlsStream,
 };

@@ -7,7 +7,7 @@ use downlink_config::sections::{Config, PresenceKind};
 use downlink_config::{Process, to_toml};
 use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{Gateway, GatewayOptions, Sockets};
-use downlink_node::certificate::{Certificate, handshake_limit};
+use downlink_node::certificate::{Certificates, handshake_limit};
 use downlink_node::doors::{Bound, PortNames, Wanted};
 use downlink_node::stores::make_private_folder;
 use downlink_node::{Ground, events, open_issuers, open_presence, open_stores, run_until_stopped};
@@ -77,7 +77,8 @@ async fn start(ground: &Ground) -> anyhow::Result<Facts> {
     let folder = &config.storage.path;
     make_private_folder(folder)?;
     let now = ground.clock.now();
-    let certificate = Certificate::find(config, folder, now.as_seconds())?;
+    let certificates = Certificates::load(config, folder, now.as_seconds())?;
+    certificates.keep_current(ground);
     let names: Vec<HubName> = config
         .hub
         .host_names()
@@ -101,14 +102,14 @@ async fn start(ground: &Ground) -> anyhow::Result<Facts> {
             policies: stores.policies.policies(hub.clone()).await?,
             device,
         },
-        ca_file: certificate.ca.display().to_string(),
+        ca_file: certificates.ca.display().to_string(),
         ports: bound.ports(),
     };
     let id: GatewayId = format!("gateway-{:016x}", ids.connection_number()).parse()?;
     let all_names = wiring::host_names(&hub, &names);
     let gateway = Gateway::new();
     let peers = wiring::start_services(ground, adapters, (&id, &gateway));
-    let sockets = open_operator_doors(bound, &certificate, ground)?;
+    let sockets = open_operator_doors(bound, &certificates, ground)?;
     let meter = ground.metrics.meter("downlink.gateway");
     let options = GatewayOptions::from_config(config, id, hub, all_names);
     let scope = ground.lifecycle.child("gateway");
@@ -122,7 +123,7 @@ async fn start(ground: &Ground) -> anyhow::Result<Facts> {
 /// Serves metrics and probes; returns the doors that are the gateway's.
 fn open_operator_doors(
     bound: Bound,
-    certificate: &Certificate,
+    certificates: &Certificates,
     ground: &Ground,
 ) -> anyhow::Result<Sockets> {
     serve_operations(bound.metrics, &ground.lifecycle, ground.metrics.clone());
@@ -132,8 +133,8 @@ fn open_operator_doors(
         amqps: bound.amqps,
         https: bound.https,
         grpc: bound.grpc,
-        tls: certificate.acceptor(&[], Requested, &limit)?,
-        https_tls: certificate.acceptor(&[b"h2", b"http/1.1"], Requested, &limit)?,
-        grpc_tls: certificate.acceptor(&[b"h2"], NotAsked, &limit)?,
+        tls: certificates.acceptor(&[], Requested, &limit)?,
+        https_tls: certificates.acceptor(&[b"h2", b"http/1.1"], Requested, &limit)?,
+        grpc_tls: certificates.acceptor(&[b"h2"], NotAsked, &limit)?,
     })
 }

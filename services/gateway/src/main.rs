@@ -6,7 +6,7 @@ use std::sync::Arc;
 use downlink_config::Process;
 use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{Gateway, GatewayOptions, LeaseHealth, Peers, Sockets};
-use downlink_node::certificate::{Certificate, handshake_limit};
+use downlink_node::certificate::{Certificates, handshake_limit};
 use downlink_node::doors::{PortNames, Wanted};
 use downlink_node::{Ground, open_issuers, open_presence, peers, run_process};
 use downlink_rpc::Services;
@@ -26,7 +26,8 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
     let door = peers::bind_peers(config)?;
     serve_operations(bound.metrics, &ground.lifecycle, ground.metrics.clone());
     let now = ground.clock.now();
-    let certificate = Certificate::find(config, &config.storage.path, now.as_seconds())?;
+    let certificates = Certificates::load(config, &config.storage.path, now.as_seconds())?;
+    certificates.keep_current(&ground);
     let presence = open_presence(&ground).await?;
     let names: Vec<HubName> = config
         .hub
@@ -56,9 +57,9 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         amqps: bound.amqps,
         https: bound.https,
         grpc: bound.grpc,
-        tls: certificate.acceptor(&[], Requested, &limit)?,
-        https_tls: certificate.acceptor(&[b"h2", b"http/1.1"], Requested, &limit)?,
-        grpc_tls: certificate.acceptor(&[b"h2"], NotAsked, &limit)?,
+        tls: certificates.acceptor(&[], Requested, &limit)?,
+        https_tls: certificates.acceptor(&[b"h2", b"http/1.1"], Requested, &limit)?,
+        grpc_tls: certificates.acceptor(&[b"h2"], NotAsked, &limit)?,
     };
     let mut options = GatewayOptions::from_config(config, id, names[0].clone(), names);
     options.address = peers::advertised(config, door.address);

@@ -98,6 +98,12 @@ impl FurtherHub {
     }
 
     fn check(&self, taken: &mut HashSet<String>, at: &mut Checker) {
+        let is_address = |name: &str| name.parse::<IpAddr>().is_ok();
+        at.require(
+            !self.host_names().any(is_address),
+            "host_name",
+            "is or has an ip address: clients do not give it in their handshake, and reach the first hub",
+        );
         check_names(&self.host_name, &self.extra_host_names, taken, at);
         check_pair(self.certificate_file.as_ref(), self.key_file.as_ref(), at);
     }

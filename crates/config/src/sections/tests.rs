@@ -300,6 +300,8 @@ fn hubs_share_no_name_and_certificates_come_with_keys() {
         ("hub.further.b.key_file", "b.key"),
         ("hub.further.c.host_name", "c.test"),
         ("hub.further.d.extra_host_names", "d.test"),
+        ("hub.further.f.host_name", "f.test"),
+        ("hub.further.f.extra_host_names", "127.0.0.2"),
         ("hub.further.E.host_name", "e.test"),
     ]);
     assert_eq!(
@@ -310,6 +312,8 @@ fn hubs_share_no_name_and_certificates_come_with_keys() {
             "hub.further.b.certificate_file: is missing: certificate_file and key_file go together",
             "hub.further.c.host_name: \"c.test\" is a name of another hub",
             "hub.further.d.host_name: \"\" is not a host name or ip address",
+            "hub.further.f.host_name: is or has an ip address: clients do not give it in their handshake, and reach \
+             the first hub",
         ]
     );
 }
