@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use downlink_config::sections::{PresenceKind, RedisTopology};
 use downlink_config::{Config, Secret};
-use downlink_ports::{GatewayLeases, PresenceDirectory};
+use downlink_ports::{GatewayLeases, PollThrottle, PresenceDirectory};
 use downlink_presence_memory::MemoryPresence;
 use downlink_presence_redis::{Credentials, Password, RedisOptions, RedisPresence, Topology};
 
@@ -16,13 +16,15 @@ use crate::ground::Ground;
 const ROUNDS: u32 = 6;
 const LEAST_ROUTE_TTL: Duration = Duration::from_hours(1);
 
-/// Who is connected where, and which gateways are alive; both are one directory.
+/// Who is connected where, which gateways are alive, and who polled when; all are one directory.
 #[derive(Clone)]
 pub struct Presence {
     /// Connections.
     pub directory: Arc<dyn PresenceDirectory>,
     /// Gateways.
     pub leases: Arc<dyn GatewayLeases>,
+    /// Polls of devices.
+    pub polls: Arc<dyn PollThrottle>,
 }
 
 /// Opens the presence directory.
@@ -35,7 +37,8 @@ pub async fn open_presence(ground: &Ground) -> anyhow::Result<Presence> {
             let presence = Arc::new(MemoryPresence::new(ground.clock.now()));
             Ok(Presence {
                 directory: Arc::clone(&presence) as _,
-                leases: presence,
+                leases: Arc::clone(&presence) as _,
+                polls: presence,
             })
         }
         PresenceKind::Redis => {
@@ -51,7 +54,8 @@ pub async fn open_presence(ground: &Ground) -> anyhow::Result<Presence> {
             });
             Ok(Presence {
                 directory: Arc::clone(&presence) as _,
-                leases: presence,
+                leases: Arc::clone(&presence) as _,
+                polls: presence,
             })
         }
     }

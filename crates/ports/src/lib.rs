@@ -22,6 +22,7 @@ mod message_store;
 mod outbox;
 mod peer;
 mod policy_store;
+mod poll_throttle;
 mod presence;
 mod session_store;
 #[cfg(feature = "testsuite")]
@@ -42,6 +43,7 @@ pub use peer::{
     MethodDelivery, Notify, OpenedDevice, QueueApi, ReceiveCall, TwinApi, TwinView,
 };
 pub use policy_store::PolicyStore;
+pub use poll_throttle::{PollThrottle, PollTurn};
 pub use presence::{
     Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, PresenceWatch, Restored,
 };

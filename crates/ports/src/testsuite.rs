@@ -22,6 +22,7 @@ pub mod given;
 pub mod messages;
 pub mod outbox;
 pub mod policies;
+pub mod polls;
 pub mod presence;
 pub mod purge;
 pub mod registry;
@@ -175,7 +176,7 @@ macro_rules! conformance_tests {
     };
 }
 
-/// Makes one test of each promise of `PresenceDirectory` and `GatewayLeases`, for subjects
+/// Makes one test of each promise of `PresenceDirectory`, `GatewayLeases` and `PollThrottle`, for subjects
 /// ([`Presence`](crate::testsuite::presence::Presence)) made by the given async function.
 #[macro_export]
 macro_rules! presence_conformance_tests {
@@ -195,6 +196,12 @@ macro_rules! presence_conformance_tests {
             large_batches_are_answered_by_position
             a_watch_sees_an_entry_written_again
         }
+        $crate::conformance_tests! { @module $make polls
+            a_turn_is_taken_once_within_its_interval
+            each_device_has_turns_of_its_own
+            a_turn_comes_again_after_its_interval
+            of_many_calls_at_once_one_takes_the_turn
+        }
     };
 }
 
@@ -208,6 +215,7 @@ mod tests {
             include_str!("testsuite/messages.rs"),
             include_str!("testsuite/outbox.rs"),
             include_str!("testsuite/policies.rs"),
+            include_str!("testsuite/polls.rs"),
             include_str!("testsuite/presence.rs"),
             include_str!("testsuite/purge.rs"),
             include_str!("testsuite/registry.rs"),

@@ -16,6 +16,7 @@ use downlink_ports::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::polls::Polls;
 use crate::shard::Shard;
 
 /// Most watches at a time; a further one is refused with [`StoreError::Overloaded`].
@@ -43,6 +44,7 @@ struct Inner {
     connected: AtomicU64,
     watches: AtomicUsize,
     leases: Mutex<HashMap<GatewayId, GatewayLease>>,
+    polls: Mutex<Polls>,
 }
 
 impl MemoryPresence {
@@ -57,8 +59,13 @@ impl MemoryPresence {
                 connected: AtomicU64::new(0),
                 watches: AtomicUsize::new(0),
                 leases: Mutex::default(),
+                polls: Mutex::default(),
             }),
         }
+    }
+
+    pub(crate) fn polls(&self) -> &Mutex<Polls> {
+        &self.inner.polls
     }
 
     /// How many watches are held, for metrics.

@@ -1,8 +1,8 @@
 //! Presence of devices in the memory of one process.
 //!
 //! [`MemoryPresence`] is the directory of the all-in-one, where gateway and services share a
-//! process and presence ends with it. Wiring may enter; services see only
-//! `downlink_ports::PresenceDirectory`.
+//! process and presence ends with it; so does it hold when devices polled. Wiring may enter; services see only
+//! `downlink_ports::PresenceDirectory`, `GatewayLeases` and `PollThrottle`.
 //!
 //! ```
 //! use downlink_domain::Timestamp;
@@ -13,8 +13,10 @@
 //! ```
 
 mod directory;
+mod polls;
 mod shard;
 #[cfg(test)]
 mod tests;
 
 pub use directory::{MAX_WATCHES, MemoryPresence};
+pub use polls::MAX_TURNS;

@@ -33,6 +33,11 @@ impl Keys {
         Some(DeviceKey(std::str::from_utf8(digits).ok()?.parse().ok()?))
     }
 
+    /// That a device has polled, beside its route.
+    pub(crate) fn poll(&self, device: DeviceKey) -> String {
+        format!("{}:{{{device}}}:poll", self.prefix)
+    }
+
     /// A key of the gateway that lies where `tag` does: while it is there, that server was not
     /// emptied.
     pub(crate) fn witness(&self, tag: u32, gateway: &GatewayId) -> String {
@@ -54,6 +59,7 @@ mod tests {
         for other in [
             "downlink:{}",
             "downlink:{7",
+            "downlink:{7}:poll",
             "other:{7}",
             "downlink:{x}",
             "",

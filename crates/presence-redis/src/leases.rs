@@ -159,7 +159,8 @@ fn read_life(server: Value, replication: Value) -> Result<Life, StoreError> {
     life.ok_or_else(|| unavailable(&"a server does not say which life it leads"))
 }
 
-fn millis(duration: Duration) -> u64 {
+/// The whole milliseconds of a time to live, at least one.
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis())
         .unwrap_or(u64::MAX)
         .max(1)

@@ -1,8 +1,8 @@
 //! Presence of devices, shared by processes through Redis.
 //!
 //! [`RedisPresence`] is the directory of any number of gateways and services in processes of their
-//! own, and the leases of the gateways. Wiring may enter; services see only
-//! `downlink_ports::PresenceDirectory` and `downlink_ports::GatewayLeases`.
+//! own, the leases of the gateways, and when devices polled. Wiring may enter; services see only
+//! `downlink_ports::PresenceDirectory`, `GatewayLeases` and `PollThrottle`.
 //!
 //! # What is kept where
 //!
@@ -11,7 +11,8 @@
 //!   epoch is the server's clock in microseconds, or one above the last if that is more. The key
 //!   expires unless its gateway writes it again
 //!   ([`RedisOptions::route_ttl`]), which frees what a killed gateway left.
-//! - The sharded channel of the same name: every change of the route, told by the script.
+//! - `<prefix>:{<device key>}:poll`: there while the device must not poll again, if polls are throttled.
+//! - The sharded channel of the first key's name: every change of the route, told by the script.
 //! - `<prefix>:{leases}:ends`, `…:details`: who holds a lease until when, by the server's clock,
 //!   and what each gateway says of itself; what has lapsed is removed by the next renewal.
 //! - `<prefix>:{<tag>}:witness:<gateway>`: one on each master; where it is missing, that master
@@ -60,6 +61,7 @@ mod listener;
 mod live;
 mod map;
 mod options;
+mod polls;
 mod presence;
 mod scripts;
 mod shards;

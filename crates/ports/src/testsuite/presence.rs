@@ -7,7 +7,8 @@ use downlink_domain::id::{ConnectionId, DeviceKey, GatewayId};
 use downlink_domain::presence::{LeaseEpoch, Protocol, Route, Subscriptions};
 
 use crate::{
-    Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, Restored, StoreError,
+    Connected, GatewayLease, GatewayLeases, LeaseState, PollThrottle, PresenceDirectory, Restored,
+    StoreError,
 };
 
 /// A directory with the leases of its gateways, both empty. Devices and gateways are the test's
@@ -18,14 +19,20 @@ pub struct Presence {
     pub directory: Arc<dyn PresenceDirectory>,
     /// Which gateways are alive.
     pub leases: Arc<dyn GatewayLeases>,
+    /// How often devices may poll.
+    pub polls: Arc<dyn PollThrottle>,
 }
 
 impl Presence {
-    /// The subject of an adapter that is both.
-    pub fn of<P: PresenceDirectory + GatewayLeases + 'static>(presence: Arc<P>) -> Self {
+    /// The subject of an adapter that is all of it.
+    pub fn of<P>(presence: Arc<P>) -> Self
+    where
+        P: PresenceDirectory + GatewayLeases + PollThrottle + 'static,
+    {
         Self {
-            directory: Arc::clone(&presence) as Arc<dyn PresenceDirectory>,
-            leases: presence,
+            directory: Arc::clone(&presence) as _,
+            leases: Arc::clone(&presence) as _,
+            polls: presence,
         }
     }
 }

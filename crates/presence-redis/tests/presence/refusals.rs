@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use downlink_domain::Timestamp;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::presence::Subscriptions;
-use downlink_ports::{GatewayLeases, PresenceDirectory};
+use downlink_ports::{GatewayLeases, PollThrottle, PollTurn, PresenceDirectory};
 use downlink_presence_redis::{OpenError, Password, RIGHTS, RedisOptions, RedisPresence, Topology};
 use downlink_runtime::Lifecycle;
 use downlink_stack::{Redis, RedisSentinel};
 use tokio::net::TcpListener;
 
 use crate::support::{self, connect, renew, soon, tell};
+
+const POLLS: Duration = Duration::from_mins(2);
 
 async fn refused(mut options: RedisOptions) -> OpenError {
     options.connect_timeout = Duration::from_millis(500);
@@ -133,6 +136,10 @@ async fn a_user_with_the_rights_that_are_named_is_enough() {
     presence.restore(vec![(DeviceKey(7), told)]).await.unwrap();
     presence.disconnect(gone).await.unwrap();
     presence.gateways().await.unwrap();
+    for turn in [PollTurn::Taken, PollTurn::TooSoon { wait: POLLS }] {
+        let asked = presence.take_turn(DeviceKey(7), POLLS, Timestamp::from_millis(1));
+        assert_eq!(asked.await, Ok(turn));
+    }
     presence.ping().await.unwrap();
     presence
         .release(&support::gateway("gateway"))
