@@ -4,6 +4,7 @@
 //! a policy or an authority ends when that is gone: device connections are told by the task, everything else waits at
 //! [`AccessWatch::ended`] or looks at each new view itself.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,11 +101,11 @@ impl AccessWatch {
         *self.known_at.lock() = Some(asked_at);
     }
 
-    /// Takes a newer view.
-    fn take(&self, view: AccessView, asked_at: Instant) -> Arc<AccessView> {
+    /// Takes a newer view; returns what was alive until now.
+    fn take(&self, view: AccessView, asked_at: Instant) -> HashSet<CredentialId> {
         let view = Arc::new(view);
-        self.views.send_replace(Some(Arc::clone(&view)));
+        let before = self.views.send_replace(Some(Arc::clone(&view)));
         self.confirm(asked_at);
-        view
+        before.map_or_else(HashSet::new, |before| view.gone_since(&before))
     }
 }

@@ -22,6 +22,7 @@ use tonic_reflection::server::{v1, v1alpha};
 
 use self::watches::Watches;
 use crate::https::serve::{Terms, serve_on};
+use crate::hubs::Hubs;
 use crate::metrics;
 use crate::options::GrpcOptions;
 use crate::shared::Shared;
@@ -62,7 +63,7 @@ pub(crate) struct Api {
 
 /// Opens the door. Drain: streams end with `UNAVAILABLE`, calls in work are finished as over HTTPS.
 pub(crate) fn open(
-    shared: &Arc<Shared>,
+    hubs: &Hubs<Arc<Shared>>,
     scope: &Lifecycle,
     listeners: Vec<Listener>,
     tls: &TlsAcceptor,
@@ -70,17 +71,20 @@ pub(crate) fn open(
     if listeners.is_empty() {
         return;
     }
-    let router = router(shared);
-    let terms = Arc::new(terms(&shared.options.grpc));
+    let watches = Watches::start(hubs.first());
+    let routed = hubs.map(|shared| (Arc::clone(shared), router(shared, &watches)));
+    let terms = Arc::new(terms(&hubs.first().options.grpc));
     for listener in listeners {
-        let (shared, tls, router) = (Arc::clone(shared), tls.clone(), router.clone());
+        let (hubs, tls) = (routed.clone(), tls.clone());
         let terms = Arc::clone(&terms);
         listener.serve(scope, "grpc", move |tcp, _| {
-            let (shared, tls, router) = (Arc::clone(&shared), tls.clone(), router.clone());
+            let (hubs, tls) = (hubs.clone(), tls.clone());
             let terms = Arc::clone(&terms);
             async move {
                 let door = metrics::Door::Grpc;
-                if let Some(io) = crate::handshake(&shared, door, &tls, tcp).await {
+                let (first, _) = hubs.first();
+                if let Some(io) = crate::handshake(first, door, &tls, tcp).await {
+                    let (shared, router) = hubs.of(&io).clone();
                     let _ = serve_on(&shared.lifecycle, &terms, router, io).await;
                 }
             }
@@ -102,11 +106,10 @@ fn terms(options: &GrpcOptions) -> Terms {
 }
 
 /// Makes the routes, and starts what stands behind them.
-fn router(shared: &Arc<Shared>) -> Router {
-    let watches = Watches::start(shared);
+fn router(shared: &Arc<Shared>, watches: &Arc<Watches>) -> Router {
     let api = Arc::new(Api {
         shared: Arc::clone(shared),
-        watches,
+        watches: Arc::clone(watches),
     });
     let most = shared.options.grpc.max_message_bytes;
     let small = most.min(MAX_SMALL_BYTES);

@@ -14,6 +14,7 @@ mod device;
 mod fakes;
 mod grpc;
 mod https;
+mod hubs;
 mod keeper;
 mod local;
 mod mailbox;
@@ -31,12 +32,14 @@ use std::sync::Arc;
 
 use downlink_ports::GatewayApi;
 use downlink_runtime::{Lifecycle, Listener, OnError, TlsAcceptor};
+use futures::future::join_all;
 use opentelemetry::metrics::Meter;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
+pub use hubs::FurtherHub;
 pub use keeper::LeaseHealth;
 pub use options::{
     AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions, SasSwitches,
@@ -47,6 +50,7 @@ use crate::access::{AccessWatch, Watcher};
 use crate::arrival::{Arrival, Carrier};
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
+use crate::hubs::Hubs;
 use crate::keeper::Kept;
 use crate::local::LocalGateway;
 use crate::metrics::{Door, GatewayMetrics};
@@ -77,6 +81,7 @@ pub struct Sockets {
 /// doors will call.
 pub struct Gateway {
     connections: Arc<Connections>,
+    further_hubs: Vec<FurtherHub>,
     health: watch::Sender<LeaseHealth>,
 }
 
@@ -91,8 +96,17 @@ impl Gateway {
     pub fn new() -> Self {
         Self {
             connections: Arc::default(),
+            further_hubs: Vec::new(),
             health: watch::Sender::new(LeaseHealth::Waiting),
         }
+    }
+
+    /// Serves `hubs` too, on the same doors: a connection belongs to the hub whose host name its client gave in the TLS
+    /// handshake (RFC 6066 3), and to the hub of the options if it gave none that is known.
+    #[must_use]
+    pub fn with_further_hubs(mut self, hubs: Vec<FurtherHub>) -> Self {
+        self.further_hubs = hubs;
+        self
     }
 
     /// How the gateway stands with presence; it is ready while its lease is held.
@@ -135,48 +149,51 @@ impl Gateway {
         let behind = lifecycle.child("passages");
         let passages = Passages::start(peers.clone(), Arc::clone(&self.connections), &behind);
         let scope = lifecycle.child("connections");
-        let access = Arc::new(AccessWatch::new(options.access_stale_limit));
-        let watcher = Watcher {
-            access: Arc::clone(&access),
-            twins: Arc::clone(&peers.twins),
-            hub: options.hub.clone(),
-            interval: options.access_interval,
-            connections: Arc::clone(&self.connections),
+        let open = |options: GatewayOptions, peers: Peers| {
+            let access = Arc::new(AccessWatch::new(options.access_stale_limit));
+            let watcher = Watcher {
+                access: Arc::clone(&access),
+                twins: Arc::clone(&peers.twins),
+                hub: options.hub.clone(),
+                interval: options.access_interval,
+                connections: Arc::clone(&self.connections),
+            };
+            // Also while connections drain: what is left of them lives by it.
+            lifecycle.spawn_background("access watcher", OnError::Shutdown, watcher.run());
+            Arc::new(Shared {
+                authenticator: Authenticator::new(&options, Arc::clone(&access), &peers),
+                access,
+                metrics: metrics.clone(),
+                connections: Arc::clone(&self.connections),
+                standing: Arc::clone(&standing),
+                lifecycle: scope.clone(),
+                passages: passages.clone(),
+                peers,
+                options,
+            })
         };
-        // Also while connections drain: what is left of them lives by it.
-        lifecycle.spawn_background("access watcher", OnError::Shutdown, watcher.run());
-        let authenticator = Authenticator::new(&options, Arc::clone(&access), &peers);
-        let shared = Arc::new(Shared {
-            metrics,
-            connections: self.connections,
-            standing,
-            authenticator,
-            access,
-            lifecycle: scope.clone(),
-            passages,
-            peers,
-            options,
-        });
-        scope.spawn("wake-sweep", OnError::Log, sweep(Arc::clone(&shared)));
-        let doors = open_with_lease(shared, sockets, health);
+        let further = self.further_hubs.iter();
+        let further = further.map(|hub| open(hub.options(&options), hub.peers(&peers)));
+        let further: Vec<_> = further.collect();
+        let hubs = Hubs::new(open(options, peers), further);
+        scope.spawn("wake-sweep", OnError::Log, sweep(Arc::clone(hubs.first())));
+        let doors = open_with_lease(hubs, sockets, health);
         scope.spawn("doors", OnError::Shutdown, doors);
     }
 }
 
 /// Opens the doors once the lease is held and the policies are known, or either has not come within the life of a lease.
 async fn open_with_lease(
-    shared: Arc<Shared>,
+    hubs: Hubs<Arc<Shared>>,
     sockets: Sockets,
     mut health: watch::Receiver<LeaseHealth>,
 ) {
+    let shared = hubs.first();
     let drain = shared.lifecycle.drain_token();
     let held = health.wait_for(|health| *health == LeaseHealth::Held);
     let held = async { timeout(shared.options.lease_ttl, held).await.is_ok() };
-    let known = async {
-        timeout(shared.options.lease_ttl, shared.access.known())
-            .await
-            .is_ok()
-    };
+    let known = join_all(hubs.each().iter().map(|shared| shared.access.known()));
+    let known = async { timeout(shared.options.lease_ttl, known).await.is_ok() };
     let ready = async { futures::join!(held, known) };
     let Some((is_held, is_known)) = drain.run_until_cancelled(ready).await else {
         return;
@@ -193,10 +210,10 @@ async fn open_with_lease(
             "no policies from twin: who lives by them is refused until it answers"
         );
     }
-    open_doors(&shared, sockets, &shared.lifecycle);
+    open_doors(&hubs, sockets, &shared.lifecycle);
 }
 
-fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
+fn open_doors(hubs: &Hubs<Arc<Shared>>, sockets: Sockets, scope: &Lifecycle) {
     let Sockets {
         mqtts,
         amqps,
@@ -206,14 +223,15 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
         https_tls,
         grpc_tls,
     } = sockets;
-    grpc::open(shared, scope, grpc, &grpc_tls);
+    grpc::open(hubs, scope, grpc, &grpc_tls);
     for listener in mqtts {
-        let (shared, tls) = (Arc::clone(shared), tls.clone());
+        let (hubs, tls) = (hubs.clone(), tls.clone());
         listener.serve(scope, "mqtt", move |tcp, peer| {
-            let (shared, tls) = (Arc::clone(&shared), tls.clone());
+            let (hubs, tls) = (hubs.clone(), tls.clone());
             async move {
                 let arrival = Arrival::over_tls(Some(peer));
-                if let Some(io) = handshake(&shared, Door::Mqtt, &tls, tcp).await {
+                if let Some(io) = handshake(hubs.first(), Door::Mqtt, &tls, tcp).await {
+                    let shared = Arc::clone(hubs.of(&io));
                     let arrival = arrival.with_certificates(&io);
                     mqtt::serve(shared, io, arrival).await;
                 }
@@ -221,26 +239,29 @@ fn open_doors(shared: &Arc<Shared>, sockets: Sockets, scope: &Lifecycle) {
         });
     }
     for listener in amqps {
-        let (shared, tls) = (Arc::clone(shared), tls.clone());
+        let (hubs, tls) = (hubs.clone(), tls.clone());
         listener.serve(scope, "amqp", move |tcp, peer| {
-            let (shared, tls) = (Arc::clone(&shared), tls.clone());
+            let (hubs, tls) = (hubs.clone(), tls.clone());
             async move {
                 let arrival = Arrival::over_tls(Some(peer));
-                if let Some(io) = handshake(&shared, Door::Amqp, &tls, tcp).await {
+                if let Some(io) = handshake(hubs.first(), Door::Amqp, &tls, tcp).await {
+                    let shared = Arc::clone(hubs.of(&io));
                     let arrival = arrival.with_certificates(&io);
                     amqp::serve(shared, io, arrival).await;
                 }
             }
         });
     }
-    let router = https::router(Arc::clone(shared));
+    let routed = hubs.map(|shared| (Arc::clone(shared), https::router(Arc::clone(shared))));
     for listener in https {
-        let (shared, tls, router) = (Arc::clone(shared), https_tls.clone(), router.clone());
+        let (hubs, tls) = (routed.clone(), https_tls.clone());
         listener.serve(scope, "https", move |tcp, peer| {
-            let (shared, tls, router) = (Arc::clone(&shared), tls.clone(), router.clone());
+            let (hubs, tls) = (hubs.clone(), tls.clone());
             async move {
                 let arrival = Arrival::over_tls(Some(peer));
-                if let Some(io) = handshake(&shared, Door::Https, &tls, tcp).await {
+                let (first, _) = hubs.first();
+                if let Some(io) = handshake(first, Door::Https, &tls, tcp).await {
+                    let (shared, router) = hubs.of(&io).clone();
                     let arrival = arrival.with_certificates(&io);
                     https::serve(shared, router, io, arrival).await;
                 }

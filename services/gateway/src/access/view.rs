@@ -6,6 +6,7 @@ use std::sync::Arc;
 use downlink_domain::Timestamp;
 use downlink_domain::access::{Access, Action};
 use downlink_domain::authority::{CertificateAuthority, Possession};
+use downlink_domain::id::HubName;
 use downlink_domain::policy::{Coverage, Policy, PolicyScope};
 use downlink_domain::twin::Object;
 use downlink_ports::AccessSnapshot;
@@ -40,9 +41,10 @@ pub struct KnownAuthority {
 }
 
 impl AccessView {
-    /// Takes over what a store knows.
-    pub fn new(snapshot: AccessSnapshot) -> Self {
-        let policies = snapshot.policies.into_iter().map(KnownPolicy::new);
+    /// Takes over what a store knows of `hub`.
+    pub fn new(hub: &HubName, snapshot: AccessSnapshot) -> Self {
+        let policies = snapshot.policies.into_iter();
+        let policies = policies.map(|policy| KnownPolicy::new(hub, policy));
         let policies: HashMap<_, _> = policies
             .map(|known| (known.policy.name.clone(), Arc::new(known)))
             .collect();
@@ -51,7 +53,7 @@ impl AccessView {
         let authorities = snapshot.authorities.into_iter().filter(is_proved);
         let authorities: Vec<_> = authorities
             .map(|authority| KnownAuthority {
-                credential: CredentialId::of_authority(&authority.certificate),
+                credential: CredentialId::of_authority(hub, &authority.certificate),
                 authority,
             })
             .collect();
@@ -82,6 +84,11 @@ impl AccessView {
         known.filter(move |known| known.authority.is_trusted(now))
     }
 
+    /// What was alive in `before` and no longer is.
+    pub fn gone_since(&self, before: &Self) -> HashSet<CredentialId> {
+        before.alive.difference(&self.alive).copied().collect()
+    }
+
     /// Tells whether what lives by `credential` may go on.
     pub fn is_alive(&self, credential: CredentialId) -> bool {
         credential == CredentialId::OWN || self.alive.contains(&credential)
@@ -89,13 +96,13 @@ impl AccessView {
 }
 
 impl KnownPolicy {
-    fn new(policy: Policy) -> Self {
+    fn new(hub: &HubName, policy: Policy) -> Self {
         let verbs = policy.scope.as_ref().map(|scope| PolicyScope {
             verbs: scope.verbs.clone(),
             ..PolicyScope::default()
         });
         Self {
-            credentials: [0, 1].map(|key| CredentialId::of_policy(&policy, key)),
+            credentials: [0, 1].map(|key| CredentialId::of_policy(hub, &policy, key)),
             policy,
             verbs,
         }

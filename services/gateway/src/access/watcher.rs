@@ -1,5 +1,6 @@
 //! Asking for the newest view, and ending what it leaves no right to be there.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::{AccessView, AccessWatch};
+use crate::authenticate::CredentialId;
 use crate::connections::Connections;
 
 /// How long one ask may take.
@@ -75,27 +77,27 @@ impl Watcher {
             self.access.confirm(asked_at);
             return Ok(());
         };
-        let view = AccessView::new(snapshot);
-        let is_first = known.is_none();
+        let view = AccessView::new(&self.hub, snapshot);
         debug!(
             version = view.version(),
             "policies and authorities are read"
         );
-        let view = self.access.take(view, asked_at);
-        // Whoever enters from now on sees the new view; whoever entered before is among the connections.
-        if !is_first {
-            self.end_connections(&view).await;
+        let gone = self.access.take(view, asked_at);
+        // Whoever enters from now on sees the new view; whoever entered before is among the connections. They may be of
+        // other hubs too, of which this view knows nothing.
+        if !gone.is_empty() {
+            self.end_connections(&gone).await;
         }
         Ok(())
     }
 
-    async fn end_connections(&self, view: &AccessView) {
+    async fn end_connections(&self, gone: &HashSet<CredentialId>) {
         let mut ended = 0_usize;
         for shard in 0..Connections::SHARDS {
             let closed =
                 self.connections
                     .close_where(shard, DisconnectReason::KeysChanged, |handle| {
-                        !view.is_alive(handle.credential())
+                        gone.contains(&handle.credential())
                     });
             ended += closed;
             if closed > 0 {

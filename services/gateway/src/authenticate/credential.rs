@@ -1,6 +1,7 @@
 //! What a caller shows, and by what a connection lives that it has opened.
 
 use downlink_auth::{ClientChain, fingerprint};
+use downlink_domain::id::HubName;
 use downlink_domain::policy::{Policy, PolicyScope};
 
 /// What a device shows.
@@ -24,12 +25,13 @@ impl CredentialId {
     pub const OWN: Self = Self(0);
 
     /// By the key in that place, 0 or 1, of a policy with these rights and limits.
-    pub fn of_policy(policy: &Policy, key: usize) -> Self {
+    pub fn of_policy(hub: &HubName, policy: &Policy, key: usize) -> Self {
         let key = policy.keys.get(key).map_or(&[][..], Vec::as_slice);
         let scope = policy.scope.as_ref().map(PolicyScope::to_json);
         let scope = scope.map_or_else(String::new, |scope| scope.to_string());
         Self::of(&[
             b"policy",
+            hub.as_str().as_bytes(),
             policy.name.as_bytes(),
             key,
             &[policy.permissions.bits()],
@@ -37,9 +39,9 @@ impl CredentialId {
         ])
     }
 
-    /// By an authority of this certificate, DER.
-    pub fn of_authority(certificate: &[u8]) -> Self {
-        Self::of(&[b"authority", certificate])
+    /// By an authority of this certificate, DER. Two hubs may trust the same.
+    pub fn of_authority(hub: &HubName, certificate: &[u8]) -> Self {
+        Self::of(&[b"authority", hub.as_str().as_bytes(), certificate])
     }
 
     fn of(parts: &[&[u8]]) -> Self {
@@ -54,17 +56,21 @@ mod tests {
 
     use super::*;
 
+    fn hub() -> HubName {
+        "hub.example".parse().unwrap()
+    }
+
     #[test]
     fn whatever_changes_in_a_policy_but_its_other_key_makes_another_credential() {
         let rights = Permissions::of(&[Permission::ServiceConnect]);
         let policy = Policy::new("service", [vec![1; 32], vec![2; 32]], rights);
-        let before = CredentialId::of_policy(&policy, 0);
+        let before = CredentialId::of_policy(&hub(), &policy, 0);
         assert_ne!(before, CredentialId::OWN);
-        assert_ne!(before, CredentialId::of_policy(&policy, 1));
+        assert_ne!(before, CredentialId::of_policy(&hub(), &policy, 1));
         let after = |change: fn(&mut Policy)| {
             let mut changed = policy.clone();
             change(&mut changed);
-            CredentialId::of_policy(&changed, 0)
+            CredentialId::of_policy(&hub(), &changed, 0)
         };
         assert_eq!(after(|policy| policy.keys[1] = vec![3; 32]), before);
         assert_eq!(after(|policy| policy.etag += 1), before);
@@ -78,12 +84,16 @@ mod tests {
             policy.scope = PolicyScope::parse(&json!({"verbs": ["send"]})).ok();
         };
         assert_ne!(after(limited), before);
+        let other = "other.example".parse().unwrap();
+        assert_ne!(CredentialId::of_policy(&other, &policy, 0), before);
     }
 
     #[test]
     fn an_authority_is_known_by_its_certificate() {
-        let one = CredentialId::of_authority(b"one");
-        assert_eq!(one, CredentialId::of_authority(b"one"));
-        assert_ne!(one, CredentialId::of_authority(b"two"));
+        let one = CredentialId::of_authority(&hub(), b"one");
+        assert_eq!(one, CredentialId::of_authority(&hub(), b"one"));
+        assert_ne!(one, CredentialId::of_authority(&hub(), b"two"));
+        let other = "other.example".parse().unwrap();
+        assert_ne!(one, CredentialId::of_authority(&other, b"one"));
     }
 }
