@@ -203,3 +203,6 @@ fn point(key: &Object<'_>, length: usize) -> Option<Vec<u8>> {
     let (x, y) = (coordinate(key, "x", length)?, coordinate(key, "y", length)?);
     Some([&[4], x.as_slice(), y.as_slice()].concat())
 }
+
+#[cfg(test)]
+mod tests;
