@@ -1,7 +1,7 @@
 //! Successes on the wire (registry.md §0.2).
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use serde_json::Value;
@@ -14,6 +14,7 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json;
 pub(super) struct Answer {
     body: Option<Bytes>,
     etag: Option<String>,
+    is_unstored: bool,
 }
 
 impl Answer {
@@ -31,7 +32,7 @@ impl Answer {
     pub(super) fn text(body: String) -> Self {
         Self {
             body: Some(Bytes::from(body)),
-            etag: None,
+            ..Self::default()
         }
     }
 
@@ -39,6 +40,13 @@ impl Answer {
     #[must_use]
     pub(super) fn with_etag(mut self, etag: &dyn std::fmt::Display) -> Self {
         self.etag = Some(format!("\"{etag}\""));
+        self
+    }
+
+    /// Tells whatever carries the answer that it is to keep no copy.
+    #[must_use]
+    pub(super) fn unstored(mut self) -> Self {
+        self.is_unstored = true;
         self
     }
 
@@ -55,6 +63,10 @@ impl Answer {
         let etag = self.etag.and_then(|etag| HeaderValue::try_from(etag).ok());
         if let Some(etag) = etag {
             response.headers_mut().insert(ETAG, etag);
+        }
+        if self.is_unstored {
+            let no_store = HeaderValue::from_static("no-store");
+            response.headers_mut().insert(CACHE_CONTROL, no_store);
         }
         response
     }

@@ -113,17 +113,27 @@ pub(super) async fn read_body(
     body: &mut Body,
     options: &HttpsOptions,
 ) -> Result<Bytes, ApiError> {
+    read_body_within(headers, body, options.max_body_bytes, options).await
+}
+
+/// As [`read_body`], for a body of at most `most` bytes.
+pub(super) async fn read_body_within(
+    headers: &HeaderMap,
+    body: &mut Body,
+    most: usize,
+    options: &HttpsOptions,
+) -> Result<Bytes, ApiError> {
+    let most = most.min(options.max_body_bytes);
     let too_large = || {
-        let most = options.max_body_bytes;
         ApiError::new(
             ErrorCode::MessageTooLarge,
             format!("the body has more than {most} bytes"),
         )
     };
-    if announced_bytes(headers).is_some_and(|length| length > options.max_body_bytes) {
+    if announced_bytes(headers).is_some_and(|length| length > most) {
         return Err(too_large());
     }
-    let reading = Limited::new(body, options.max_body_bytes).collect();
+    let reading = Limited::new(body, most).collect();
     match timeout(options.body_deadline, reading).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
