@@ -29,12 +29,11 @@ mod tests;
 
 use std::sync::Arc;
 
-use downlink_domain::presence::Protocol;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, info};
 
 use self::connection::Connection;
-use crate::arrival::{Arrival, Carrier};
+use crate::arrival::Arrival;
 use crate::shared::Shared;
 
 /// Serves one connection to its end.
@@ -42,11 +41,8 @@ pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, arrival: Arrival)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let protocol = match arrival.carrier {
-        Carrier::Tls => Protocol::Amqp,
-        Carrier::WebSocket => Protocol::AmqpWs,
-    };
-    let mut connection = Connection::new(shared, io, arrival.accepted_at, protocol);
+    let (carrier, accepted_at) = (arrival.carrier, arrival.accepted_at);
+    let mut connection = Connection::new(shared, io, arrival);
     connection.until_end().await;
     let summary = Box::pin(connection.finish()).await;
     if summary.is_stranger {
@@ -55,8 +51,8 @@ where
         return;
     }
     info!(
-        carrier = arrival.carrier.as_str(),
-        duration = ?arrival.accepted_at.elapsed(),
+        carrier = carrier.as_str(),
+        duration = ?accepted_at.elapsed(),
         cause = summary.cause,
         actor = summary.actor,
         messages = summary.messages,

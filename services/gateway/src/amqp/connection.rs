@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use downlink_domain::Timestamp;
-use downlink_domain::presence::Protocol;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::conversation::Conversation;
 use crate::access::AccessView;
+use crate::arrival::Arrival;
 use crate::metrics::amqp::ConnectionEnd;
 use crate::parting::{LINGER, part};
 use crate::shared::Shared;
@@ -108,17 +108,13 @@ impl<S> Connection<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        io: S,
-        accepted_at: Instant,
-        protocol: Protocol,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, io: S, arrival: Arrival) -> Self {
+        let accepted_at = arrival.accepted_at;
         let token = shared.lifecycle.drain_token();
         let patience = shared.options.amqp.open_deadline * TOKEN_PATIENCE;
         Self {
             io,
-            conversation: Conversation::new(Arc::clone(&shared), accepted_at, protocol),
+            conversation: Conversation::new(Arc::clone(&shared), arrival),
             timer: Box::pin(sleep_until(accepted_at)),
             expiry: None,
             drain: Box::pin(token.cancelled_owned()),

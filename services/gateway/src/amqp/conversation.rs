@@ -8,6 +8,7 @@ use downlink_amqp::engine::{
 };
 use downlink_amqp::performative::{AmqpError, DeliveryState, condition};
 use downlink_amqp::sasl::SaslCode;
+use downlink_auth::ClientChain;
 use downlink_domain::message::Verdict;
 use downlink_domain::presence::Protocol;
 use downlink_domain::{ErrorCode, Timestamp};
@@ -24,6 +25,7 @@ use super::held::Held;
 use super::links::{Links, Node};
 use super::metered::Metered;
 use super::work::{self, Done, Work};
+use crate::arrival::{Arrival, Carrier};
 use crate::metrics::RefusedFor;
 use crate::metrics::amqp::ConnectionEnd;
 use crate::options::AmqpOptions;
@@ -43,6 +45,10 @@ pub(super) struct Conversation {
     /// Devices and modules.
     pub(super) units: Units,
     pub(super) protocol: Protocol,
+    /// What the client presented in its TLS handshake; whose it is, the addresses of links say.
+    pub(super) certificates: Option<ClientChain>,
+    /// Links refused because the certificates are not those of the device they are for.
+    pub(super) unproved: u32,
     works: FuturesUnordered<Work>,
     /// Messages that were taken and have no answer yet.
     pub(super) held: Held,
@@ -60,16 +66,21 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(shared: Arc<Shared>, accepted_at: Instant, protocol: Protocol) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, arrival: Arrival) -> Self {
         let options = Arc::new(engine_options(&shared.options.amqp));
-        let engine = Engine::new(options, accepted_at.into_std());
+        let engine = Engine::new(options, arrival.accepted_at.into_std());
         let gone = shared.lifecycle.drain_token().child_token();
         Self {
             engine: Metered::new(engine, shared.metrics.amqp.clone()),
             links: Links::default(),
             grants: Grants::new(shared.options.amqp.max_tokens as usize),
             units: Units::default(),
-            protocol,
+            protocol: match arrival.carrier {
+                Carrier::Tls => Protocol::Amqp,
+                Carrier::WebSocket => Protocol::AmqpWs,
+            },
+            certificates: arrival.certificates,
+            unproved: 0,
             works: FuturesUnordered::new(),
             held: Held::default(),
             is_plain: false,
@@ -177,8 +188,16 @@ impl Conversation {
             Event::SaslPlain(credential) => {
                 self.start(work::check_plain(Arc::clone(&self.shared), credential));
             }
-            // The seat of client certificates: they are not asked for yet, so this proves nothing.
-            Event::SaslExternal => self.engine.answer_sasl(SaslCode::Auth, now.into_std()),
+            // It grants nothing yet: each link is checked against the certificates (amqp.md §1.2).
+            Event::SaslExternal => {
+                let is_there = self.certificates.is_some();
+                let code = if is_there {
+                    SaslCode::Ok
+                } else {
+                    SaslCode::Auth
+                };
+                self.engine.answer_sasl(code, now.into_std());
+            }
             Event::Opened { .. } => {}
             Event::AttachRequested(request) => self.on_attach(&request),
             Event::MessageReceived(message) => self.on_message(&message),

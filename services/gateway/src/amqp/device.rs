@@ -5,6 +5,7 @@
 
 mod c2d;
 mod calling;
+mod certificate;
 mod ending;
 mod events;
 mod kind;

@@ -20,7 +20,7 @@ use tracing::warn;
 use super::conversation::{Held, Persistence, Work, to_hub_subscriptions};
 use super::{scratch, stored_session};
 use crate::arrival::{Arrival, Carrier};
-use crate::authenticate::{AuthenticatedDevice, Credential, Refusal, RefusalKind};
+use crate::authenticate::{AuthenticatedDevice, Cause, Credential, Refusal, RefusalKind};
 use crate::device::{DeviceSession, OpenError, Stamp};
 use crate::metrics::RefusedFor;
 use crate::shared::Shared;
@@ -143,7 +143,7 @@ pub(super) async fn admit<S: AsyncRead + Unpin>(
         .on_packet(packet)
         .map_err(Refused::by_form)?;
     // A peer that cannot be asked in time is unavailable: the client learns that it should come again.
-    let device = timeout_at(deadline, identify(shared, &request)).await;
+    let device = timeout_at(deadline, identify(shared, &request, &arrival)).await;
     let device = device.map_err(|_| Refused::unavailable())??;
     if shared.lifecycle.is_draining() {
         return Err(Refused::with_code(
@@ -210,26 +210,37 @@ fn take_first(
     Ok(Some((packet, Bytes::copy_from_slice(rest))))
 }
 
-/// Checks the names and the token of a CONNECT.
+/// Checks the names of a CONNECT, and its token or, where it has none, the certificate of its TLS
+/// handshake (auth.md §5).
 async fn identify(
     shared: &Shared,
     request: &ConnectRequest,
+    arrival: &Arrival,
 ) -> Result<AuthenticatedDevice, Refused> {
     if !shared.authenticator.is_our_name(&request.username.host) {
         return Err(Refused::unauthorized());
     }
     let name = to_name(&request.identity).ok_or_else(Refused::unauthorized)?;
-    let token = request
-        .password
-        .as_deref()
-        .and_then(|password| std::str::from_utf8(password).ok());
-    let token = token.ok_or_else(Refused::unauthorized)?;
     let disabled_connack = shared.options.mqtt.disabled_connack;
-    let device = shared
-        .authenticator
-        .device(&name, Credential::Token(token))
-        .await;
-    device.map_err(|refusal| Refused::by_authenticator(refusal, disabled_connack))
+    let refuse = |refusal| Refused::by_authenticator(refusal, disabled_connack);
+    let credential = credential_of(request, arrival).map_err(|cause| refuse(Refusal::of(cause)))?;
+    let device = shared.authenticator.device(&name, credential).await;
+    device.map_err(refuse)
+}
+
+/// What a client shows: SDKs that have a certificate send no password, or an empty one.
+fn credential_of<'a>(
+    request: &'a ConnectRequest,
+    arrival: &'a Arrival,
+) -> Result<Credential<'a>, Cause> {
+    match (request.password.as_deref(), &arrival.certificates) {
+        (None | Some(b""), Some(chain)) => Ok(Credential::Certificate(chain)),
+        (None | Some(b""), None) => Err(Cause::NoCredential),
+        (Some(password), _) => match std::str::from_utf8(password) {
+            Ok(token) => Ok(Credential::Token(token)),
+            Err(_) => Err(Cause::Malformed),
+        },
+    }
 }
 
 fn to_name(identity: &ClientIdentity) -> Option<IdentityName> {

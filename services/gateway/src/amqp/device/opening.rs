@@ -15,7 +15,7 @@ use super::messages::Messages;
 use super::twin_pair::TwinPair;
 use super::unit::{Connected, Open, Opening, Phase, Tag, UnitId, WaitingLink, wanted};
 use super::work;
-use super::work::{Claim, NotOpened, Opener};
+use super::work::{Claim, NotOpened, Opened, Opener};
 use crate::amqp::address::DeviceAddress;
 use crate::amqp::attaching::wrong_direction;
 use crate::amqp::condition::error_of;
@@ -63,7 +63,8 @@ impl Conversation {
     }
 
     /// The readings of an address that a token allows: the first that has one of its own, or all
-    /// that a policy speaks for.
+    /// that a policy speaks for. Where none does and the client presented a certificate, any may be
+    /// its own, which turns out when the unit opens.
     fn allowed_names(&self, mut names: Vec<IdentityName>) -> Vec<IdentityName> {
         let own = names
             .iter()
@@ -71,7 +72,10 @@ impl Conversation {
         if let Some(index) = own {
             return vec![names.swap_remove(index)];
         }
-        names.retain(|name| self.grants.has_policy_for(name));
+        let has_policy = names.iter().any(|name| self.grants.has_policy_for(name));
+        if has_policy || self.certificates.is_none() {
+            names.retain(|name| self.grants.has_policy_for(name));
+        }
         names
     }
 
@@ -126,7 +130,7 @@ impl Conversation {
 
     /// Begins to open units, as many at a time as may.
     pub(in crate::amqp) fn open_units(&mut self) {
-        while let Some(id) = self.units.take_queued() {
+        while let Some(id) = self.units.take_queued(!self.is_admitted) {
             if self.is_parting {
                 self.end_unit(id, &going_away(), "draining");
                 continue;
@@ -163,23 +167,28 @@ impl Conversation {
         let own = names.first()?;
         let claim = match self.grants.of_device(own) {
             Some(grant) => Claim::Own(Box::new(grant.device.clone()), grant.by),
-            None => Claim::Policy(names, self.grants.back_ends()),
+            None if self.grants.has_policy_for(own) => {
+                Claim::Policy(names, self.grants.back_ends())
+            }
+            None => Claim::Certificate(names, self.certificates.clone()?),
         };
         Some(claim)
     }
 
-    pub(super) fn on_opened(
-        &mut self,
-        id: UnitId,
-        outcome: Result<Box<DeviceSession<Tag>>, NotOpened>,
-    ) {
+    pub(super) fn on_opened(&mut self, id: UnitId, outcome: Result<Opened, NotOpened>) {
         self.units.end_passing();
         if self.is_parting {
             // No link is attached any more; a session that was opened is closed again.
             self.end_unit(id, &going_away(), "draining");
         }
         match outcome {
-            Ok(session) => self.on_let_in(id, session),
+            Ok(Opened { session, grant }) => {
+                let room = grant.map_or(Ok(()), |grant| self.on_proved(grant));
+                self.on_let_in(id, session);
+                if let Err(error) = room {
+                    self.end_unit(id, &error, "too many identities");
+                }
+            }
             Err(not_opened) => {
                 debug!(?not_opened, "a device was not let in");
                 let (error, cause) = self.refusal_of(id, &not_opened);
@@ -243,6 +252,7 @@ impl Conversation {
                 refused(ErrorCode::DeviceDisabled, "the device is disabled"),
                 Some(RefusedFor::Disabled),
             ),
+            NotOpened::Unproved(refusal) => self.on_unproved(refusal),
             NotOpened::Denied => (
                 refused(
                     ErrorCode::IotHubUnauthorizedAccess,

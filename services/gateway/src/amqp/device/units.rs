@@ -114,9 +114,10 @@ impl Units {
         self.touched.pop_first()
     }
 
-    /// Takes the next unit whose session may be opened now.
-    pub(super) fn take_queued(&mut self) -> Option<UnitId> {
-        if self.passing >= MAX_PASSING {
+    /// Takes the next unit whose session may be opened now; those of a stranger one by one.
+    pub(super) fn take_queued(&mut self, is_stranger: bool) -> Option<UnitId> {
+        let most = if is_stranger { 1 } else { MAX_PASSING };
+        if self.passing >= most {
             return None;
         }
         self.queued.pop_first()

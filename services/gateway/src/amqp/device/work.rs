@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use downlink_auth::ClientChain;
 use downlink_domain::device::{Authentication, Device, DeviceStatus};
 use downlink_domain::id::IdentityName;
 use downlink_domain::presence::{Protocol, Subscriptions};
 use downlink_ports::PeerError;
 use tokio::time::timeout;
 
+use super::certificate;
 use super::unit::{Connected, Tag, UnitId};
+use crate::amqp::grants::DeviceGrant;
 use crate::amqp::work::{Done, Work};
-use crate::authenticate::Principal;
+use crate::authenticate::{Principal, Refusal};
 use crate::device::{Departing, DeviceSession, OpenError, Stamp, StampedBy};
 use crate::shared::Shared;
 
@@ -23,9 +26,16 @@ const LEAVING: Duration = Duration::from_secs(10);
 /// How a call for a device or module ended.
 pub(in crate::amqp) enum DeviceDone {
     /// A unit was opened, or not.
-    Opened(UnitId, Result<Box<DeviceSession<Tag>>, NotOpened>),
+    Opened(UnitId, Result<Opened, NotOpened>),
     /// A unit has left the hub; nothing when that took too long, and locks and presence lapse.
     Closed(Ended, Option<Departing>),
+}
+
+/// A unit that was opened.
+pub(in crate::amqp) struct Opened {
+    pub(super) session: Box<DeviceSession<Tag>>,
+    /// What the certificates of the connection have proved, if that is what opened it.
+    pub(super) grant: Option<Box<DeviceGrant>>,
 }
 
 /// Why a unit was not opened.
@@ -37,6 +47,8 @@ pub(in crate::amqp) enum NotOpened {
     Disabled,
     /// No policy may speak for it: none is allowed to, or it proves itself by certificates.
     Denied,
+    /// The certificates of the connection are not its own, or it cannot be told.
+    Unproved(Refusal),
     /// The hub did not let it in.
     Refused(OpenError),
 }
@@ -55,6 +67,8 @@ pub(super) enum Claim {
     Own(Box<Device>, StampedBy),
     /// A token of a policy, one of these; the identity has one of these names.
     Policy(Vec<IdentityName>, Vec<Principal>),
+    /// The certificates of the connection; the identity has one of these names.
+    Certificate(Vec<IdentityName>, ClientChain),
 }
 
 /// What a unit is opened with.
@@ -79,11 +93,15 @@ pub(super) fn open(shared: Arc<Shared>, opener: Opener) -> Work {
     })
 }
 
-async fn open_session(
-    shared: Arc<Shared>,
-    opener: Opener,
-) -> Result<Box<DeviceSession<Tag>>, NotOpened> {
+async fn open_session(shared: Arc<Shared>, opener: Opener) -> Result<Opened, NotOpened> {
+    let mut grant = None;
     let (device, by) = match opener.claim {
+        Claim::Certificate(names, chain) => {
+            let proved = certificate::prove(&shared, &names, &chain).await;
+            let proved = proved.map_err(NotOpened::Unproved)?;
+            let proved = grant.insert(Box::new(proved));
+            (proved.device.clone(), proved.by)
+        }
         Claim::Own(device, by) => (*device, by),
         Claim::Policy(names, principals) => {
             let device = find(&shared, names).await?;
@@ -94,7 +112,8 @@ async fn open_session(
     let stamp = Stamp::new(&device, by, opener.model_id);
     let (protocol, subscriptions) = (opener.protocol, opener.subscriptions);
     let session = DeviceSession::open(shared, device, protocol, subscriptions, stamp).await;
-    session.map(Box::new).map_err(NotOpened::Refused)
+    let session = Box::new(session.map_err(NotOpened::Refused)?);
+    Ok(Opened { session, grant })
 }
 
 /// Finds out which policy speaks for the identity.
