@@ -277,7 +277,7 @@ impl Amqp {
     }
 }
 
-/// The door for back-ends on HTTPS.
+/// The door for back-ends and devices on HTTPS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -290,6 +290,11 @@ pub struct Https {
     pub max_body_bytes: ByteSize,
     /// The longest time one write to a client may take, 1 second to 5 minutes; then its connection is closed.
     pub write_deadline: HumanDuration,
+    /// The least time between two requests of one device for cloud-to-device messages, up to 1 day, whichever gateway it
+    /// asks; `0s` for none. One that comes sooner is answered 429 with `Retry-After`, and one that finds nothing counts
+    /// as well. The guidance of Azure IoT Hub is `25m`; the SDKs poll every second (Node.js) or without a pause (Java)
+    /// unless they are told otherwise.
+    pub min_poll_interval: HumanDuration,
 }
 
 impl Default for Https {
@@ -299,6 +304,7 @@ impl Default for Https {
             body_deadline: HumanDuration::from_secs(30),
             max_body_bytes: ByteSize::from_kib(1_024),
             write_deadline: HumanDuration::from_secs(30),
+            min_poll_interval: HumanDuration::default(),
         }
     }
 }
@@ -317,6 +323,11 @@ impl Https {
             ByteSize::from_kib(64)..=ByteSize::from_kib(64 * 1_024),
         );
         at.duration("write_deadline", self.write_deadline, SECOND..=FIVE_MINUTES);
+        at.duration(
+            "min_poll_interval",
+            self.min_poll_interval,
+            HumanDuration::default()..=DAY,
+        );
     }
 }
 
