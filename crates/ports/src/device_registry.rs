@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use downlink_domain::ErrorCode;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{DeviceKey, GenerationId, HubName, IdentityName};
 use thiserror::Error;
@@ -80,6 +81,9 @@ pub fn registered(
 }
 
 /// Durable identities of devices and modules.
+///
+/// Every write of an identity stores an audit event that names `by` (`AuditRecord::of_identity`),
+/// in its own transaction; what is refused stores none.
 #[async_trait]
 pub trait DeviceRegistry: Send + Sync {
     /// Creates the identity (as [`registered`] makes it), its twin (`Twin::new`) and its lifecycle
@@ -90,6 +94,7 @@ pub trait DeviceRegistry: Send + Sync {
         hub: HubName,
         name: IdentityName,
         spec: DeviceSpec,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError>;
 
@@ -101,6 +106,7 @@ pub trait DeviceRegistry: Send + Sync {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError>;
 
@@ -112,6 +118,7 @@ pub trait DeviceRegistry: Send + Sync {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError>;
 

@@ -35,7 +35,7 @@ pub use device_registry::{DeviceRegistry, RegistryCounts, RegistryError, registe
 pub use error::{PeerError, StoreError};
 pub use message_store::{
     EnqueueError, EnqueueRules, Enqueued, FeedbackReceive, FeedbackStore, LockedMessage,
-    MessageStore, PurgeOutcome, Receive, SettleError, Swept,
+    MessageStore, PurgeOrder, PurgeOutcome, Receive, SettleError, Swept,
 };
 pub use outbox::{Backlog, ClaimedEvents, EventOutbox, EventRelay, EventSink, OutboxBounds};
 pub use peer::{

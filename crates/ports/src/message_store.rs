@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use downlink_domain::ErrorCode;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::id::{DeviceId, DeviceKey, HubName, LockToken, SequenceNumber};
 use downlink_domain::message::feedback::FeedbackBatch;
 use downlink_domain::message::transition::LockLost;
@@ -136,6 +137,21 @@ pub struct Swept {
     pub more: bool,
 }
 
+/// Asks to empty a device's queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PurgeOrder {
+    /// The tenant.
+    pub hub: HubName,
+    /// Whose queue.
+    pub device: DeviceId,
+    /// Who asks for it.
+    pub by: Actor,
+    /// Id of the audit event.
+    pub audit_id: [u8; 16],
+    /// When.
+    pub at: Timestamp,
+}
+
 /// What a purge removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PurgeOutcome {
@@ -190,13 +206,12 @@ pub trait MessageStore: Send + Sync {
     ) -> Result<Vec<Result<(), SettleError>>, StoreError>;
 
     /// Removes every message of a device that waits, held ones included; expired ones are left to
-    /// the sweep. `None` when there is no such device.
+    /// the sweep. Stores an audit event (`AuditRecord::of_purge`) in the same transaction, also
+    /// when nothing waited. `None` when there is no such device.
     async fn purge(
         &self,
-        hub: HubName,
-        device: DeviceId,
+        order: PurgeOrder,
         rules: QueueRules,
-        now: Timestamp,
     ) -> Result<Option<PurgeOutcome>, StoreError>;
 
     /// Messages waiting for each device, Enqueued and Invisible, unexpired. By position.

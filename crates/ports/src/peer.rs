@@ -61,8 +61,14 @@ pub trait QueueApi: Send + Sync {
     /// Stores events (telemetry above all); answered when they are on disk.
     async fn record_events(&self, events: Vec<Event>) -> Result<(), PeerError>;
 
-    /// Empties a device's queue; refuses with `DeviceNotFound` when there is no such device.
-    async fn purge(&self, hub: HubName, device: DeviceId) -> Result<PurgeOutcome, PeerError>;
+    /// Empties a device's queue for `by`; refuses with `DeviceNotFound` when there is no such
+    /// device.
+    async fn purge(
+        &self,
+        hub: HubName,
+        device: DeviceId,
+        by: Actor,
+    ) -> Result<PurgeOutcome, PeerError>;
 
     /// Messages waiting for each device. By position.
     async fn count(&self, devices: Vec<DeviceKey>) -> Result<Vec<u64>, PeerError>;
@@ -163,6 +169,7 @@ pub trait TwinApi: Send + Sync {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<Device, PeerError>;
 
     /// Deletes an identity and everything of it. `IfMatch::Absent` is refused with
@@ -172,6 +179,7 @@ pub trait TwinApi: Send + Sync {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<(), PeerError>;
 
     /// One identity, `None` when there is none.
@@ -212,18 +220,12 @@ pub trait TwinApi: Send + Sync {
     /// The device's own write (`TwinChange::Report`); returns the new reported version.
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError>;
 
-    /// Policies of the hub.
-    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError>;
-
     /// Policies and certificate authorities; `None` when their version is still `known`.
     async fn access(
         &self,
         hub: HubName,
         known: Option<u64>,
-    ) -> Result<Option<AccessSnapshot>, PeerError> {
-        let _ = (hub, known);
-        Err(PeerError::Unavailable { service: "twin" })
-    }
+    ) -> Result<Option<AccessSnapshot>, PeerError>;
 
     /// Creates (`IfMatch::Absent`) or replaces a policy. Refuses with the codes of `AccessError`,
     /// and with `ArgumentInvalid` what is outside its bounds.
@@ -233,10 +235,7 @@ pub trait TwinApi: Send + Sync {
         policy: Policy,
         if_match: IfMatch,
         by: Actor,
-    ) -> Result<Policy, PeerError> {
-        let _ = (hub, policy, if_match, by);
-        Err(PeerError::Unavailable { service: "twin" })
-    }
+    ) -> Result<Policy, PeerError>;
 
     /// Deletes a policy.
     async fn delete_policy(
@@ -245,10 +244,7 @@ pub trait TwinApi: Send + Sync {
         name: String,
         if_match: IfMatch,
         by: Actor,
-    ) -> Result<(), PeerError> {
-        let _ = (hub, name, if_match, by);
-        Err(PeerError::Unavailable { service: "twin" })
-    }
+    ) -> Result<(), PeerError>;
 
     /// Registers (`IfMatch::Absent`) or replaces a certificate authority; the service sets its
     /// times of writing.
@@ -258,10 +254,7 @@ pub trait TwinApi: Send + Sync {
         authority: CertificateAuthority,
         if_match: IfMatch,
         by: Actor,
-    ) -> Result<CertificateAuthority, PeerError> {
-        let _ = (hub, authority, if_match, by);
-        Err(PeerError::Unavailable { service: "twin" })
-    }
+    ) -> Result<CertificateAuthority, PeerError>;
 
     /// Removes a certificate authority.
     async fn delete_authority(
@@ -270,10 +263,7 @@ pub trait TwinApi: Send + Sync {
         name: String,
         if_match: IfMatch,
         by: Actor,
-    ) -> Result<(), PeerError> {
-        let _ = (hub, name, if_match, by);
-        Err(PeerError::Unavailable { service: "twin" })
-    }
+    ) -> Result<(), PeerError>;
 }
 
 /// A method call handed to the gateway that holds the device.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use downlink_domain::access::Actor;
 use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceId, LockToken};
 use downlink_domain::id::{DeviceKey, HubName, SequenceNumber};
@@ -64,7 +65,7 @@ impl QueueApi for InstantQueue {
         Ok(())
     }
 
-    async fn purge(&self, _: HubName, _: DeviceId) -> Result<PurgeOutcome, PeerError> {
+    async fn purge(&self, _: HubName, _: DeviceId, _: Actor) -> Result<PurgeOutcome, PeerError> {
         Ok(PurgeOutcome { removed: 0 })
     }
 

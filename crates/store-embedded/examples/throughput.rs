@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Authentication, DeviceSpec, DeviceStatus};
 use downlink_domain::id::{DeviceKey, HubName, LockToken};
 use downlink_domain::message::{
@@ -92,7 +93,13 @@ impl Caller {
         };
         let identity = name.parse::<downlink_domain::id::DeviceId>();
         let identity = identity.expect("a valid id").into();
-        let created = store.create(hub.clone(), identity, spec, SystemClock.now());
+        let created = store.create(
+            hub.clone(),
+            identity,
+            spec,
+            Actor::operator(),
+            SystemClock.now(),
+        );
         let created = created.await.expect("a store that works");
         Self {
             store: Arc::clone(store),

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::SymmetricKeys;
 use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, IfMatch};
 use downlink_domain::id::{DeviceKey, GenerationId, HubName, IdentityName};
@@ -26,12 +27,14 @@ impl DeviceRegistry for Store {
         hub: HubName,
         name: IdentityName,
         spec: DeviceSpec,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
         let work = Create {
             hub,
             name,
             spec,
+            by,
             now,
         };
         self.queue.call(work).await
@@ -43,6 +46,7 @@ impl DeviceRegistry for Store {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
         let work = Replace {
@@ -50,6 +54,7 @@ impl DeviceRegistry for Store {
             name,
             spec,
             if_match,
+            by,
             now,
         };
         self.queue.call(work).await
@@ -60,12 +65,14 @@ impl DeviceRegistry for Store {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
         let work = Delete {
             hub,
             name,
             if_match,
+            by,
             now,
         };
         self.queue.call(work).await

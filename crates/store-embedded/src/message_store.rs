@@ -6,11 +6,11 @@
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
-use downlink_domain::id::{DeviceId, DeviceKey, HubName};
+use downlink_domain::id::DeviceKey;
 use downlink_domain::message::{NewMessage, QueueRules, Settlement};
 use downlink_ports::{
-    EnqueueError, EnqueueRules, Enqueued, LockedMessage, MessageStore, PurgeOutcome, Receive,
-    SettleError, StoreError, Swept,
+    EnqueueError, EnqueueRules, Enqueued, LockedMessage, MessageStore, PurgeOrder, PurgeOutcome,
+    Receive, SettleError, StoreError, Swept,
 };
 
 use crate::error::store_error;
@@ -84,15 +84,12 @@ impl MessageStore for Store {
 
     async fn purge(
         &self,
-        hub: HubName,
-        device: DeviceId,
+        order: PurgeOrder,
         rules: QueueRules,
-        now: Timestamp,
     ) -> Result<Option<PurgeOutcome>, StoreError> {
         let work = purge::Purge {
-            name: (hub, device),
+            order,
             feedback_ttl: rules.feedback_ttl,
-            now,
         };
         self.queue.call(work).await
     }

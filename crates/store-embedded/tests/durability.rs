@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use downlink_domain::access::Actor;
 use downlink_domain::device::IfMatch;
 use downlink_domain::message::feedback::FeedbackStatus;
 use downlink_domain::message::{AckMode, NewMessage, Verdict};
 use downlink_ports::testsuite::Subject;
+use downlink_ports::testsuite::given::{an_authority, somebody};
 use downlink_ports::{
-    DeviceRegistry, EventOutbox, MessageStore, OutboxBounds, PolicyStore, SessionStore, StoreError,
-    TwinStore,
+    AccessStore, DeviceRegistry, EventOutbox, MessageStore, OutboxBounds, PolicyStore,
+    SessionStore, StoreError, TwinStore,
 };
 use downlink_runtime::{Lifecycle, Shutdown};
 use downlink_store_embedded::{OpenError, Store, StoreOptions};
@@ -30,6 +32,22 @@ async fn fill(store: &Arc<Store>) -> Filled {
     let subject = Subject::of(Arc::clone(store), ());
     let ensured = store.ensure_hub(a_hub(), vec![a_policy("service")], noon());
     ensured.await.unwrap();
+    let put = store.put_policy(
+        a_hub(),
+        a_policy("later"),
+        IfMatch::Absent,
+        somebody(),
+        noon(),
+    );
+    assert!(put.await.unwrap().is_ok());
+    let put = store.put_authority(
+        a_hub(),
+        an_authority("plant"),
+        IfMatch::Absent,
+        somebody(),
+        noon(),
+    );
+    assert!(put.await.unwrap().is_ok());
     let device = subject.register("dev-1").await;
     let session = vec![(device.key, Some(Bytes::from_static(b"session")))];
     store.save_sessions(session).await.unwrap();
@@ -59,10 +77,9 @@ async fn check(store: &Arc<Store>, filled: &Filled) {
     let subject = Subject::of(Arc::clone(store), ());
     let Filled { device, held, last } = filled;
     assert_eq!(store.hubs().await.unwrap(), [a_hub()]);
-    assert_eq!(
-        store.policies(a_hub()).await.unwrap(),
-        [a_policy("service")]
-    );
+    let access = store.access(a_hub(), None).await.unwrap().unwrap();
+    assert!(access.policies == [a_policy("service"), a_policy("later")]);
+    assert_eq!(access.authorities.len(), 1);
     let found = store
         .find(a_hub(), vec![device.name.clone()])
         .await
@@ -72,7 +89,7 @@ async fn check(store: &Arc<Store>, filled: &Filled) {
     let session = store.find_session(device.key).await.unwrap();
     assert_eq!(session, Some(Bytes::from_static(b"session")));
     let events = store.read_after(0, 10).await.unwrap();
-    assert_eq!(events.len(), 3, "created, appended, feedback");
+    assert_eq!(events.len(), 6, "three audits, created, appended, feedback");
 
     assert_eq!(subject.count(device.key, noon()).await, 2);
     let settled = subject.settle(held, Verdict::Abandon, noon()).await;
@@ -172,14 +189,20 @@ async fn keys_and_positions_are_not_given_again_after_a_reopen() {
     let (store, _lifecycle) = open(&path).await;
     let subject = Subject::of(Arc::clone(&store), ());
     let first = subject.register("dev-1").await;
-    let deleted = store.delete(a_hub(), first.name.clone(), IfMatch::Any, noon());
+    let deleted = store.delete(
+        a_hub(),
+        first.name.clone(),
+        IfMatch::Any,
+        Actor::operator(),
+        noon(),
+    );
     deleted.await.unwrap().unwrap();
     let last = store.read_after(0, 10).await.unwrap().last().unwrap().0;
     let nothing = OutboxBounds {
         retention: Duration::from_hours(1),
         max_events: 0,
     };
-    assert_eq!(store.trim(nothing, noon()).await.unwrap(), 2);
+    assert_eq!(store.trim(nothing, noon()).await.unwrap(), 4);
     store.close().await;
 
     let (store, _lifecycle) = open(&path).await;
@@ -188,7 +211,7 @@ async fn keys_and_positions_are_not_given_again_after_a_reopen() {
     assert!(second.key > first.key);
     assert_ne!(second.generation, first.generation);
     let events = store.read_after(0, 10).await.unwrap();
-    assert_eq!(events.len(), 1);
+    assert_eq!(events.len(), 2, "created, audit");
     assert!(events[0].0 > last);
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Authentication, DeviceSpec, DeviceStatus};
 use downlink_domain::id::{DeviceId, DeviceKey, HubName, IdentityName};
 use downlink_domain::message::{
@@ -162,7 +163,7 @@ async fn register(store: &Arc<PostgresStore>, callers: usize) -> Outcome<Vec<Arc
                 };
                 let identity = IdentityName::from(id.clone());
                 let created = store
-                    .create(hub, identity, spec, SystemClock.now())
+                    .create(hub, identity, spec, Actor::operator(), SystemClock.now())
                     .await??;
                 Outcome::Ok((id, created.key))
             }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{
     Authentication, Device, DeviceSpec, DeviceStatus, IfMatch, SymmetricKeys,
 };
@@ -30,6 +31,7 @@ impl DeviceRegistry for PostgresStore {
         hub: HubName,
         name: IdentityName,
         spec: DeviceSpec,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
         if let Err(error) = check(&spec) {
@@ -39,6 +41,7 @@ impl DeviceRegistry for PostgresStore {
             hub,
             name,
             spec,
+            by,
             now,
         };
         self.run(&work).await
@@ -50,6 +53,7 @@ impl DeviceRegistry for PostgresStore {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
         if let Err(error) = check(&spec) {
@@ -60,6 +64,7 @@ impl DeviceRegistry for PostgresStore {
             name,
             spec,
             if_match,
+            by,
             now,
         };
         self.run(&work).await
@@ -70,12 +75,14 @@ impl DeviceRegistry for PostgresStore {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
         let work = Delete {
             hub,
             name,
             if_match,
+            by,
             now,
         };
         self.run(&work).await

@@ -12,11 +12,11 @@
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
-use downlink_domain::id::{DeviceId, DeviceKey, HubName};
+use downlink_domain::id::DeviceKey;
 use downlink_domain::message::{NewMessage, QueueRules, Settlement};
 use downlink_ports::{
-    EnqueueError, EnqueueRules, Enqueued, LockedMessage, MessageStore, PurgeOutcome, Receive,
-    SettleError, StoreError, Swept,
+    EnqueueError, EnqueueRules, Enqueued, LockedMessage, MessageStore, PurgeOrder, PurgeOutcome,
+    Receive, SettleError, StoreError, Swept,
 };
 
 use crate::store::PostgresStore;
@@ -65,12 +65,10 @@ impl MessageStore for PostgresStore {
 
     async fn purge(
         &self,
-        hub: HubName,
-        device: DeviceId,
+        order: PurgeOrder,
         rules: QueueRules,
-        now: Timestamp,
     ) -> Result<Option<PurgeOutcome>, StoreError> {
-        purge::purge(self, hub, device, rules, now).await
+        purge::purge(self, &order, rules).await
     }
 
     async fn count(&self, devices: Vec<DeviceKey>, now: Timestamp) -> Result<Vec<u64>, StoreError> {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::IfMatch;
 use downlink_domain::id::{DeviceKey, LockToken, SequenceNumber};
 use downlink_domain::message::{AckMode, NewMessage, Settlement, Verdict};
@@ -54,7 +55,13 @@ fn number(message: &LockedMessage) -> u64 {
 async fn register(store: &PostgresStore, devices: usize) -> Vec<DeviceKey> {
     let mut keys = Vec::new();
     for device in 0..devices {
-        let created = store.create(a_hub(), an_identity(&name(device)), a_device_spec(), noon());
+        let created = store.create(
+            a_hub(),
+            an_identity(&name(device)),
+            a_device_spec(),
+            Actor::operator(),
+            noon(),
+        );
         keys.push(created.await.unwrap().unwrap().key);
     }
     keys
@@ -273,8 +280,13 @@ async fn a_deletion_that_races_enqueues_leaves_no_message_behind() {
         let deleting = async {
             let wait = stores[0].count(vec![DeviceKey(0)], noon());
             wait.await.unwrap();
-            let deleted =
-                stores[round % 2].delete(a_hub(), an_identity(&name(0)), IfMatch::Any, noon());
+            let deleted = stores[round % 2].delete(
+                a_hub(),
+                an_identity(&name(0)),
+                IfMatch::Any,
+                Actor::operator(),
+                noon(),
+            );
             deleted.await.unwrap().unwrap();
             is_over.store(true, Ordering::Release);
         };

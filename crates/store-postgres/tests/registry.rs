@@ -7,6 +7,7 @@ mod nodes;
 mod orphans;
 
 use bytes::Bytes;
+use downlink_domain::access::Actor;
 use downlink_domain::device::IfMatch;
 use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::IdentityName;
@@ -41,7 +42,13 @@ async fn of_many_who_create_one_name_at_once_one_succeeds() {
         let name = an_identity(&format!("dev-{round}"));
         let racing = (0..8).map(|racer| {
             let node = nodes.node(racer);
-            node.create(a_hub(), name.clone(), a_device_spec(), noon())
+            node.create(
+                a_hub(),
+                name.clone(),
+                a_device_spec(),
+                Actor::operator(),
+                noon(),
+            )
         });
         let outcomes = join_all(racing).await;
         let mut created = Vec::new();
@@ -75,9 +82,14 @@ async fn of_many_who_replace_the_same_etag_one_succeeds() {
         let racing = (0..6).map(|racer| {
             let etag = IfMatch::Etag(current.etag_text());
             let name = current.name.clone();
-            nodes
-                .node(racer)
-                .replace(a_hub(), name, a_device_spec(), etag, noon())
+            nodes.node(racer).replace(
+                a_hub(),
+                name,
+                a_device_spec(),
+                etag,
+                Actor::operator(),
+                noon(),
+            )
         });
         let mut replaced = Vec::new();
         for outcome in join_all(racing).await {
@@ -104,11 +116,15 @@ async fn a_deletion_leaves_no_module_behind_that_was_being_created() {
             let name = module_of(id, module);
             nodes
                 .node(racer)
-                .create(a_hub(), name, a_device_spec(), noon())
+                .create(a_hub(), name, a_device_spec(), Actor::operator(), noon())
         };
-        let delete = nodes
-            .node(round)
-            .delete(a_hub(), device.name.clone(), IfMatch::Any, noon());
+        let delete = nodes.node(round).delete(
+            a_hub(),
+            device.name.clone(),
+            IfMatch::Any,
+            Actor::operator(),
+            noon(),
+        );
         let (first, deleted, second) = tokio::join!(create("m", 0), delete, create("n", 1));
         deleted.unwrap().unwrap();
         for module in [first, second] {
@@ -144,7 +160,13 @@ async fn a_deletion_leaves_nothing_behind_that_was_being_written() {
         let message = a_message_to(&id, "go");
         let rules = EnqueueRules { max_depth: 50 };
         let enqueue = there.enqueue(vec![message.clone(), message], rules, noon());
-        let delete = here.delete(a_hub(), device.name.clone(), IfMatch::Any, noon());
+        let delete = here.delete(
+            a_hub(),
+            device.name.clone(),
+            IfMatch::Any,
+            Actor::operator(),
+            noon(),
+        );
         let (updated, saved, deleted, enqueued) = tokio::join!(update, save, delete, enqueue);
         deleted.unwrap().unwrap();
         saved.unwrap();
@@ -178,9 +200,21 @@ async fn the_lives_of_one_name_follow_each_other_in_the_outbox() {
     let racing = (0..4).map(async |racer| {
         for _ in 0..15 {
             let node = nodes.node(racer);
-            let created = node.create(a_hub(), name.clone(), a_device_spec(), noon());
+            let created = node.create(
+                a_hub(),
+                name.clone(),
+                a_device_spec(),
+                Actor::operator(),
+                noon(),
+            );
             let _ = created.await.unwrap();
-            let deleted = node.delete(a_hub(), name.clone(), IfMatch::Any, noon());
+            let deleted = node.delete(
+                a_hub(),
+                name.clone(),
+                IfMatch::Any,
+                Actor::operator(),
+                noon(),
+            );
             let _ = deleted.await.unwrap();
         }
     });

@@ -13,7 +13,7 @@ use std::time::Duration;
 use downlink_domain::id::DeviceKey;
 use downlink_ports::{DeviceRegistry, EventOutbox, EventRelay, MessageStore, StoreError};
 use downlink_store_postgres::{PostgresOptions, PostgresStore};
-use downlink_testkit::{a_device_spec, a_hub, an_event, an_identity, noon};
+use downlink_testkit::{a_device_spec, a_hub, an_event, an_identity, noon, somebody};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::time::timeout;
 
@@ -71,7 +71,7 @@ impl Silenced {
         let identity = an_identity(name);
         let created = self
             .store
-            .create(a_hub(), identity, a_device_spec(), noon());
+            .create(a_hub(), identity, a_device_spec(), somebody(), noon());
         let created = timeout(PATIENCE, created).await.unwrap();
         created.map(|created| assert!(created.is_ok()))
     }

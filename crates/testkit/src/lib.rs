@@ -23,7 +23,7 @@ mod own_process;
 pub use clock::ManualClock;
 pub use downlink_ports::testsuite::given::{
     a_device_spec, a_hub, a_message, a_message_to, a_policy, a_receive, an_event, an_identity,
-    noon, queue_rules, sas_keys, twin_rules,
+    noon, queue_rules, sas_keys, somebody, twin_rules,
 };
 pub use ids::CountingIds;
 pub use memory::MemoryStore;

@@ -1,8 +1,11 @@
 //! What a new data folder gets: the hub, its five policies and a device to try.
 
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, SymmetricKeys};
 use downlink_domain::id::{DeviceId, HubName, IdentityName};
+use downlink_domain::policy::Policy;
+use downlink_node::Stores;
 use downlink_node::hub::{ensure_hub, new_key};
 use downlink_ports::{DeviceRegistry, IdSource, PolicyStore, RegistryError, StoreError};
 
@@ -24,6 +27,15 @@ pub async fn find_or_make_hub(
     }
     ensure_hub(store, ids, wanted, now).await?;
     Ok(wanted.clone())
+}
+
+/// The policies of a hub with their keys.
+///
+/// # Errors
+/// What the store answers.
+pub async fn policies(stores: &Stores, hub: &HubName) -> Result<Vec<Policy>, StoreError> {
+    let access = stores.access.access(hub.clone(), None).await?;
+    Ok(access.map(|access| access.policies).unwrap_or_default())
 }
 
 /// The demo device, made when `is_new`; one that was deleted stays deleted.
@@ -53,7 +65,7 @@ pub async fn demo_device(
         is_edge: false,
     };
     match registry
-        .create(hub.clone(), name.clone(), spec, now)
+        .create(hub.clone(), name.clone(), spec, Actor::operator(), now)
         .await?
     {
         Ok(device) => Ok(Some(device)),

@@ -1,8 +1,9 @@
 //! Emptying a queue, and counting what waits in it.
 
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Actor;
 use downlink_domain::id::{DeviceId, DeviceKey, HubName};
-use downlink_ports::{EnqueueError, PeerError, PurgeOutcome};
+use downlink_ports::{EnqueueError, PeerError, PurgeOrder, PurgeOutcome};
 
 use crate::service::Shared;
 
@@ -11,12 +12,20 @@ pub(crate) async fn purge(
     shared: &Shared,
     hub: HubName,
     device: DeviceId,
+    by: Actor,
 ) -> Result<PurgeOutcome, PeerError> {
     let (rules, now) = (shared.options.rules(), shared.deps.clock.now());
+    let order = PurgeOrder {
+        hub,
+        device: device.clone(),
+        by,
+        audit_id: shared.deps.ids.record_id(now),
+        at: now,
+    };
     let purged = shared
         .deps
         .messages
-        .purge(hub, device.clone(), rules, now)
+        .purge(order, rules)
         .await
         .map_err(|error| shared.store_failed("purge", error))?;
     let Some(outcome) = purged else {

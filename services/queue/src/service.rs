@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use downlink_domain::access::Actor;
 use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceId, DeviceKey, HubName, LockToken};
 use downlink_domain::message::feedback::FeedbackBatch;
@@ -182,8 +183,13 @@ impl QueueApi for QueueService {
         events::record(&self.shared, events).await
     }
 
-    async fn purge(&self, hub: HubName, device: DeviceId) -> Result<PurgeOutcome, PeerError> {
-        purge::purge(&self.shared, hub, device).await
+    async fn purge(
+        &self,
+        hub: HubName,
+        device: DeviceId,
+        by: Actor,
+    ) -> Result<PurgeOutcome, PeerError> {
+        purge::purge(&self.shared, hub, device, by).await
     }
 
     async fn count(&self, devices: Vec<DeviceKey>) -> Result<Vec<u64>, PeerError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{HubName, IdentityName};
 use downlink_domain::presence::DisconnectReason;
@@ -23,6 +24,7 @@ impl TwinService {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<Device, PeerError> {
         spec.check()
             .map_err(|error| PeerError::refused(error.code(), &error))?;
@@ -34,10 +36,10 @@ impl TwinService {
         }
         if if_match == IfMatch::Absent {
             let now = self.deps.clock.now();
-            let created = self.deps.registry.create(hub, name, spec, now).await?;
+            let created = self.deps.registry.create(hub, name, spec, by, now).await?;
             return created.map_err(|error| of_registry(&error));
         }
-        self.replace(hub, name, spec, if_match).await
+        self.replace(hub, name, spec, if_match, by).await
     }
 
     async fn replace(
@@ -46,12 +48,13 @@ impl TwinService {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<Device, PeerError> {
         let before = self.get_identity(hub.clone(), &name).await?;
         let (registry, revoker) = (Arc::clone(&self.deps.registry), self.revoker.clone());
         let now = self.deps.clock.now();
         let write = async move {
-            let written = registry.replace(hub, name, spec, if_match, now).await?;
+            let written = registry.replace(hub, name, spec, if_match, by, now).await?;
             let after = written.map_err(|error| of_registry(&error))?;
             // Another write in between leaves unknown what connections were made with.
             let is_next = after.key == before.key && after.etag == before.etag + 1;
@@ -72,6 +75,7 @@ impl TwinService {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<(), PeerError> {
         if if_match == IfMatch::Absent {
             self.get_identity(hub, &name).await?;
@@ -80,7 +84,7 @@ impl TwinService {
         let (registry, revoker) = (Arc::clone(&self.deps.registry), self.revoker.clone());
         let now = self.deps.clock.now();
         let write = async move {
-            let deleted = registry.delete(hub, name, if_match, now).await?;
+            let deleted = registry.delete(hub, name, if_match, by, now).await?;
             let device = deleted.map_err(|error| of_registry(&error))?;
             revoker.revoke(device.key, DisconnectReason::Deleted).await;
             Ok(())

@@ -14,6 +14,8 @@ use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::{ErrorCode, Timestamp};
 use serde_json::{Value, json};
 
+use crate::PurgeOrder;
+
 use super::{described, event_id, pair, to_bytes, wrapper};
 
 /// Longest credential of a record, in bytes; longer ones are cut.
@@ -149,24 +151,18 @@ impl AuditRecord {
         }
     }
 
-    /// The record of an emptied queue, under a fresh `id` that stays the same when the purge is
-    /// repeated. To be stored with it.
-    pub fn of_purge(
-        id: [u8; 16],
-        device: (DeviceKey, HubName, IdentityName),
-        removed: u64,
-        by: &Actor,
-        at: Timestamp,
-    ) -> Self {
-        let (key, hub, name) = device;
+    /// The record of an emptied queue, of which `removed` messages are gone. To be stored with
+    /// the purge.
+    pub fn of_purge(order: &PurgeOrder, device: DeviceKey, removed: u64) -> Self {
+        let name = IdentityName::from(order.device.clone());
         Self {
-            id,
-            hub,
-            at,
-            actor: by.clone(),
+            id: order.audit_id,
+            hub: order.hub.clone(),
+            at: order.at,
+            actor: order.by.clone(),
             operation: AuditOperation::PurgeQueue,
             target: identity_target(&name),
-            device: Some((key, name)),
+            device: Some((device, name)),
             outcome: AuditOutcome::Accepted,
             detail: vec![("removed", removed.to_string())],
             count: 1,

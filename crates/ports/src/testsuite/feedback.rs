@@ -9,7 +9,7 @@ use downlink_domain::message::feedback::FeedbackBatch;
 use downlink_domain::message::{AckMode, NewMessage, QueueRules, Verdict};
 
 use super::Subject;
-use super::given::{a_device_spec, a_hub, a_message_to, an_identity, noon, queue_rules};
+use super::given::{a_device_spec, a_hub, a_message_to, an_identity, noon, queue_rules, somebody};
 use crate::SettleError;
 use crate::events::feedback_json;
 
@@ -31,7 +31,7 @@ async fn report_in(subject: &Subject, hub: &HubName, rules: QueueRules, bodies: 
         Some(device) => device,
         None => subject
             .registry
-            .create(hub.clone(), name, a_device_spec(), noon())
+            .create(hub.clone(), name, a_device_spec(), somebody(), noon())
             .await
             .expect("a store that works")
             .expect("a name that is free"),
@@ -241,7 +241,7 @@ pub async fn feedback_outlives_its_device(subject: Subject) {
     let name = an_identity("dev-1");
     let deleted = subject
         .registry
-        .delete(a_hub(), name, IfMatch::Any, noon())
+        .delete(a_hub(), name, IfMatch::Any, somebody(), noon())
         .await;
     let deleted = deleted.unwrap().unwrap();
     let batch = subject.receive_feedback(noon()).await.unwrap();

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
+use downlink_domain::authority::{CertificateAuthority, Possession};
 use downlink_domain::caps;
 use downlink_domain::device::{Authentication, DeviceSpec, DeviceStatus, SymmetricKeys};
 use downlink_domain::event::{Event, EventKind};
@@ -135,4 +137,44 @@ pub fn a_policy(name: &str) -> Policy {
         [vec![3; 32], vec![4; 32]],
         Permissions::of(&[Permission::ServiceConnect]),
     )
+}
+
+/// A policy that administers the hub.
+pub fn an_owner() -> Policy {
+    Policy::new(
+        "iothubowner",
+        [vec![5; 32], vec![6; 32]],
+        Permissions::of(&Permission::ALL),
+    )
+}
+
+/// An authority that nothing was asked of, with a certificate of its own, alive for a year around
+/// [`noon`].
+pub fn an_authority(name: &str) -> CertificateAuthority {
+    let mut digits = String::new();
+    for byte in name.bytes().cycle().take(32) {
+        digits.push_str(&format!("{byte:02X}"));
+    }
+    let half = Duration::from_hours(24 * 182);
+    CertificateAuthority {
+        name: name.to_owned(),
+        certificate: Bytes::copy_from_slice(name.as_bytes()),
+        subject: format!("CN={name}"),
+        thumbprint: digits,
+        not_before: noon() - half,
+        not_after: noon() + half,
+        possession: Possession::Unverified,
+        etag: 1,
+        created_at: noon(),
+        updated_at: noon(),
+    }
+}
+
+/// Somebody with the owner's policy at the HTTPS door.
+pub fn somebody() -> Actor {
+    Actor {
+        credential: "policy iothubowner".to_owned(),
+        address: "203.0.113.7:50123".to_owned(),
+        door: "https".to_owned(),
+    }
 }

@@ -9,7 +9,9 @@ use downlink_domain::message::{AckMode, MessageState, NewMessage, Properties, Ve
 
 use super::Subject;
 use super::expect::{bodies, body};
-use super::given::{a_device_spec, a_hub, a_message, a_message_to, an_identity, noon, queue_rules};
+use super::given::{
+    a_device_spec, a_hub, a_message, a_message_to, an_identity, noon, queue_rules, somebody,
+};
 use crate::EnqueueError;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -92,7 +94,7 @@ pub async fn a_message_to_an_unknown_or_disabled_device_is_refused_alone(subject
     };
     let created = subject
         .registry
-        .create(a_hub(), an_identity("off"), disabled, noon())
+        .create(a_hub(), an_identity("off"), disabled, somebody(), noon())
         .await;
     created.unwrap().unwrap();
 
@@ -117,7 +119,7 @@ pub async fn a_disabled_device_keeps_its_messages(subject: Subject) {
         let name = device.name.clone();
         let replaced = subject
             .registry
-            .replace(a_hub(), name, spec, IfMatch::Any, noon())
+            .replace(a_hub(), name, spec, IfMatch::Any, somebody(), noon())
             .await;
         assert_eq!(replaced.unwrap().unwrap().key, device.key);
         let accepted = subject.enqueue(a_message(), noon()).await;

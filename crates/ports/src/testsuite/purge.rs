@@ -6,14 +6,20 @@ use downlink_domain::message::feedback::FeedbackStatus;
 use downlink_domain::message::{AckMode, NewMessage, Verdict};
 
 use super::Subject;
-use super::given::{a_hub, a_message, a_message_to, noon, queue_rules};
-use crate::{PurgeOutcome, SettleError};
+use super::given::{a_hub, a_message, a_message_to, noon, queue_rules, somebody};
+use crate::{PurgeOrder, PurgeOutcome, SettleError};
 
 async fn purge(subject: &Subject, device: &str, at: Duration) -> Option<PurgeOutcome> {
-    let device = device.parse().expect("a valid id");
+    let order = PurgeOrder {
+        hub: a_hub(),
+        device: device.parse().expect("a valid id"),
+        by: somebody(),
+        audit_id: [7; 16],
+        at: noon() + at,
+    };
     subject
         .messages
-        .purge(a_hub(), device, queue_rules(), noon() + at)
+        .purge(order, queue_rules())
         .await
         .expect("a store that works")
 }

@@ -13,7 +13,7 @@ use downlink_domain::presence::{LeaseEpoch, Protocol};
 use downlink_domain::twin::Twin;
 
 use super::Subject;
-use super::given::{a_device_spec, a_hub, a_message, an_identity, noon, sas_keys};
+use super::given::{a_device_spec, a_hub, a_message, an_identity, noon, sas_keys, somebody};
 use crate::{ConnectionChange, DeviceConnection, RegistryCounts, RegistryError, SettleError};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,7 +23,10 @@ async fn create(
     name: IdentityName,
     spec: DeviceSpec,
 ) -> Result<Device, RegistryError> {
-    let created = subject.registry.create(a_hub(), name, spec, noon()).await;
+    let created = subject
+        .registry
+        .create(a_hub(), name, spec, somebody(), noon())
+        .await;
     created.expect("a store that works")
 }
 
@@ -39,7 +42,7 @@ async fn delete(
 ) -> Result<Device, RegistryError> {
     let deleted = subject
         .registry
-        .delete(a_hub(), name.clone(), if_match, noon() + SECOND)
+        .delete(a_hub(), name.clone(), if_match, somebody(), noon() + SECOND)
         .await;
     deleted.expect("a store that works")
 }
@@ -112,7 +115,14 @@ pub async fn every_way_to_prove_oneself_reads_back(subject: Subject) {
         };
         let replaced = subject
             .registry
-            .replace(a_hub(), name.clone(), spec, IfMatch::Any, noon())
+            .replace(
+                a_hub(),
+                name.clone(),
+                spec,
+                IfMatch::Any,
+                somebody(),
+                noon(),
+            )
             .await;
         replaced.unwrap().unwrap();
         let found = find(&subject, &name).await.unwrap();
@@ -151,7 +161,14 @@ pub async fn a_spec_outside_its_rules_is_refused(subject: Subject) {
         .unwrap();
     let replaced = subject
         .registry
-        .replace(a_hub(), name.clone(), spec, IfMatch::Any, noon())
+        .replace(
+            a_hub(),
+            name.clone(),
+            spec,
+            IfMatch::Any,
+            somebody(),
+            noon(),
+        )
         .await;
     assert!(matches!(replaced.unwrap(), Err(RegistryError::Invalid(_))));
     assert_eq!(find(&subject, &name).await, Some(first));
@@ -187,7 +204,7 @@ pub async fn a_replacement_needs_the_current_etag(subject: Subject) {
         let name = first.name.clone();
         subject
             .registry
-            .replace(a_hub(), name, a_device_spec(), if_match, noon())
+            .replace(a_hub(), name, a_device_spec(), if_match, somebody(), noon())
     };
     let etag = IfMatch::Etag(first.etag_text());
     let second = replace(etag.clone()).await.unwrap().unwrap();
@@ -206,6 +223,7 @@ pub async fn a_replacement_needs_the_current_etag(subject: Subject) {
             nobody.clone(),
             a_device_spec(),
             IfMatch::Any,
+            somebody(),
             noon(),
         )
         .await;
@@ -227,6 +245,7 @@ pub async fn a_replacement_keeps_what_the_writer_does_not_say(subject: Subject) 
             first.name.clone(),
             spec,
             IfMatch::Any,
+            somebody(),
             noon() + SECOND,
         )
         .await;
@@ -403,7 +422,13 @@ pub async fn hubs_do_not_share_identities(subject: Subject) {
     let other: HubName = "other.downlink.test".parse().unwrap();
     let there = subject
         .registry
-        .create(other.clone(), here.name.clone(), a_device_spec(), noon())
+        .create(
+            other.clone(),
+            here.name.clone(),
+            a_device_spec(),
+            somebody(),
+            noon(),
+        )
         .await;
     let there = there.unwrap().unwrap();
     assert_ne!(there.key, here.key);

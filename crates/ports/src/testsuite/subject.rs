@@ -14,9 +14,9 @@ use downlink_domain::message::{NewMessage, QueueRules, Settlement, Verdict};
 
 use super::given;
 use crate::{
-    DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox, EventRelay, FeedbackReceive,
-    FeedbackStore, LockedMessage, MessageStore, PolicyStore, Receive, SessionStore, SettleError,
-    Swept, TwinStore,
+    AccessStore, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox, EventRelay,
+    FeedbackReceive, FeedbackStore, LockedMessage, MessageStore, PolicyStore, Receive,
+    SessionStore, SettleError, Swept, TwinStore,
 };
 
 /// Fresh, empty stores of one adapter that share one truth.
@@ -31,8 +31,10 @@ pub struct Subject {
     pub twins: Arc<dyn TwinStore>,
     /// Sessions of those identities.
     pub sessions: Arc<dyn SessionStore>,
-    /// Hubs and policies.
+    /// Hubs.
     pub policies: Arc<dyn PolicyStore>,
+    /// Policies and certificate authorities.
+    pub access: Arc<dyn AccessStore>,
     /// Events of all of them.
     pub outbox: Arc<dyn EventOutbox>,
     /// The way out for those events.
@@ -46,7 +48,7 @@ impl Subject {
     pub fn of<S>(store: Arc<S>, guard: impl Any + Send + Sync) -> Self
     where
         S: MessageStore + FeedbackStore + DeviceRegistry + TwinStore,
-        S: SessionStore + PolicyStore + EventOutbox + EventRelay + 'static,
+        S: SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
     {
         Self {
             messages: Arc::clone(&store) as _,
@@ -55,6 +57,7 @@ impl Subject {
             twins: Arc::clone(&store) as _,
             sessions: Arc::clone(&store) as _,
             policies: Arc::clone(&store) as _,
+            access: Arc::clone(&store) as _,
             outbox: Arc::clone(&store) as _,
             relay: store,
             tokens: AtomicU64::new(1),
@@ -72,7 +75,13 @@ impl Subject {
     pub async fn register(&self, device: &str) -> Device {
         let name = given::an_identity(device);
         self.registry
-            .create(given::a_hub(), name, given::a_device_spec(), given::noon())
+            .create(
+                given::a_hub(),
+                name,
+                given::a_device_spec(),
+                given::somebody(),
+                given::noon(),
+            )
             .await
             .expect("a store that works")
             .expect("a name that is free")

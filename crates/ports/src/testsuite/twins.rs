@@ -7,7 +7,7 @@ use downlink_domain::twin::{Object, Twin, TwinChange, TwinError, TwinWritten, pa
 use serde_json::Value;
 
 use super::Subject;
-use super::given::{noon, twin_rules};
+use super::given::{noon, somebody, twin_rules};
 
 fn object(text: &str) -> Object {
     match parse_json(text.as_bytes()) {
@@ -160,7 +160,7 @@ pub async fn a_twin_whose_identity_is_gone_is_not_found(subject: Subject) {
     let name = device.name.clone();
     let deleted = subject
         .registry
-        .delete(device.hub, name, IfMatch::Any, noon())
+        .delete(device.hub, name, IfMatch::Any, somebody(), noon())
         .await;
     deleted.unwrap().unwrap();
     let other = subject.register("dev-2").await.key;

@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use downlink_domain::access::Actor;
 use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceId, DeviceKey, HubName, LockToken};
 use downlink_domain::message::feedback::FeedbackBatch;
@@ -140,10 +141,16 @@ impl QueueApi for GrpcQueueClient {
         Ok(())
     }
 
-    async fn purge(&self, hub: HubName, device: DeviceId) -> Result<PurgeOutcome, PeerError> {
+    async fn purge(
+        &self,
+        hub: HubName,
+        device: DeviceId,
+        by: Actor,
+    ) -> Result<PurgeOutcome, PeerError> {
         let request = v1::PurgeRequest {
             hub: hub.to_string(),
             device_id: device.to_string(),
+            by: by.to_wire(),
         };
         let call = async |channel, request| client(channel).purge(request).await;
         let timeout = self.peer.call_timeout();

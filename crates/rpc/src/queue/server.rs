@@ -17,6 +17,7 @@ use super::QueueStream;
 use crate::failure::{refuse, to_status};
 use crate::mux::{Dispatch, MAX_CALL_ITEMS, Session};
 use crate::serving::Serving;
+use crate::wire::common::actor;
 use crate::wire::{FromWire, ToWire, WireError, read_all, token_from_wire};
 
 /// Longest wait for feedback that a caller may ask for.
@@ -118,7 +119,8 @@ impl QueueService for QueueServer {
         let request = request.into_inner();
         let hub: HubName = request.hub.parse().map_err(refuse)?;
         let device = request.device_id.parse().map_err(refuse)?;
-        let purged = self.calls.api.purge(hub, device).await;
+        let by = actor(request.by).map_err(refuse)?;
+        let purged = self.calls.api.purge(hub, device, by).await;
         let removed = purged.map_err(to_status)?.removed;
         Ok(Response::new(v1::PurgeResponse { removed }))
     }

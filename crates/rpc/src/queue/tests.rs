@@ -4,6 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Actor;
 use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::{DeviceId, DeviceKey, GenerationId, HubName, LockToken, SequenceNumber};
 use downlink_domain::message::feedback::{FeedbackBatch, FeedbackRecord, FeedbackStatus};
@@ -26,7 +27,7 @@ enum Asked {
     Receive(Vec<ReceiveCall>),
     Settle(Vec<Settlement>),
     RecordEvents(Vec<Event>),
-    Purge(HubName, DeviceId),
+    Purge(HubName, DeviceId, Actor),
     Count(Vec<DeviceKey>),
     ReceiveFeedback(HubName, Duration),
     SettleFeedback(HubName, LockToken, Verdict),
@@ -212,8 +213,13 @@ impl QueueApi for Recorder {
         Ok(())
     }
 
-    async fn purge(&self, hub: HubName, device: DeviceId) -> Result<PurgeOutcome, PeerError> {
-        self.note(Asked::Purge(hub, device.clone()));
+    async fn purge(
+        &self,
+        hub: HubName,
+        device: DeviceId,
+        by: Actor,
+    ) -> Result<PurgeOutcome, PeerError> {
+        self.note(Asked::Purge(hub, device.clone(), by));
         if device.as_str() == "boiler-7" {
             return Ok(PurgeOutcome { removed: 42 });
         }
@@ -428,11 +434,14 @@ async fn events_of_every_kind_arrive_as_they_were_sent() {
 async fn purge_tells_what_it_removed_or_why_it_refused() {
     let (recorder, queue) = connected(1);
     let known: DeviceId = "boiler-7".parse().unwrap();
-    let purged = queue.purge(hub(), known.clone()).await;
+    let purged = queue.purge(hub(), known.clone(), Actor::operator()).await;
     assert_eq!(purged, Ok(PurgeOutcome { removed: 42 }));
-    assert_eq!(recorder.take(), Asked::Purge(hub(), known));
+    assert_eq!(
+        recorder.take(),
+        Asked::Purge(hub(), known, Actor::operator())
+    );
     let refused = queue
-        .purge(hub(), "other".parse().unwrap())
+        .purge(hub(), "other".parse().unwrap(), Actor::operator())
         .await
         .unwrap_err();
     assert_eq!(refused.code(), ErrorCode::DeviceNotFound);

@@ -137,6 +137,7 @@ impl TwinApi for GrpcTwinClient {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<Device, PeerError> {
         let request = v1::PutDeviceRequest {
             hub: hub.to_string(),
@@ -146,6 +147,7 @@ impl TwinApi for GrpcTwinClient {
             status_reason: spec.status_reason,
             authentication: spec.authentication.to_wire(),
             is_edge: spec.is_edge,
+            by: by.to_wire(),
         };
         let call = async |channel, request| client(channel).put_device(request).await;
         let timeout = self.peer.call_timeout();
@@ -162,11 +164,13 @@ impl TwinApi for GrpcTwinClient {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<(), PeerError> {
         let request = v1::DeleteDeviceRequest {
             hub: hub.to_string(),
             name: Some(name.clone().to_wire()),
             if_match: if_match.to_wire(),
+            by: by.to_wire(),
         };
         let call = async |channel, request| client(channel).delete_device(request).await;
         let timeout = self.peer.call_timeout();
@@ -318,19 +322,6 @@ impl TwinApi for GrpcTwinClient {
             Reply::Report(reply) => Ok(reply.version),
             _ => Err(unreadable(SERVICE)),
         }
-    }
-
-    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError> {
-        let request = v1::ListPoliciesRequest {
-            hub: hub.to_string(),
-        };
-        let call = async |channel, request| client(channel).list_policies(request).await;
-        let timeout = self.peer.call_timeout();
-        let response = self
-            .peer
-            .unary(&hub, Repeat::Read, timeout, request, call)
-            .await?;
-        read_all(response.policies).map_err(broken)
     }
 
     async fn access(

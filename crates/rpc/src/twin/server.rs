@@ -20,6 +20,7 @@ use crate::failure::{refuse, to_status};
 use crate::mux::{Dispatch, MAX_CALL_ITEMS, Session};
 use crate::serving::Serving;
 use crate::wire::access::name;
+use crate::wire::common::actor;
 use crate::wire::twin::{change_from_wire, spec};
 use crate::wire::{FromWire, ToWire, WireError, object_from_wire, present};
 
@@ -146,8 +147,9 @@ impl TwinService for TwinServer {
         let mut request = request.into_inner();
         let (hub, name) = target(&request.hub, request.name.take()).map_err(refuse)?;
         let if_match = IfMatch::from_wire(request.if_match.take()).map_err(refuse)?;
+        let by = actor(request.by.take()).map_err(refuse)?;
         let spec = spec(request).map_err(refuse)?;
-        let put = self.api().put_device(hub, name, spec, if_match).await;
+        let put = self.api().put_device(hub, name, spec, if_match, by).await;
         let device = Some(put.map_err(to_status)?.to_wire());
         Ok(Response::new(v1::PutDeviceResponse { device }))
     }
@@ -159,7 +161,8 @@ impl TwinService for TwinServer {
         let request = request.into_inner();
         let (hub, name) = target(&request.hub, request.name).map_err(refuse)?;
         let if_match = IfMatch::from_wire(request.if_match).map_err(refuse)?;
-        let deleted = self.api().delete_device(hub, name, if_match).await;
+        let by = actor(request.by).map_err(refuse)?;
+        let deleted = self.api().delete_device(hub, name, if_match, by).await;
         deleted.map_err(to_status)?;
         Ok(Response::new(v1::DeleteDeviceResponse {}))
     }
@@ -244,16 +247,6 @@ impl TwinService for TwinServer {
         Ok(Response::new(v1::FindTwinVersionsResponse {
             versions: versions.map(Option::unwrap_or_default).collect(),
         }))
-    }
-
-    async fn list_policies(
-        &self,
-        request: Request<v1::ListPoliciesRequest>,
-    ) -> Result<Response<v1::ListPoliciesResponse>, Status> {
-        let hub: HubName = request.into_inner().hub.parse().map_err(refuse)?;
-        let listed = self.api().policies(hub).await.map_err(to_status)?;
-        let policies = listed.into_iter().map(ToWire::to_wire).collect();
-        Ok(Response::new(v1::ListPoliciesResponse { policies }))
     }
 
     async fn get_access(

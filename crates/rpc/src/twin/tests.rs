@@ -27,8 +27,8 @@ enum Asked {
     Open(HubName, IdentityName),
     SaveSessions(Vec<(DeviceKey, Option<Bytes>)>),
     RecordConnections(Vec<ConnectionChange>),
-    Put(HubName, IdentityName, DeviceSpec, IfMatch),
-    Delete(HubName, IdentityName, IfMatch),
+    Put(HubName, IdentityName, DeviceSpec, IfMatch, Actor),
+    Delete(HubName, IdentityName, IfMatch, Actor),
     Find(HubName, IdentityName),
     List(HubName, u32),
     CountDevices(HubName),
@@ -37,7 +37,6 @@ enum Asked {
     GetOwn(DeviceKey),
     Report(DeviceKey, TwinChange),
     Versions(Vec<DeviceKey>),
-    Policies(HubName),
     Access(HubName, Option<u64>),
     PutPolicy(HubName, Policy, IfMatch, Actor),
     DeletePolicy(HubName, String, IfMatch, Actor),
@@ -180,9 +179,10 @@ impl TwinApi for Recorder {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<Device, PeerError> {
         let answer = device(spec.authentication.clone());
-        self.note(Asked::Put(hub, name, spec, if_match));
+        self.note(Asked::Put(hub, name, spec, if_match, by));
         Ok(answer)
     }
 
@@ -191,8 +191,9 @@ impl TwinApi for Recorder {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<(), PeerError> {
-        self.note(Asked::Delete(hub, name, if_match.clone()));
+        self.note(Asked::Delete(hub, name, if_match.clone(), by));
         match if_match {
             IfMatch::Absent => Err(PeerError::refused(
                 ErrorCode::PreconditionFailed,
@@ -259,11 +260,6 @@ impl TwinApi for Recorder {
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
         self.note(Asked::Report(device, change));
         Ok(12)
-    }
-
-    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError> {
-        self.note(Asked::Policies(hub));
-        Ok(policies())
     }
 
     async fn access(
@@ -413,12 +409,18 @@ async fn an_identity_is_written_with_every_way_to_prove_itself_and_every_conditi
             is_edge: false,
         };
         let put = twins
-            .put_device(hub(), module_name(), spec.clone(), if_match.clone())
+            .put_device(
+                hub(),
+                module_name(),
+                spec.clone(),
+                if_match.clone(),
+                somebody(),
+            )
             .await;
         assert_eq!(put, Ok(device(authentication)));
         assert_eq!(
             recorder.take(),
-            Asked::Put(hub(), module_name(), spec, if_match)
+            Asked::Put(hub(), module_name(), spec, if_match, somebody())
         );
     }
 }
@@ -427,15 +429,17 @@ async fn an_identity_is_written_with_every_way_to_prove_itself_and_every_conditi
 async fn a_deletion_without_a_condition_is_refused_by_the_service_alone() {
     let (recorder, twins) = connected();
     let refused = twins
-        .delete_device(hub(), module_name(), IfMatch::Absent)
+        .delete_device(hub(), module_name(), IfMatch::Absent, somebody())
         .await;
     assert_eq!(refused.unwrap_err().code(), ErrorCode::PreconditionFailed);
     assert_eq!(
         recorder.take(),
-        Asked::Delete(hub(), module_name(), IfMatch::Absent)
+        Asked::Delete(hub(), module_name(), IfMatch::Absent, somebody())
     );
     let etag = IfMatch::Etag("MQ==".to_owned());
-    let deleted = twins.delete_device(hub(), module_name(), etag).await;
+    let deleted = twins
+        .delete_device(hub(), module_name(), etag, somebody())
+        .await;
     assert_eq!(deleted, Ok(()));
 }
 
@@ -547,14 +551,6 @@ async fn versions_come_back_by_position_and_none_for_those_gone() {
     let refused = twins.find_twin_versions(vec![DeviceKey(1); 65_537]).await;
     assert_eq!(refused.unwrap_err().code(), ErrorCode::ArgumentInvalid);
     assert_eq!(*recorder.asked.lock(), []);
-}
-
-#[tokio::test]
-async fn policies_come_back_with_keys_and_rights() {
-    let (recorder, twins) = connected();
-    let got = twins.policies(hub()).await.unwrap();
-    assert!(got == policies(), "names, keys and rights");
-    assert_eq!(recorder.take(), Asked::Policies(hub()));
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Authentication, Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::twin::Twin;
-use downlink_ports::events::{Lifecycle, lifecycle_event};
+use downlink_ports::events::{AuditRecord, IdentityWrite, Lifecycle, audit_event, lifecycle_event};
 use downlink_ports::{RegistryError, StoreError, registered};
 use sqlx::SqliteConnection;
 
@@ -29,6 +30,7 @@ pub(super) struct Create {
     pub(super) hub: HubName,
     pub(super) name: IdentityName,
     pub(super) spec: DeviceSpec,
+    pub(super) by: Actor,
     pub(super) now: Timestamp,
 }
 
@@ -60,9 +62,13 @@ impl Work for Create {
         let created = registered(key, self.hub, self.name, self.spec, self.now);
         update(scope.connection, &created).await?;
         let twin = Twin::new(self.now);
-        let event = lifecycle_event(Lifecycle::Created, &created, &twin, self.now);
+        let record = AuditRecord::of_identity(IdentityWrite::Created, &created, &self.by, self.now);
+        let events = vec![
+            lifecycle_event(Lifecycle::Created, &created, &twin, self.now),
+            audit_event(&record),
+        ];
         twin_store::write(scope.connection, vec![(key, created.hub.clone(), twin)]).await?;
-        outbox::insert(scope, vec![event]).await?;
+        outbox::insert(scope, events).await?;
         Ok(Ok(created))
     }
 }
@@ -72,6 +78,7 @@ pub(super) struct Replace {
     pub(super) name: IdentityName,
     pub(super) spec: DeviceSpec,
     pub(super) if_match: IfMatch,
+    pub(super) by: Actor,
     pub(super) now: Timestamp,
 }
 
@@ -89,6 +96,8 @@ impl Work for Replace {
             Err(error) => return Ok(Err(error)),
         };
         update(scope.connection, &next).await?;
+        let record = AuditRecord::of_identity(IdentityWrite::Replaced, &next, &self.by, self.now);
+        outbox::insert(scope, vec![audit_event(&record)]).await?;
         scope
             .memory
             .forget_device(&(self.hub, next.name.device.clone()));
@@ -100,6 +109,7 @@ pub(super) struct Delete {
     pub(super) hub: HubName,
     pub(super) name: IdentityName,
     pub(super) if_match: IfMatch,
+    pub(super) by: Actor,
     pub(super) now: Timestamp,
 }
 
@@ -117,7 +127,9 @@ impl Work for Delete {
         if found.name.module.is_none() {
             ended.extend(find_modules(scope.connection, &found).await?);
         }
-        let events = lifecycle_events(scope.connection, &ended, self.now).await?;
+        let mut events = lifecycle_events(scope.connection, &ended, self.now).await?;
+        let record = AuditRecord::of_identity(IdentityWrite::Deleted, &found, &self.by, self.now);
+        events.push(audit_event(&record));
         // At most fifty modules a device.
         for ended in &ended {
             for statement in OWNED {

@@ -3,10 +3,11 @@
 use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Device, DeviceSpec};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::twin::Twin;
-use downlink_ports::events::{Lifecycle, lifecycle_event};
+use downlink_ports::events::{AuditRecord, IdentityWrite, Lifecycle, audit_event, lifecycle_event};
 use downlink_ports::{RegistryError, registered};
 
 use super::{Proof, module_text};
@@ -20,6 +21,7 @@ pub(super) struct Create {
     pub(super) hub: HubName,
     pub(super) name: IdentityName,
     pub(super) spec: DeviceSpec,
+    pub(super) by: Actor,
     pub(super) now: Timestamp,
 }
 
@@ -50,8 +52,13 @@ impl Work for Create {
         }
         let twin = Twin::new(self.now);
         twin_store::insert(connection, &created, &twin).await?;
-        let event = lifecycle_event(Lifecycle::Created, &created, &twin, self.now);
-        outbox::insert(connection, &[event]).await?;
+        let write = IdentityWrite::Created;
+        let record = AuditRecord::of_identity(write, &created, &self.by, self.now);
+        let events = [
+            lifecycle_event(Lifecycle::Created, &created, &twin, self.now),
+            audit_event(&record),
+        ];
+        outbox::insert(connection, &events).await?;
         Ok(Ok(created))
     }
 }

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Device, IfMatch};
 use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::twin::Twin;
-use downlink_ports::events::{Lifecycle, lifecycle_event};
+use downlink_ports::events::{AuditRecord, IdentityWrite, Lifecycle, audit_event, lifecycle_event};
 use downlink_ports::{RegistryError, StoreError};
 
 use super::{checked, device, module_text};
@@ -23,6 +24,7 @@ pub(super) struct Delete {
     pub(super) hub: HubName,
     pub(super) name: IdentityName,
     pub(super) if_match: IfMatch,
+    pub(super) by: Actor,
     pub(super) now: Timestamp,
 }
 
@@ -46,7 +48,11 @@ impl Work for Delete {
         // Takes the locks of the twins before the events get their positions: an event of a twin
         // written before stands before this one.
         let twins = delete_owned(connection, &ended).await?;
-        outbox::insert(connection, &self.events(&ended, &twins)).await?;
+        let mut events = self.events(&ended, &twins);
+        let write = IdentityWrite::Deleted;
+        let record = AuditRecord::of_identity(write, &found, &self.by, self.now);
+        events.push(audit_event(&record));
+        outbox::insert(connection, &events).await?;
         Ok(Ok(found))
     }
 }

@@ -3,13 +3,16 @@
 use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{HubName, IdentityName};
 use downlink_ports::RegistryError;
+use downlink_ports::events::{AuditRecord, IdentityWrite, audit_event};
 
 use super::{Proof, checked, device, module_text};
 use crate::error::Failure;
 use crate::fields::stored;
+use crate::outbox;
 use crate::retry::{Extent, Repeat, Work};
 
 pub(super) struct Replace {
@@ -17,6 +20,7 @@ pub(super) struct Replace {
     pub(super) name: IdentityName,
     pub(super) spec: DeviceSpec,
     pub(super) if_match: IfMatch,
+    pub(super) by: Actor,
     pub(super) now: Timestamp,
 }
 
@@ -40,6 +44,9 @@ impl Work for Replace {
             Err(error) => return Ok(Err(error)),
         };
         update(connection, &next).await?;
+        let write = IdentityWrite::Replaced;
+        let record = AuditRecord::of_identity(write, &next, &self.by, self.now);
+        outbox::insert(connection, &[audit_event(&record)]).await?;
         Ok(Ok(next))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use downlink_domain::access::Actor;
 use downlink_domain::device::Device;
 use downlink_domain::id::{DeviceKey, IdentityName};
 use downlink_ports::DeviceRegistry;
@@ -51,7 +52,8 @@ impl Nodes {
     }
 
     pub async fn register_identity(&self, name: IdentityName) -> Device {
-        let created = self.stores[0].create(a_hub(), name, a_device_spec(), noon());
+        let created =
+            self.stores[0].create(a_hub(), name, a_device_spec(), Actor::operator(), noon());
         created.await.unwrap().unwrap()
     }
 }

@@ -5,16 +5,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::device::DeviceStatus;
-use downlink_domain::id::{DeviceId, DeviceKey, HubName, SequenceNumber};
+use downlink_domain::id::{DeviceKey, SequenceNumber};
 use downlink_domain::message::feedback::{FeedbackRecord, FeedbackStatus};
 use downlink_domain::message::transition::{self, Decision, NotReceivable};
 use downlink_domain::message::{
     DeadLetterReason, Lock, Message, MessageState, NewMessage, QueueRules, Settlement,
 };
 use downlink_ports::events::feedback_event;
+use downlink_ports::events::{AuditRecord, audit_event};
 use downlink_ports::{
-    EnqueueError, EnqueueRules, Enqueued, LockedMessage, MessageStore, PurgeOutcome, Receive,
-    SettleError, StoreError, Swept,
+    EnqueueError, EnqueueRules, Enqueued, LockedMessage, MessageStore, PurgeOrder, PurgeOutcome,
+    Receive, SettleError, StoreError, Swept,
 };
 
 use super::{MemoryStore, Report, State};
@@ -64,13 +65,12 @@ impl MessageStore for MemoryStore {
 
     async fn purge(
         &self,
-        hub: HubName,
-        device: DeviceId,
+        order: PurgeOrder,
         rules: QueueRules,
-        now: Timestamp,
     ) -> Result<Option<PurgeOutcome>, StoreError> {
         let mut state = self.state.lock();
-        let Some(key) = state.find(&hub, &device.into()).map(|device| device.key) else {
+        let (name, now) = (order.device.clone().into(), order.at);
+        let Some(key) = state.find(&order.hub, &name).map(|device| device.key) else {
             return Ok(None);
         };
         let mut removed = 0;
@@ -80,6 +80,7 @@ impl MessageStore for MemoryStore {
                 removed += 1;
             }
         }
+        state.append(audit_event(&AuditRecord::of_purge(&order, key, removed)));
         Ok(Some(PurgeOutcome { removed }))
     }
 

@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::{Device, DeviceSpec, DeviceStatus, IfMatch};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName, SequenceNumber};
 use downlink_domain::twin::Twin;
-use downlink_ports::events::{Lifecycle, connection_event, lifecycle_event};
+use downlink_ports::events::{
+    AuditRecord, IdentityWrite, Lifecycle, audit_event, connection_event, lifecycle_event,
+};
 use downlink_ports::{
     ConnectionChange, DeviceRegistry, RegistryCounts, RegistryError, StoreError, registered,
 };
@@ -19,9 +22,10 @@ impl DeviceRegistry for MemoryStore {
         hub: HubName,
         name: IdentityName,
         spec: DeviceSpec,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
-        Ok(self.state.lock().create(hub, name, spec, now))
+        Ok(self.state.lock().create(hub, name, spec, &by, now))
     }
 
     async fn replace(
@@ -30,6 +34,7 @@ impl DeviceRegistry for MemoryStore {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
         if let Err(error) = spec.check() {
@@ -44,6 +49,7 @@ impl DeviceRegistry for MemoryStore {
         }
         let next = found.rewritten(spec, now);
         state.identities.insert(next.key, next.clone());
+        state.audit(IdentityWrite::Replaced, &next, &by, now);
         Ok(Ok(next))
     }
 
@@ -52,6 +58,7 @@ impl DeviceRegistry for MemoryStore {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
         let mut state = self.state.lock();
@@ -64,6 +71,7 @@ impl DeviceRegistry for MemoryStore {
         for key in state.keys_under(&hub, &name) {
             state.remove(key, now);
         }
+        state.audit(IdentityWrite::Deleted, &found, &by, now);
         Ok(Ok(found))
     }
 
@@ -122,6 +130,7 @@ impl State {
         hub: HubName,
         name: IdentityName,
         spec: DeviceSpec,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<Device, RegistryError> {
         if let Err(error) = spec.check() {
@@ -139,11 +148,17 @@ impl State {
         let device = registered(key, hub, name, spec, now);
         let twin = Twin::new(now);
         self.append(lifecycle_event(Lifecycle::Created, &device, &twin, now));
+        self.audit(IdentityWrite::Created, &device, by, now);
         self.names
             .insert((device.hub.clone(), device.name.clone()), key);
         self.identities.insert(key, device.clone());
         self.twins.insert(key, twin);
         Ok(device)
+    }
+
+    fn audit(&mut self, write: IdentityWrite, device: &Device, by: &Actor, now: Timestamp) {
+        let record = AuditRecord::of_identity(write, device, by, now);
+        self.append(audit_event(&record));
     }
 
     /// The identity of that name and, when it is a device, its modules.

@@ -6,15 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use downlink_domain::ErrorCode;
 use downlink_domain::Timestamp;
-use downlink_domain::id::{DeviceId, DeviceKey, HubName};
+use downlink_domain::id::{DeviceId, DeviceKey};
 use downlink_domain::message::{NewMessage, QueueRules, Settlement};
 use downlink_ports::{
     Clock, EnqueueError, EnqueueRules, Enqueued, EventOutbox, LockedMessage, MessageStore,
-    OutboxBounds, PeerError, PurgeOutcome, QueueApi, Receive, ReceiveCall, SettleError, StoreError,
-    Swept,
+    OutboxBounds, PeerError, PurgeOrder, PurgeOutcome, QueueApi, Receive, ReceiveCall, SettleError,
+    StoreError, Swept,
 };
 use downlink_runtime::Shutdown;
-use downlink_testkit::{a_hub, a_message, a_message_to, an_event};
+use downlink_testkit::{a_hub, a_message, a_message_to, an_event, somebody};
 
 use super::support::{Bench, DEVICE, settle_down, watched};
 use crate::QueueOptions;
@@ -67,10 +67,8 @@ impl MessageStore for BrokenStore {
 
     async fn purge(
         &self,
-        _hub: HubName,
-        _device: DeviceId,
+        _order: PurgeOrder,
         _rules: QueueRules,
-        _now: Timestamp,
     ) -> Result<Option<PurgeOutcome>, StoreError> {
         broken()
     }
@@ -119,7 +117,7 @@ async fn a_store_that_fails_is_told_as_a_code_without_its_detail() {
     assert_told_as_a_code(service.receive(vec![call]).await);
     assert_told_as_a_code(service.count(vec![DeviceKey(1)]).await);
     let device = DEVICE.parse().unwrap();
-    assert_told_as_a_code(service.purge(a_hub(), device).await);
+    assert_told_as_a_code(service.purge(a_hub(), device, somebody()).await);
     assert_eq!(bench.metric("downlink_queue_store_failures_total"), 4);
 }
 

@@ -11,7 +11,9 @@ use downlink_presence_memory::MemoryPresence;
 use downlink_rpc::{GatewayPool, GrpcQueueClient, MuxOptions, in_process};
 use downlink_runtime::telemetry::Metrics;
 use downlink_runtime::{Lifecycle, Shutdown};
-use downlink_testkit::{CountingIds, ManualClock, MemoryStore, a_hub, a_message_to, noon};
+use downlink_testkit::{
+    CountingIds, ManualClock, MemoryStore, a_hub, a_message_to, noon, somebody,
+};
 use downlink_testkit::{a_device_spec, an_identity};
 
 use super::support::{DEVICE, settlement, watched};
@@ -22,7 +24,7 @@ async fn a_message_goes_its_whole_way_over_the_carrier() {
     let lifecycle = Lifecycle::new();
     let store = Arc::new(MemoryStore::new());
     let (name, spec) = (an_identity(DEVICE), a_device_spec());
-    let created = store.create(a_hub(), name, spec, noon()).await;
+    let created = store.create(a_hub(), name, spec, somebody(), noon()).await;
     let device = created.unwrap().unwrap().key;
     let deps = QueueDeps {
         messages: store.clone(),

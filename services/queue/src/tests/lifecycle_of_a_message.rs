@@ -7,7 +7,7 @@ use downlink_domain::device::IfMatch;
 use downlink_domain::message::feedback::FeedbackStatus;
 use downlink_domain::message::{DeliveryCounting, NewMessage, Verdict};
 use downlink_ports::{Clock, DeviceRegistry, EnqueueError, PeerError, QueueApi, SettleError};
-use downlink_testkit::{a_hub, a_message, a_message_to, an_identity};
+use downlink_testkit::{a_hub, a_message, a_message_to, an_identity, somebody};
 
 use super::support::{Bench, DEVICE, watched};
 use crate::QueueOptions;
@@ -238,7 +238,10 @@ async fn a_purge_tells_how_many_it_removed_and_reports_each() {
         bench.send(watched(body)).await;
     }
     let held = bench.receive_one(device).await;
-    let purged = bench.service.purge(a_hub(), DEVICE.parse().unwrap()).await;
+    let purged = bench
+        .service
+        .purge(a_hub(), DEVICE.parse().unwrap(), somebody())
+        .await;
     assert_eq!(purged.unwrap().removed, 3);
     assert_eq!(bench.count(device).await, 0);
     assert_eq!(
@@ -259,7 +262,7 @@ async fn a_purge_of_an_unknown_device_is_refused() {
     let bench = Bench::start();
     let purged = bench
         .service
-        .purge(a_hub(), "nobody".parse().unwrap())
+        .purge(a_hub(), "nobody".parse().unwrap(), somebody())
         .await;
     let Err(PeerError::Refused { code, message }) = purged else {
         panic!("{purged:?}");
@@ -287,7 +290,10 @@ async fn a_device_deleted_and_created_again_has_an_empty_queue() {
     let old = bench.register(DEVICE).await;
     bench.send(watched("open")).await;
     let (name, now) = (an_identity(DEVICE), bench.clock.now());
-    let deleted = bench.store.delete(a_hub(), name, IfMatch::Any, now).await;
+    let deleted = bench
+        .store
+        .delete(a_hub(), name, IfMatch::Any, somebody(), now)
+        .await;
     deleted.unwrap().unwrap();
     let new = bench.register(DEVICE).await;
     assert_ne!(old, new);

@@ -19,6 +19,7 @@ use downlink_runtime::Lifecycle;
 use downlink_runtime::telemetry::Metrics;
 use downlink_testkit::{
     CountingIds, ManualClock, MemoryStore, a_device_spec, a_hub, a_message_to, an_identity, noon,
+    somebody,
 };
 use tokio::sync::{Mutex, mpsc};
 
@@ -129,7 +130,10 @@ impl Bench {
     /// Registers a device.
     pub(crate) async fn register(&self, device: &str) -> DeviceKey {
         let (name, spec, now) = (an_identity(device), a_device_spec(), self.clock.now());
-        let created = self.store.create(a_hub(), name, spec, now).await;
+        let created = self
+            .store
+            .create(a_hub(), name, spec, somebody(), now)
+            .await;
         created.unwrap().unwrap().key
     }
 
@@ -138,7 +142,10 @@ impl Bench {
         let mut spec = a_device_spec();
         spec.status = DeviceStatus::Disabled;
         let (name, now) = (an_identity(device), self.clock.now());
-        let created = self.store.create(a_hub(), name, spec, now).await;
+        let created = self
+            .store
+            .create(a_hub(), name, spec, somebody(), now)
+            .await;
         created.unwrap().unwrap();
     }
 

@@ -79,7 +79,7 @@ async fn a_delete_needs_a_condition_that_holds() {
     let delete = |name: &str, if_match: IfMatch| {
         world
             .service
-            .delete_device(a_hub(), an_identity(name), if_match)
+            .delete_device(a_hub(), an_identity(name), if_match, somebody())
     };
     assert_eq!(
         code(delete("dev-1", IfMatch::Absent).await),
@@ -114,7 +114,7 @@ async fn a_device_created_again_has_a_new_key_and_a_fresh_twin() {
     let name = an_identity("dev-1");
     world
         .service
-        .delete_device(a_hub(), name.clone(), IfMatch::Any)
+        .delete_device(a_hub(), name.clone(), IfMatch::Any, somebody())
         .await
         .unwrap();
     let second = world.create("dev-1").await;
@@ -147,7 +147,7 @@ async fn module_identities_are_refused() {
     name.module = Some("m1".parse().unwrap());
     let refused = world
         .service
-        .put_device(a_hub(), name, a_device_spec(), IfMatch::Absent)
+        .put_device(a_hub(), name, a_device_spec(), IfMatch::Absent, somebody())
         .await;
     assert_eq!(code(refused), ErrorCode::OperationNotAvailableInCurrentTier);
 }
@@ -169,7 +169,7 @@ async fn disabling_deleting_and_rotating_end_the_connection() {
                 let name = an_identity(name);
                 world
                     .service
-                    .delete_device(a_hub(), name, IfMatch::Any)
+                    .delete_device(a_hub(), name, IfMatch::Any, somebody())
                     .await
                     .unwrap();
             }

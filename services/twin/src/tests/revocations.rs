@@ -1,6 +1,7 @@
 //! Connections end with the right to them, also when whoever took it away has hung up.
 
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::device::DeviceStatus;
 use downlink_domain::id::{HubName, IdentityName};
 use downlink_domain::presence::DisconnectReason;
@@ -31,9 +32,10 @@ impl DeviceRegistry for SlowToAnswer {
         hub: HubName,
         name: IdentityName,
         spec: DeviceSpec,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
-        self.inner.create(hub, name, spec, now).await
+        self.inner.create(hub, name, spec, by, now).await
     }
 
     async fn replace(
@@ -42,9 +44,10 @@ impl DeviceRegistry for SlowToAnswer {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
-        let written = self.inner.replace(hub, name, spec, if_match, now).await;
+        let written = self.inner.replace(hub, name, spec, if_match, by, now).await;
         self.answered(written).await
     }
 
@@ -53,9 +56,10 @@ impl DeviceRegistry for SlowToAnswer {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
         now: Timestamp,
     ) -> Result<Result<Device, RegistryError>, StoreError> {
-        let deleted = self.inner.delete(hub, name, if_match, now).await;
+        let deleted = self.inner.delete(hub, name, if_match, by, now).await;
         self.answered(deleted).await
     }
 
@@ -103,7 +107,7 @@ async fn a_connection_ends_although_the_caller_hung_up_before_the_answer() {
                 drop(
                     world
                         .service
-                        .delete_device(a_hub(), name, IfMatch::Any)
+                        .delete_device(a_hub(), name, IfMatch::Any, somebody())
                         .await,
                 );
             } else {
@@ -135,9 +139,10 @@ async fn an_order_for_a_gateway_that_is_not_known_yet_reaches_it_once_it_is() {
     let device = world.create("dev-1").await;
     let epoch = world.connect(&device, "gateway-1").await;
     *world.gateway.unknown_left.lock() = 6;
-    let deleted = world
-        .service
-        .delete_device(a_hub(), an_identity("dev-1"), IfMatch::Any);
+    let deleted =
+        world
+            .service
+            .delete_device(a_hub(), an_identity("dev-1"), IfMatch::Any, somebody());
     deleted.await.unwrap();
     let order = world.orders.recv().await.unwrap();
     assert_eq!(

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use downlink_domain::access::Actor;
 use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::{DeviceId, DeviceKey, HubName, LockToken, SequenceNumber};
 use downlink_domain::message::feedback::FeedbackBatch;
@@ -152,7 +153,7 @@ impl QueueApi for Recorder {
         Ok(())
     }
 
-    async fn purge(&self, _: HubName, _: DeviceId) -> Result<PurgeOutcome, PeerError> {
+    async fn purge(&self, _: HubName, _: DeviceId, _: Actor) -> Result<PurgeOutcome, PeerError> {
         self.admit()?;
         self.pause().await;
         Ok(PurgeOutcome { removed: 1 })

@@ -1,5 +1,6 @@
 //! Nodes that drain and start again while calls are in flight all the time.
 
+use downlink_domain::access::Actor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -92,7 +93,7 @@ async fn call(queue: &dyn QueueApi, caller: usize, number: u64) -> Result<(), Pe
         _ => {
             // Writes over the unary channel: not repeated when their outcome is unknown.
             let device = format!("device-{device}").parse().unwrap();
-            queue.purge(hub(), device).await?;
+            queue.purge(hub(), device, Actor::operator()).await?;
         }
     }
     Ok(())

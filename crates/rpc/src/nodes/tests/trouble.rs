@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use downlink_domain::access::Actor;
 use downlink_domain::id::DeviceKey;
 use downlink_ports::{PeerError, QueueApi};
 use downlink_runtime::Lifecycle;
@@ -228,7 +229,7 @@ async fn a_killed_node_loses_what_it_held_and_its_devices_go_elsewhere() {
     assert!(send(2).await.unwrap()[0].is_ok());
     assert_eq!(
         queue
-            .purge(hub(), message(device, 0).device)
+            .purge(hub(), message(device, 0).device, Actor::operator())
             .await
             .map(|p| p.removed),
         Ok(1)
