@@ -22,7 +22,7 @@ pub enum Command {
     Dev(DevArgs),
     /// Bring the schema of the Postgres database up to date.
     Migrate(ToolArgs),
-    /// Make sure of the hub in the Postgres database and print the connection strings of its policies.
+    /// Make sure of the hubs in the Postgres database and print the connection strings of one's policies.
     Hub(HubArgs),
     /// Make a development certificate authority and a certificate for the hub's host names.
     Certificate(CertificateArgs),
@@ -79,6 +79,9 @@ pub struct HubArgs {
     /// Where settings come from.
     #[command(flatten)]
     pub settings: Settings,
+    /// Host name of the hub to print, one of the configuration's; the others are made sure of too [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
     /// Make sure of a device to try things with, and print its connection string too
     #[arg(long)]
     pub demo_device: bool,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use downlink_config::sections::{Config, PresenceKind};
 use downlink_config::{Process, to_toml};
 use downlink_domain::id::{GatewayId, HubName};
-use downlink_gateway::{Gateway, GatewayOptions, Sockets};
+use downlink_gateway::{FurtherHub, Gateway, GatewayOptions, Sockets};
 use downlink_node::certificate::{Certificates, handshake_limit};
 use downlink_node::doors::{Bound, PortNames, Wanted};
 use downlink_node::stores::make_private_folder;
@@ -16,7 +16,9 @@ use downlink_runtime::telemetry::serve_operations;
 
 use crate::cli::DevArgs;
 use crate::facts::{Credentials, Facts};
-use crate::first_start::{Start, demo_device, find_or_make_hub};
+use crate::first_start::{
+    Start, demo_device, ensure_hubs, find_or_make_hub, further_credentials, policies,
+};
 use crate::wiring::{self, Adapters};
 
 /// Runs until it is told to stop.
@@ -92,22 +94,27 @@ async fn start(ground: &Ground) -> anyhow::Result<Facts> {
     };
     let stores = &adapters.stores;
     let ids = ground.ids.as_ref();
+    let further = FurtherHub::from_config(config, |names| open_issuers(ground, names))?;
+    let others: Vec<HubName> = further.iter().map(|other| other.hub.clone()).collect();
     let is_first = stores.policies.hubs().await?.is_empty();
-    let hub = find_or_make_hub(stores.policies.as_ref(), ids, &names[0], now).await?;
+    let hub = find_or_make_hub(stores.policies.as_ref(), ids, (&names[0], &others), now).await?;
+    ensure_hubs(stores.policies.as_ref(), ids, &others, now).await?;
     let start = if is_first { Start::First } else { Start::Later };
     let device = demo_device(stores.registry.as_ref(), ids, &hub, start, now).await?;
     let facts = Facts {
         credentials: Credentials {
             host_name: names[0].to_string(),
-            policies: stores.policies.policies(hub.clone()).await?,
+            policies: policies(stores, &hub).await?,
             device,
         },
+        further: further_credentials(stores, &others).await?,
         ca_file: certificates.ca.display().to_string(),
         ports: bound.ports(),
     };
     let id: GatewayId = format!("gateway-{:016x}", ids.connection_number()).parse()?;
-    let all_names = wiring::host_names(&hub, &names);
-    let gateway = Gateway::new();
+    let taken = further.iter().flat_map(|other| &other.host_names);
+    let all_names = wiring::host_names(&hub, &names, &taken.collect::<Vec<_>>());
+    let gateway = Gateway::new().with_further_hubs(further);
     let peers = wiring::start_services(ground, adapters, (&id, &gateway));
     let sockets = open_operator_doors(bound, &certificates, ground)?;
     let meter = ground.metrics.meter("downlink.gateway");

@@ -28,6 +28,8 @@ pub struct Credentials {
 pub struct Facts {
     /// Connection strings.
     pub credentials: Credentials,
+    /// Connection strings of further hubs.
+    pub further: Vec<Credentials>,
     /// Certificate authority that clients must trust.
     pub ca_file: String,
     /// Ports in use.
@@ -109,6 +111,8 @@ impl Facts {
             metrics,
         } = self.ports;
         let mut facts = self.credentials.to_json();
+        let further = self.further.iter().map(Credentials::to_json);
+        facts["furtherHubs"] = further.collect();
         facts["caFile"] = self.ca_file.as_str().into();
         facts["ports"] = json!({
             "mqtts": mqtts,

@@ -8,19 +8,22 @@ use downlink_domain::policy::Policy;
 use downlink_node::Stores;
 use downlink_node::hub::{ensure_hub, new_key};
 use downlink_ports::{DeviceRegistry, IdSource, PolicyStore, RegistryError, StoreError};
+use futures::future::try_join_all;
 
-/// The hub of this store: the one named `wanted`, else the one it has, else a new one.
+use crate::facts::Credentials;
+
+/// The first hub of this store: the one named `wanted`, else the oldest that is none of `others`, else a new one.
 ///
 /// # Errors
 /// What the store answers.
 pub async fn find_or_make_hub(
     store: &dyn PolicyStore,
     ids: &dyn IdSource,
-    wanted: &HubName,
+    (wanted, others): (&HubName, &[HubName]),
     now: Timestamp,
 ) -> Result<HubName, StoreError> {
     let hubs = store.hubs().await?;
-    if let Some(oldest) = hubs.first()
+    if let Some(oldest) = hubs.iter().find(|hub| !others.contains(hub))
         && !hubs.contains(wanted)
     {
         return Ok(oldest.clone());
@@ -36,6 +39,38 @@ pub async fn find_or_make_hub(
 pub async fn policies(stores: &Stores, hub: &HubName) -> Result<Vec<Policy>, StoreError> {
     let access = stores.access.access(hub.clone(), None).await?;
     Ok(access.map(|access| access.policies).unwrap_or_default())
+}
+
+/// Makes sure of every one of `hubs`.
+///
+/// # Errors
+/// What the store answers.
+pub async fn ensure_hubs(
+    store: &dyn PolicyStore,
+    ids: &dyn IdSource,
+    hubs: &[HubName],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let ensuring = hubs.iter().map(|hub| ensure_hub(store, ids, hub, now));
+    try_join_all(ensuring).await.map(drop)
+}
+
+/// What back-ends of `hubs` prove themselves by.
+///
+/// # Errors
+/// What the store answers.
+pub async fn further_credentials(
+    stores: &Stores,
+    hubs: &[HubName],
+) -> Result<Vec<Credentials>, StoreError> {
+    let reading = hubs.iter().map(|hub| async {
+        Ok(Credentials {
+            host_name: hub.to_string(),
+            policies: policies(stores, hub).await?,
+            device: None,
+        })
+    });
+    try_join_all(reading).await
 }
 
 /// The demo device, made when `is_new`; one that was deleted stays deleted.

@@ -7,14 +7,14 @@ use downlink_config::{Config, Process};
 use downlink_domain::id::HubName;
 use downlink_node::certificate::Certificate;
 use downlink_node::stores::make_private_folder;
-use downlink_node::{Ground, hub as hubs, migrate_store, open_stores};
+use downlink_node::{Ground, migrate_store, open_stores};
 use downlink_ports::Clock as _;
 use downlink_runtime::Lifecycle;
 use downlink_runtime::clock::SystemClock;
 
 use crate::cli::{CertificateArgs, HubArgs, ToolArgs};
 use crate::facts::Credentials;
-use crate::first_start::{Start, demo_device};
+use crate::first_start::{Start, demo_device, ensure_hubs, policies};
 
 /// `downlink migrate`.
 ///
@@ -33,8 +33,21 @@ pub fn migrate(args: &ToolArgs) -> anyhow::Result<()> {
 /// One line that says what is wrong.
 pub fn hub(args: &HubArgs) -> anyhow::Result<()> {
     let config = load(&args.settings)?;
-    let name: HubName = config.hub.host_name.parse()?;
-    let credentials = block_on(find_credentials(config, name, args.demo_device))??;
+    let further = config.hub.further.values().map(|hub| &hub.host_name);
+    let hubs = std::iter::once(&config.hub.host_name).chain(further);
+    let hubs: Vec<HubName> = hubs.map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let name = match &args.host {
+        None => hubs[0].clone(),
+        Some(name) => {
+            let name: HubName = name.parse()?;
+            anyhow::ensure!(
+                hubs.contains(&name),
+                "--host: there is no hub {name} in the configuration"
+            );
+            name
+        }
+    };
+    let credentials = block_on(find_credentials(config, (&name, &hubs), args.demo_device))??;
     let mut out = std::io::stdout();
     if args.json {
         writeln!(out, "{}", credentials.to_json())?;
@@ -46,7 +59,7 @@ pub fn hub(args: &HubArgs) -> anyhow::Result<()> {
 
 async fn find_credentials(
     config: Config,
-    name: HubName,
+    (name, hubs): (&HubName, &[HubName]),
     wants_device: bool,
 ) -> anyhow::Result<Credentials> {
     let lifecycle = Lifecycle::new();
@@ -55,15 +68,15 @@ async fn find_credentials(
     let found = async {
         let stores = open_stores(&ground).await?;
         let (now, ids) = (ground.clock.now(), ground.ids.as_ref());
-        hubs::ensure_hub(stores.policies.as_ref(), ids, &name, now).await?;
+        ensure_hubs(stores.policies.as_ref(), ids, hubs, now).await?;
         let device = if wants_device {
             let registry = stores.registry.as_ref();
-            demo_device(registry, ids, &name, Start::First, now).await?
+            demo_device(registry, ids, name, Start::First, now).await?
         } else {
             None
         };
         Ok(Credentials {
-            policies: stores.policies.policies(name.clone()).await?,
+            policies: policies(&stores, name).await?,
             host_name: name.to_string(),
             device,
         })

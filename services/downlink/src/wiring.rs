@@ -110,11 +110,12 @@ fn queue_deps(ground: &Ground, adapters: &Adapters, gateways: &Arc<dyn Gateways>
     }
 }
 
-/// The hub's names: the canonical one first unless the user gave others.
-pub fn host_names(hub: &HubName, given: &[HubName]) -> Vec<HubName> {
+/// The first hub's names: the canonical one first unless the user gave others; those of this machine too, except what
+/// other hubs have `taken`.
+pub fn host_names(hub: &HubName, given: &[HubName], taken: &[&HubName]) -> Vec<HubName> {
     let mut names = given.to_vec();
     for name in std::iter::once(hub.clone()).chain(local_names()) {
-        if !names.contains(&name) {
+        if !names.contains(&name) && !taken.contains(&&name) {
             names.push(name);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use downlink_config::Process;
 use downlink_domain::id::{GatewayId, HubName};
-use downlink_gateway::{Gateway, GatewayOptions, LeaseHealth, Peers, Sockets};
+use downlink_gateway::{FurtherHub, Gateway, GatewayOptions, LeaseHealth, Peers, Sockets};
 use downlink_node::certificate::{Certificates, handshake_limit};
 use downlink_node::doors::{PortNames, Wanted};
 use downlink_node::{Ground, open_issuers, open_presence, peers, run_process};
@@ -35,7 +35,8 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         .map(str::parse)
         .collect::<Result<_, _>>()?;
     let id: GatewayId = format!("gateway-{:016x}", ground.ids.connection_number()).parse()?;
-    let gateway = Gateway::new();
+    let further = FurtherHub::from_config(config, |names| open_issuers(&ground, names))?;
+    let gateway = Gateway::new().with_further_hubs(further);
     Services::new(&ground.lifecycle.child("peers"))
         .with_gateway(gateway.api())
         .serve(door.acceptor);

@@ -1,8 +1,12 @@
 //! From the configuration to the options of the gateway.
 
+use std::sync::Arc;
+
 use downlink_config::Config;
 use downlink_domain::id::{GatewayId, HubName};
+use downlink_oidc::Issuers;
 
+use crate::hubs::FurtherHub;
 use crate::options::{
     AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions, SasSwitches,
 };
@@ -47,6 +51,29 @@ impl GatewayOptions {
             grpc: grpc(config),
             ..Self::new(id, hub)
         }
+    }
+}
+
+impl FurtherHub {
+    /// The further hubs of `config`; `open` opens the issuers of one with these host names.
+    ///
+    /// # Errors
+    /// What `open` answers, and names that are none.
+    pub fn from_config(
+        config: &Config,
+        open: impl Fn(&[HubName]) -> anyhow::Result<Arc<Issuers>>,
+    ) -> anyhow::Result<Vec<Self>> {
+        let further = config.hub.further.values();
+        let further = further.map(|hub| {
+            let names = hub.host_names().map(str::parse);
+            let host_names = names.collect::<Result<Vec<HubName>, _>>()?;
+            Ok(Self {
+                issuers: open(&host_names)?,
+                hub: host_names[0].clone(),
+                host_names,
+            })
+        });
+        further.collect()
     }
 }
 
