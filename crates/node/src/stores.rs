@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use downlink_config::Config;
 use downlink_config::sections::{self, StorageKind};
 use downlink_ports::{
-    DeviceRegistry, EventOutbox, EventRelay, FeedbackStore, MessageStore, PolicyStore,
+    AccessStore, DeviceRegistry, EventOutbox, EventRelay, FeedbackStore, MessageStore, PolicyStore,
     SessionStore, TwinStore,
 };
 use downlink_runtime::Lifecycle;
@@ -29,8 +29,10 @@ pub struct Stores {
     pub twins: Arc<dyn TwinStore>,
     /// MQTT sessions.
     pub sessions: Arc<dyn SessionStore>,
-    /// Hubs and policies.
+    /// Hubs.
     pub policies: Arc<dyn PolicyStore>,
+    /// Policies and certificate authorities.
+    pub access: Arc<dyn AccessStore>,
     /// Events.
     pub outbox: Arc<dyn EventOutbox>,
     /// Events on their way out.
@@ -41,7 +43,7 @@ impl Stores {
     fn of<S>(store: &Arc<S>) -> Self
     where
         S: MessageStore + FeedbackStore + DeviceRegistry + TwinStore,
-        S: SessionStore + PolicyStore + EventOutbox + EventRelay + 'static,
+        S: SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
     {
         Self {
             messages: Arc::clone(store) as _,
@@ -50,6 +52,7 @@ impl Stores {
             twins: Arc::clone(store) as _,
             sessions: Arc::clone(store) as _,
             policies: Arc::clone(store) as _,
+            access: Arc::clone(store) as _,
             outbox: Arc::clone(store) as _,
             relay: Arc::clone(store) as _,
         }

@@ -1,4 +1,4 @@
-//! Durable hubs and their shared access policies.
+//! Durable hubs.
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
@@ -7,7 +7,7 @@ use downlink_domain::policy::Policy;
 
 use crate::StoreError;
 
-/// Durable hubs and their policies.
+/// Durable hubs; what they have is an [`AccessStore`](crate::AccessStore)'s.
 #[async_trait]
 pub trait PolicyStore: Send + Sync {
     /// Names of all hubs, oldest first.
@@ -20,7 +20,4 @@ pub trait PolicyStore: Send + Sync {
         policies: Vec<Policy>,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-
-    /// The policies of a hub; empty when there is no such hub.
-    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, StoreError>;
 }

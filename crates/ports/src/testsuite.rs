@@ -16,6 +16,8 @@
     reason = "a panic is how a test says no"
 )]
 
+pub mod access;
+pub mod audit;
 mod expect;
 pub mod feedback;
 pub mod given;
@@ -123,6 +125,12 @@ macro_rules! conformance_tests {
             connects_and_disconnects_move_times_forward_and_make_events
             hubs_do_not_share_identities
         }
+        $crate::conformance_tests! { @module $make audit
+            every_write_of_an_identity_names_who_made_it
+            a_refused_write_leaves_no_record
+            a_purge_names_who_asked_for_it
+            a_record_holds_no_key
+        }
         $crate::conformance_tests! { @module $make twins
             changes_are_applied_in_order_and_answered_by_position
             numbers_come_back_as_they_were_written
@@ -137,6 +145,26 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @module $make policies
             a_hub_is_created_once_with_its_policies
             hubs_are_named_oldest_first
+        }
+        $crate::conformance_tests! { @module $make access
+            a_hub_that_does_not_exist_has_version_0_and_takes_nothing
+            access_is_read_whole_and_only_when_it_is_new
+            a_policy_reads_back_whole
+            a_hub_may_be_made_with_limited_policies
+            a_policy_is_created_once_and_replaced_by_its_etag
+            a_policy_is_deleted_by_its_etag_or_without_one
+            policies_stand_in_the_order_of_their_creation
+            a_hub_has_a_most_of_policies
+            the_last_policy_that_administers_stays
+            an_authority_reads_back_whole_in_every_state_of_its_proof
+            an_authority_keeps_the_time_of_its_registration
+            an_authority_is_registered_once_by_name_and_by_certificate
+            an_authority_is_replaced_and_removed_by_its_etag
+            a_hub_has_a_most_of_authorities
+            the_version_rises_with_every_write_and_with_no_refusal
+            every_write_leaves_an_audit_event_without_a_secret
+            writers_of_the_same_state_take_turns
+            two_administrators_do_not_delete_each_other
         }
         $crate::conformance_tests! { @module $make outbox
             events_are_read_in_the_order_of_their_append
@@ -211,6 +239,7 @@ mod tests {
     fn every_promise_is_in_the_list() {
         let list = include_str!("testsuite.rs");
         let modules = [
+            include_str!("testsuite/access.rs"),
             include_str!("testsuite/feedback.rs"),
             include_str!("testsuite/messages.rs"),
             include_str!("testsuite/outbox.rs"),

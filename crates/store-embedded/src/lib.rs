@@ -24,6 +24,7 @@
 //! # });
 //! ```
 
+mod access_store;
 mod device_registry;
 mod error;
 mod feedback_store;

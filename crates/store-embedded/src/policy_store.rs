@@ -1,11 +1,12 @@
-//! Hubs and their policies.
+//! Hubs.
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::HubName;
-use downlink_domain::policy::{Permissions, Policy};
+use downlink_domain::policy::Policy;
 use downlink_ports::{PolicyStore, StoreError};
 
+use crate::access_store::insert_policy;
 use crate::error::store_error;
 use crate::fields::Fields;
 use crate::store::Store;
@@ -33,26 +34,6 @@ impl PolicyStore for Store {
     ) -> Result<(), StoreError> {
         self.queue.call(EnsureHub { hub, policies, now }).await
     }
-
-    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, StoreError> {
-        let mut reader = self.reader().await?;
-        let rows = sqlx::query("SELECT * FROM policies WHERE hub = ? ORDER BY position")
-            .bind(hub.as_str())
-            .fetch_all(&mut *reader)
-            .await
-            .map_err(store_error)?;
-        let policies = rows.iter().map(|row| {
-            let row = Fields::new(row, "policies", "position");
-            Ok(Policy {
-                name: row.get("name")?,
-                keys: [row.get("primary_key")?, row.get("secondary_key")?],
-                permissions: Permissions::from_bits(row.number("permissions")?),
-                scope: None,
-                etag: 1,
-            })
-        });
-        policies.collect()
-    }
 }
 
 struct EnsureHub {
@@ -77,18 +58,8 @@ impl Work for EnsureHub {
         if created.rows_affected() == 0 {
             return Ok(());
         }
-        for (position, policy) in (0_i64..).zip(self.policies) {
-            let [primary, secondary] = policy.keys;
-            sqlx::query(include_str!("../queries/insert_policy.sql"))
-                .bind(self.hub.as_str())
-                .bind(position)
-                .bind(policy.name)
-                .bind(primary)
-                .bind(secondary)
-                .bind(i64::from(policy.permissions.bits()))
-                .execute(&mut *scope.connection)
-                .await
-                .map_err(store_error)?;
+        for policy in &self.policies {
+            insert_policy(scope.connection, &self.hub, policy).await?;
         }
         Ok(())
     }

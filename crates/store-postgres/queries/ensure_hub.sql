@@ -4,8 +4,10 @@ WITH created AS (
     ON CONFLICT (hub) DO NOTHING
     RETURNING hub
 )
-INSERT INTO policies (hub, position, name, primary_key, secondary_key, permissions)
-SELECT created.hub, item.position - 1, item.name, item.primary_key, item.secondary_key, item.permissions
+INSERT INTO policies (hub, position, name, primary_key, secondary_key, permissions, scope)
+SELECT
+    created.hub, item.position - 1, item.name, item.primary_key, item.secondary_key, item.permissions,
+    item.scope
 FROM created
-CROSS JOIN unnest($3::text[], $4::bytea[], $5::bytea[], $6::integer[])
-    WITH ORDINALITY AS item (name, primary_key, secondary_key, permissions, position)
+CROSS JOIN unnest($3::text[], $4::bytea[], $5::bytea[], $6::integer[], $7::text[])
+    WITH ORDINALITY AS item (name, primary_key, secondary_key, permissions, scope, position)

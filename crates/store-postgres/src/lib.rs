@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod access_store;
 mod device_registry;
 mod error;
 mod feedback_store;

@@ -1,10 +1,10 @@
-//! Hubs and their policies.
+//! Hubs.
 
 use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::HubName;
-use downlink_domain::policy::{Permissions, Policy};
+use downlink_domain::policy::Policy;
 use downlink_ports::{PolicyStore, StoreError};
 
 use crate::error::Failure;
@@ -25,10 +25,6 @@ impl PolicyStore for PostgresStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.run(&EnsureHub { hub, policies, now }).await
-    }
-
-    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, StoreError> {
-        self.run(&Policies { hub }).await
     }
 }
 
@@ -70,7 +66,11 @@ impl Work for EnsureHub {
         let primary: Vec<&[u8]> = policies.clone().map(|policy| &policy.keys[0][..]).collect();
         let secondary: Vec<&[u8]> = policies.clone().map(|policy| &policy.keys[1][..]).collect();
         let permissions: Vec<i32> = policies
+            .clone()
             .map(|policy| i32::from(policy.permissions.bits()))
+            .collect();
+        let scopes: Vec<Option<String>> = policies
+            .map(|policy| Some(policy.scope.as_ref()?.to_json().to_string()))
             .collect();
         sqlx::query(include_str!("../queries/ensure_hub.sql"))
             .bind(self.hub.as_str())
@@ -79,38 +79,9 @@ impl Work for EnsureHub {
             .bind(primary)
             .bind(secondary)
             .bind(permissions)
+            .bind(scopes)
             .execute(connection)
             .await?;
         Ok(())
-    }
-}
-
-struct Policies {
-    hub: HubName,
-}
-
-#[async_trait]
-impl Work for Policies {
-    type Answer = Vec<Policy>;
-    const EXTENT: Extent = Extent::Statement;
-    const REPEAT: Repeat = Repeat::Harmless;
-
-    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
-        let rows = sqlx::query("SELECT * FROM policies WHERE hub = $1 ORDER BY position")
-            .bind(self.hub.as_str())
-            .fetch_all(connection)
-            .await?;
-        let policies = rows.iter().map(|row| {
-            let row = Fields::new(row, "policies", "position");
-            Ok(Policy {
-                name: row.get("name")?,
-                keys: [row.get("primary_key")?, row.get("secondary_key")?],
-                permissions: Permissions::from_bits(row.number("permissions")?),
-                scope: None,
-                etag: 1,
-            })
-        });
-        let policies: Result<_, StoreError> = policies.collect();
-        Ok(policies?)
     }
 }

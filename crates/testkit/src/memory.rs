@@ -10,10 +10,11 @@ use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceKey, HubName, IdentityName, LockToken, SequenceNumber};
 use downlink_domain::message::Message;
 use downlink_domain::message::feedback::FeedbackRecord;
-use downlink_domain::policy::Policy;
 use downlink_domain::twin::Twin;
+use downlink_ports::AccessSnapshot;
 use parking_lot::Mutex;
 
+mod access;
 mod feedback;
 mod messages;
 mod outbox;
@@ -39,7 +40,7 @@ impl MemoryStore {
 
 #[derive(Debug, Default)]
 struct State {
-    hubs: Vec<(HubName, Vec<Policy>)>,
+    hubs: Vec<(HubName, AccessSnapshot)>,
     last_key: i64,
     names: BTreeMap<(HubName, IdentityName), DeviceKey>,
     identities: BTreeMap<DeviceKey, Device>,

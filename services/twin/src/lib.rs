@@ -1,4 +1,5 @@
-//! Owns the device registry and the twins, and with them MQTT sessions and access policies.
+//! Owns the device registry and the twins, and with them MQTT sessions, access policies and
+//! certificate authorities.
 //!
 //! Calls: its stores, presence, and the gateways that hold devices. Promises: a write is answered
 //! when it is on disk; the device is told after that, in the order of versions, when it is
@@ -15,13 +16,13 @@
 //! # }
 //! ```
 
+mod access;
 mod by_gateway;
 mod error;
 mod get;
 mod metrics;
 mod notify;
 mod options;
-mod policies;
 mod registry;
 mod report;
 mod revoke;

@@ -34,7 +34,7 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         registry: stores.registry,
         twins: stores.twins,
         sessions: stores.sessions,
-        policies: stores.policies,
+        access: stores.access,
         gateways: peers::discover_gateways(&ground, &presence, None),
         presence: presence.directory,
         clock: ground.clock.clone(),

@@ -5,7 +5,7 @@ use downlink_runtime::telemetry::{HotCounter, InstrumentSpec, hot_counters};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-/// What is done to a twin or an identity.
+/// What is done to a twin, an identity, a policy or a certificate authority.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
     ServiceRead,
@@ -14,16 +14,24 @@ pub(crate) enum Operation {
     DeviceUpdate,
     IdentityWrite,
     IdentityDelete,
+    PolicyWrite,
+    PolicyDelete,
+    AuthorityWrite,
+    AuthorityDelete,
 }
 
 impl Operation {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 10] = [
         Self::ServiceRead,
         Self::ServiceUpdate,
         Self::DeviceRead,
         Self::DeviceUpdate,
         Self::IdentityWrite,
         Self::IdentityDelete,
+        Self::PolicyWrite,
+        Self::PolicyDelete,
+        Self::AuthorityWrite,
+        Self::AuthorityDelete,
     ];
 
     const fn label(self) -> &'static str {
@@ -34,6 +42,10 @@ impl Operation {
             Self::DeviceUpdate => "device_update",
             Self::IdentityWrite => "identity_write",
             Self::IdentityDelete => "identity_delete",
+            Self::PolicyWrite => "policy_write",
+            Self::PolicyDelete => "policy_delete",
+            Self::AuthorityWrite => "authority_write",
+            Self::AuthorityDelete => "authority_delete",
         }
     }
 }
@@ -82,7 +94,7 @@ impl Metrics {
                 meter,
                 spec(
                     "downlink.twin.operations",
-                    "operations on twins and identities",
+                    "operations on twins, identities, policies and certificate authorities",
                 ),
                 std::array::from_fn(|index| {
                     let operation = Operation::ALL[index / OUTCOMES.len()];

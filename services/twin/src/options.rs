@@ -7,7 +7,7 @@ use std::time::Duration;
 use downlink_domain::caps;
 use downlink_domain::twin::{ReplacedKeys, TwinRules};
 use downlink_ports::{
-    Clock, DeviceRegistry, Gateways, IdSource, PolicyStore, PresenceDirectory, SessionStore,
+    AccessStore, Clock, DeviceRegistry, Gateways, IdSource, PresenceDirectory, SessionStore,
     TwinStore,
 };
 use downlink_runtime::BatcherOptions;
@@ -18,7 +18,7 @@ use opentelemetry::metrics::Meter;
 pub struct TwinOptions {
     /// Limits of twins.
     pub rules: TwinRules,
-    /// How look-ups of identities are batched. A full lane makes its callers wait.
+    /// How look-ups of identities, of twins and of policies are batched. A full lane makes its callers wait.
     pub reads: BatcherOptions,
     /// How writes of twins are batched. A full lane makes its callers wait.
     pub writes: BatcherOptions,
@@ -38,8 +38,8 @@ pub struct TwinDeps {
     pub twins: Arc<dyn TwinStore>,
     /// MQTT sessions.
     pub sessions: Arc<dyn SessionStore>,
-    /// Hubs and policies.
-    pub policies: Arc<dyn PolicyStore>,
+    /// Policies and certificate authorities.
+    pub access: Arc<dyn AccessStore>,
     /// Who is connected where.
     pub presence: Arc<dyn PresenceDirectory>,
     /// Those who hold devices.

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use downlink_domain::access::Actor;
+use downlink_domain::authority::CertificateAuthority;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::policy::Policy;
 use downlink_domain::twin::{Twin, TwinChange};
 use downlink_ports::{
-    ConnectionChange, OpenedDevice, PeerError, RegistryCounts, TwinApi, TwinView,
+    AccessSnapshot, ConnectionChange, OpenedDevice, PeerError, RegistryCounts, TwinApi, TwinView,
 };
 use downlink_runtime::Lifecycle;
 
+use crate::access::{AccessReader, start_access_reader};
 use crate::by_gateway::Finder;
 use crate::get::{IdentityReader, TwinReader, start_identity_reader, start_twin_reader};
 use crate::metrics::{Metrics, Operation};
@@ -26,6 +29,7 @@ pub(crate) struct TwinService {
     pub(crate) deps: TwinDeps,
     pub(crate) identities: IdentityReader,
     pub(crate) twins: TwinReader,
+    pub(crate) access: AccessReader,
     pub(crate) writer: Writer,
     pub(crate) revoker: Revoker,
     pub(crate) metrics: Metrics,
@@ -57,6 +61,7 @@ impl TwinService {
         Self {
             identities: start_identity_reader(Arc::clone(&deps.registry), options.reads, &ahead),
             twins: start_twin_reader(Arc::clone(&deps.twins), options.reads, &ahead),
+            access: start_access_reader(Arc::clone(&deps.access), options.reads, &ahead),
             writer: desk.start(options.writes, &ahead),
             revoker,
             metrics,
@@ -93,8 +98,9 @@ impl TwinApi for TwinService {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<Device, PeerError> {
-        let result = self.put(hub, name, spec, if_match).await;
+        let result = self.put(hub, name, spec, if_match, by).await;
         self.metrics.count(Operation::IdentityWrite, result)
     }
 
@@ -103,8 +109,9 @@ impl TwinApi for TwinService {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<(), PeerError> {
-        let result = self.delete(hub, name, if_match).await;
+        let result = self.delete(hub, name, if_match, by).await;
         self.metrics.count(Operation::IdentityDelete, result)
     }
 
@@ -156,7 +163,55 @@ impl TwinApi for TwinService {
         self.metrics.count(Operation::DeviceUpdate, result)
     }
 
-    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError> {
-        self.read_policies(hub).await
+    async fn access(
+        &self,
+        hub: HubName,
+        known: Option<u64>,
+    ) -> Result<Option<AccessSnapshot>, PeerError> {
+        self.read_access(hub, known).await
+    }
+
+    async fn put_policy(
+        &self,
+        hub: HubName,
+        policy: Policy,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<Policy, PeerError> {
+        let result = self.write_policy(hub, policy, if_match, by).await;
+        self.metrics.count(Operation::PolicyWrite, result)
+    }
+
+    async fn delete_policy(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        let result = self.remove_policy(hub, name, if_match, by).await;
+        self.metrics.count(Operation::PolicyDelete, result)
+    }
+
+    async fn put_authority(
+        &self,
+        hub: HubName,
+        authority: CertificateAuthority,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<CertificateAuthority, PeerError> {
+        let result = self.write_authority(hub, authority, if_match, by).await;
+        self.metrics.count(Operation::AuthorityWrite, result)
+    }
+
+    async fn delete_authority(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        let result = self.remove_authority(hub, name, if_match, by).await;
+        self.metrics.count(Operation::AuthorityDelete, result)
     }
 }

@@ -16,7 +16,7 @@ use downlink_presence_memory::MemoryPresence;
 use downlink_runtime::Lifecycle;
 use downlink_runtime::telemetry::Metrics;
 use downlink_testkit::{
-    CountingIds, ManualClock, MemoryStore, a_device_spec, a_hub, an_identity, noon,
+    CountingIds, ManualClock, MemoryStore, a_device_spec, a_hub, an_identity, noon, somebody,
 };
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::service::TwinService;
 use crate::{TwinDeps, TwinOptions};
 
+mod access;
 mod identities;
 mod notifications;
 mod revocations;
@@ -128,7 +129,7 @@ impl World {
             registry: store.clone(),
             twins: store.clone(),
             sessions: store.clone(),
-            policies: store,
+            access: store,
             presence: Arc::new(presence.clone()),
             gateways: Arc::new(OneGateway(Arc::clone(&gateway))),
             clock: Arc::new(ManualClock::default()),
@@ -162,7 +163,7 @@ impl World {
         if_match: IfMatch,
     ) -> Result<Device, PeerError> {
         self.service
-            .put_device(a_hub(), an_identity(device), spec, if_match)
+            .put_device(a_hub(), an_identity(device), spec, if_match, somebody())
             .await
     }
 

@@ -1,10 +1,10 @@
-//! Hubs and their policies in memory.
+//! Hubs in memory.
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::id::HubName;
 use downlink_domain::policy::Policy;
-use downlink_ports::{PolicyStore, StoreError};
+use downlink_ports::{AccessSnapshot, PolicyStore, StoreError};
 
 use super::MemoryStore;
 
@@ -22,17 +22,14 @@ impl PolicyStore for MemoryStore {
         _now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut state = self.state.lock();
-        if !state.hubs.iter().any(|(known, _)| *known == hub) {
-            state.hubs.push((hub, policies));
+        if state.access(&hub).is_none() {
+            let access = AccessSnapshot {
+                version: 1,
+                policies,
+                authorities: Vec::new(),
+            };
+            state.hubs.push((hub, access));
         }
         Ok(())
-    }
-
-    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, StoreError> {
-        let state = self.state.lock();
-        let found = state.hubs.iter().find(|(known, _)| *known == hub);
-        Ok(found
-            .map(|(_, policies)| policies.clone())
-            .unwrap_or_default())
     }
 }

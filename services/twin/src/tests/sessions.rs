@@ -46,9 +46,3 @@ async fn a_session_above_its_bound_is_refused_whole() {
         .unwrap();
     assert_eq!(opened.session, None);
 }
-
-#[tokio::test]
-async fn a_hub_without_policies_has_none() {
-    let world = World::new();
-    assert_eq!(world.service.policies(a_hub()).await, Ok(Vec::new()));
-}

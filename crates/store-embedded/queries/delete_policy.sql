@@ -1,0 +1,1 @@
+DELETE FROM policies WHERE hub = ?1 AND name = ?2

@@ -1,0 +1,1 @@
+SELECT * FROM certificate_authorities WHERE hub = ? ORDER BY position

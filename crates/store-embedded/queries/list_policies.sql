@@ -1,0 +1,1 @@
+SELECT * FROM policies WHERE hub = ? ORDER BY position

@@ -1,0 +1,1 @@
+UPDATE hubs SET access_version = ?2 WHERE hub = ?1

@@ -1,0 +1,1 @@
+DELETE FROM certificate_authorities WHERE hub = $1 AND name = $2

@@ -1,0 +1,1 @@
+SELECT * FROM policies WHERE hub = $1 ORDER BY position
