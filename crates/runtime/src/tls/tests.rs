@@ -301,6 +301,48 @@ async fn garbage_is_refused_at_once() {
     }
 }
 
+/// A ClientHello of `version`, by its number alone (RFC 4346 7.4.1.2, RFC 5246 7.4.1.2). It offers what the clients of old
+/// had, and with it all that TLS 1.2 needs.
+fn old_hello(version: [u8; 2]) -> Vec<u8> {
+    let suites = [
+        0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x09, 0xc0, 0x13, 0x00, 0x2f, 0x00, 0x35,
+    ];
+    let groups = [0, 10, 0, 6, 0, 4, 0, 23, 0, 29];
+    let formats = [0, 11, 0, 2, 1, 0];
+    let signatures = [0, 13, 0, 6, 0, 4, 4, 3, 4, 1];
+    let extensions = [&groups[..], &formats, &signatures].concat();
+    let count = u8::try_from(extensions.len()).unwrap();
+    let hello = [&version[..], &[7; 32], &[0], &[0, 12], &suites, &[1, 0]];
+    let hello = [&hello.concat()[..], &[0, count], &extensions].concat();
+    let length = u8::try_from(hello.len()).unwrap();
+    let record = [0x16, version[0], version[1], 0, length + 4];
+    [&record[..], &[1, 0, 0, length], &hello].concat()
+}
+
+#[tokio::test]
+async fn versions_before_1_2_are_refused_with_the_alert_that_says_so() {
+    let site = Site::new();
+    let clients = ClientCertificates::Requested;
+    let limit = HandshakeLimit::default();
+    let acceptor = TlsAcceptor::new(&site.identity, &[], clients, limit).unwrap();
+    // The first byte of a record tells its kind: an alert, or the answer to a hello that was liked.
+    for (version, kind) in [([3, 3], 22), ([3, 2], 21), ([3, 1], 21), ([3, 0], 21)] {
+        let (mut client, server) = tcp_pair().await;
+        client.write_all(&old_hello(version)).await.unwrap();
+        client.shutdown().await.unwrap();
+        let refused = acceptor.accept(server, soon()).await;
+        assert!(matches!(refused, Err(HandshakeError::Failed(_))));
+        drop(refused);
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer[0], kind, "{version:?}: {answer:?}");
+        if kind == 21 {
+            // Fatal, protocol_version (RFC 5246 7.2).
+            assert_eq!(answer[5..], [2, 70], "{version:?}");
+        }
+    }
+}
+
 #[test]
 fn unusable_files_are_named() {
     let site = Site::new();
