@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use downlink_auth::{Resource, sign};
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Actor;
+use downlink_domain::authority::CertificateAuthority;
 use downlink_domain::device::{Authentication, Device, DeviceSpec, IfMatch};
 use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::{DeviceId, DeviceKey, GatewayId, HubName, IdentityName, LockToken};
@@ -19,11 +21,11 @@ use downlink_domain::policy::{Policy, default_policies};
 use downlink_domain::twin::{Object, Twin, TwinChange};
 use downlink_oidc::Issuers;
 use downlink_ports::{
-    Clock, ConnectionChange, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox,
-    FeedbackReceive, FeedbackStore, GatewayApi, Gateways, IdSource, LockedMessage, MessageStore,
-    MethodApi, MethodDelivery, Notify, OpenedDevice, PeerError, PolicyStore, PurgeOutcome,
-    QueueApi, Receive, ReceiveCall, RegistryCounts, SessionStore, SettleError, TwinApi, TwinStore,
-    TwinView,
+    AccessSnapshot, AccessStore, Clock, ConnectionChange, DeviceRegistry, EnqueueError,
+    EnqueueRules, Enqueued, EventOutbox, FeedbackReceive, FeedbackStore, GatewayApi, Gateways,
+    IdSource, LockedMessage, MessageStore, MethodApi, MethodDelivery, Notify, OpenedDevice,
+    PeerError, PolicyStore, PurgeOrder, PurgeOutcome, QueueApi, Receive, ReceiveCall,
+    RegistryCounts, SessionStore, SettleError, TwinApi, TwinStore, TwinView,
 };
 use downlink_presence_memory::MemoryPresence;
 use downlink_runtime::telemetry::Metrics;
@@ -37,6 +39,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::{AccessWatch, Watcher};
+use crate::audit::Audit;
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::keeper::{self, Kept, LeaseHealth};
@@ -47,9 +50,14 @@ use crate::passages::Passages;
 use crate::peers::Peers;
 use crate::shared::Shared;
 
+mod certificates;
 mod directory;
+mod issuer;
+mod policies;
 
+pub(crate) use self::certificates::{Authority, self_signed, thumbprints};
 pub(crate) use self::directory::FrailDirectory;
+pub(crate) use self::issuer::TestIssuer;
 
 /// Time between two looks of a receiver that waits for feedback.
 const FEEDBACK_LOOKS: Duration = Duration::from_millis(5);
@@ -124,7 +132,8 @@ impl TestHub {
             methods: Arc::clone(&backend) as Arc<dyn MethodApi>,
             twins: Arc::clone(&backend) as Arc<dyn TwinApi>,
             presence: Arc::clone(&presence) as _,
-            leases: presence,
+            leases: Arc::clone(&presence) as _,
+            polls: presence,
             issuers: Arc::new(Issuers::none()),
             gateways: Arc::clone(&backend) as Arc<dyn Gateways>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -168,10 +177,19 @@ impl TestHub {
         };
         watcher.ask().await.unwrap();
         lifecycle.spawn_background("access watcher", OnError::Log, watcher.run());
+        let gateway_metrics = GatewayMetrics::new(&metrics.meter("test"));
+        let audit = Audit::start(
+            &options.hub,
+            &peers,
+            Arc::clone(&access),
+            gateway_metrics.audit.clone(),
+            &lifecycle.child("audit"),
+        );
         let shared = Arc::new(Shared {
+            audit,
             authenticator: Authenticator::new(&options, Arc::clone(&access), &peers),
             access,
-            metrics: GatewayMetrics::new(&metrics.meter("test")),
+            metrics: gateway_metrics,
             passages: Passages::start(
                 peers.clone(),
                 Arc::clone(&connections),
@@ -234,7 +252,13 @@ impl TestHub {
         let hub = self.shared.options.hub.clone();
         let made = self
             .store
-            .create(hub, name, a_device_spec(), self.clock.now())
+            .create(
+                hub,
+                name,
+                a_device_spec(),
+                Actor::operator(),
+                self.clock.now(),
+            )
             .await;
         made.unwrap().unwrap()
     }
@@ -242,7 +266,10 @@ impl TestHub {
     /// Deletes a device and orders nobody to disconnect.
     pub(crate) async fn delete_unannounced(&self, device: &Device) {
         let (hub, name, now) = (device.hub.clone(), device.name.clone(), self.clock.now());
-        let deleted = self.store.delete(hub, name, IfMatch::Any, now).await;
+        let deleted = self
+            .store
+            .delete(hub, name, IfMatch::Any, Actor::operator(), now)
+            .await;
         deleted.unwrap().unwrap();
     }
 
@@ -256,7 +283,10 @@ impl TestHub {
         spec.authentication = device.authentication.clone();
         change(&mut spec);
         let (hub, name, now) = (device.hub.clone(), device.name.clone(), self.clock.now());
-        let changed = self.store.replace(hub, name, spec, IfMatch::Any, now).await;
+        let changed = self
+            .store
+            .replace(hub, name, spec, IfMatch::Any, Actor::operator(), now)
+            .await;
         changed.unwrap().unwrap();
     }
 
@@ -475,12 +505,22 @@ impl QueueApi for Backend {
         Ok(self.store.append(events).await?)
     }
 
-    async fn purge(&self, hub: HubName, device: DeviceId) -> Result<PurgeOutcome, PeerError> {
+    async fn purge(
+        &self,
+        hub: HubName,
+        device: DeviceId,
+        by: Actor,
+    ) -> Result<PurgeOutcome, PeerError> {
         self.check()?;
-        let purged = self
-            .store
-            .purge(hub, device.clone(), queue_rules(), self.clock.now())
-            .await?;
+        let at = self.clock.now();
+        let order = PurgeOrder {
+            hub,
+            device: device.clone(),
+            by,
+            audit_id: self.ids.record_id(at),
+            at,
+        };
+        let purged = self.store.purge(order, queue_rules()).await?;
         purged.ok_or_else(|| no_device(&device))
     }
 
@@ -588,12 +628,16 @@ impl TwinApi for Backend {
         name: IdentityName,
         spec: DeviceSpec,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<Device, PeerError> {
         self.check()?;
         let now = self.clock.now();
         let written = match if_match {
-            IfMatch::Absent => self.store.create(hub, name, spec, now).await?,
-            _ => self.store.replace(hub, name, spec, if_match, now).await?,
+            IfMatch::Absent => self.store.create(hub, name, spec, by, now).await?,
+            _ => {
+                let store = &self.store;
+                store.replace(hub, name, spec, if_match, by, now).await?
+            }
         };
         written.map_err(|error| PeerError::refused(error.code(), &error))
     }
@@ -603,11 +647,12 @@ impl TwinApi for Backend {
         hub: HubName,
         name: IdentityName,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<(), PeerError> {
         self.check()?;
         let deleted = self
             .store
-            .delete(hub, name, if_match, self.clock.now())
+            .delete(hub, name, if_match, by, self.clock.now())
             .await?;
         deleted
             .map(|_| ())
@@ -698,11 +743,73 @@ impl TwinApi for Backend {
         Ok(written.twin.reported.version)
     }
 
-    async fn policies(&self, hub: HubName) -> Result<Vec<Policy>, PeerError> {
+    async fn access(
+        &self,
+        hub: HubName,
+        known: Option<u64>,
+    ) -> Result<Option<AccessSnapshot>, PeerError> {
         self.check()?;
         if self.is_mute.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        Ok(self.store.policies(hub).await?)
+        Ok(self.store.access(hub, known).await?)
+    }
+
+    async fn put_policy(
+        &self,
+        hub: HubName,
+        policy: Policy,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<Policy, PeerError> {
+        self.check()?;
+        let now = self.clock.now();
+        let put = self.store.put_policy(hub, policy, if_match, by, now);
+        put.await?
+            .map_err(|error| PeerError::refused(error.code(), &error))
+    }
+
+    async fn delete_policy(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        self.check()?;
+        let now = self.clock.now();
+        let deleted = self.store.delete_policy(hub, name, if_match, by, now);
+        deleted
+            .await?
+            .map_err(|error| PeerError::refused(error.code(), &error))
+    }
+
+    async fn put_authority(
+        &self,
+        hub: HubName,
+        authority: CertificateAuthority,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<CertificateAuthority, PeerError> {
+        self.check()?;
+        let now = self.clock.now();
+        let put = self.store.put_authority(hub, authority, if_match, by, now);
+        put.await?
+            .map_err(|error| PeerError::refused(error.code(), &error))
+    }
+
+    async fn delete_authority(
+        &self,
+        hub: HubName,
+        name: String,
+        if_match: IfMatch,
+        by: Actor,
+    ) -> Result<(), PeerError> {
+        self.check()?;
+        let now = self.clock.now();
+        let deleted = self.store.delete_authority(hub, name, if_match, by, now);
+        deleted
+            .await?
+            .map_err(|error| PeerError::refused(error.code(), &error))
     }
 }

@@ -21,6 +21,7 @@ use tonic_health::server::HealthReporter;
 use tonic_reflection::server::{v1, v1alpha};
 
 use self::watches::Watches;
+use crate::arrival::Arrival;
 use crate::https::serve::{Terms, serve_on};
 use crate::hubs::Hubs;
 use crate::metrics;
@@ -77,15 +78,16 @@ pub(crate) fn open(
     for listener in listeners {
         let (hubs, tls) = (routed.clone(), tls.clone());
         let terms = Arc::clone(&terms);
-        listener.serve(scope, "grpc", move |tcp, _| {
+        listener.serve(scope, "grpc", move |tcp, peer| {
             let (hubs, tls) = (hubs.clone(), tls.clone());
             let terms = Arc::clone(&terms);
             async move {
                 let door = metrics::Door::Grpc;
+                let arrival = Arrival::over_tls(Some(peer));
                 let (first, _) = hubs.first();
                 if let Some(io) = crate::handshake(first, door, &tls, tcp).await {
                     let (shared, router) = hubs.of(&io).clone();
-                    let _ = serve_on(&shared.lifecycle, &terms, router, io).await;
+                    let _ = serve_on(&shared.lifecycle, &terms, router, io, &arrival).await;
                 }
             }
         });

@@ -1,4 +1,5 @@
-//! Back-ends over HTTPS (registry.md §0–§2, twins.md, methods.md, c2d.md §6–§7), and the way to the WebSockets.
+//! Back-ends over HTTPS (registry.md §0–§2, twins.md, methods.md, c2d.md §6–§7), devices (http-device.md), and the way to
+//! the WebSockets.
 //!
 //! A request passes, in this order: its path, its credential, its `api-version`, its right, its
 //! body. Nothing of a body is read before the caller has proved who it is.
@@ -13,23 +14,29 @@ use axum::http::header::{ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use downlink_domain::ErrorCode;
-use downlink_domain::access::{Access, Action};
+use downlink_domain::access::{Access, Action, Actor};
 use downlink_domain::message::Verdict;
+use downlink_domain::policy::Coverage;
 use tokio::time::timeout;
 
 use self::answer::Answer;
 use self::error::{ApiError, Shape, Tracking};
 use self::route::{Door, Endpoint, Route};
 use self::serve::Activity;
+use crate::audit::{self, Origin};
 use crate::authenticate::Principal;
+use crate::metrics;
 use crate::shared::Shared;
 use crate::websocket::{self, HandshakeError};
 
+mod admin;
 mod answer;
 mod deadlines;
+mod device;
 mod devices;
 pub(crate) mod error;
 pub(crate) mod facts;
+mod header_case;
 pub(crate) mod identity;
 mod messages;
 pub(crate) mod methods;
@@ -67,6 +74,13 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
         Ok(route) if route.endpoint == Endpoint::OpenWebSocket => {
             open_websocket(&shared, &parts, &body)
         }
+        Ok(Route {
+            endpoint: Endpoint::Device(name, call),
+            ..
+        }) => match device::answer(&shared, &name, &call, &parts, &mut body).await {
+            Ok(response) => response,
+            Err(refused) => refused.into_response(&tracking(&shared)),
+        },
         Ok(route) => {
             let shape = route.shape;
             match answer(&shared, route, &parts, &mut body).await {
@@ -134,6 +148,10 @@ async fn answer(
         | Endpoint::InvokeMethod(_) => {
             request::read_body(&parts.headers, body, &shared.options.https).await?
         }
+        Endpoint::Administer(ref call) if call.has_body() => {
+            let most = admin::MAX_BODY_BYTES;
+            request::read_body_within(&parts.headers, body, most, &shared.options.https).await?
+        }
         _ => bytes::Bytes::new(),
     };
     if let (Endpoint::InvokeMethod(id), Some(caller)) = (&route.endpoint, &caller) {
@@ -142,10 +160,22 @@ async fn answer(
             method: Some(&asked.name),
             ..Access::to_device(Action::InvokeMethod, id)
         };
-        authorize(shared, caller, &access, &path).await?;
+        authorize(shared, caller, &access, &path, origin(parts)).await?;
         return methods::invoke(shared, id.clone(), asked).await;
     }
-    let answering = use_case(shared, route.endpoint, parts, &body);
+    let by = || audit::actor(caller.as_ref(), parts.extensions.get(), "https");
+    if let (Endpoint::Administer(call), Some(principal)) = (&route.endpoint, &caller) {
+        let reading = Access::to_hub(Action::AdministrationRead);
+        let caller = admin::Caller {
+            actor: by(),
+            may_read: principal.coverage(&reading, &path) == Coverage::Yes,
+        };
+        let if_match = request::if_match(&parts.headers)?;
+        let answering = admin::answer(shared, call.clone(), caller, if_match, &body);
+        let answered = timeout(USE_CASE_DEADLINE, answering).await;
+        return answered.map_err(|_| ApiError::deadline())?;
+    }
+    let answering = use_case(shared, route.endpoint, parts, &body, by);
     timeout(USE_CASE_DEADLINE, answering)
         .await
         .map_err(|_| ApiError::deadline())?
@@ -161,15 +191,23 @@ async fn admit(
     let credential = request::credential(&parts.headers);
     let checking = shared.authenticator.service(credential);
     let checked = timeout(USE_CASE_DEADLINE, checking).await;
-    let caller = checked.map_err(|_| ApiError::deadline())??;
+    let caller = checked.map_err(|_| ApiError::deadline())?;
+    let origin = origin(parts);
+    let caller = caller.inspect_err(|refusal| {
+        shared.audit.refused_service(origin, credential, refusal);
+    })?;
     request::check_version(&parts.uri)?;
     match endpoint.access() {
         // Which method, stands in the body.
         Some(Access {
             action: action @ Action::InvokeMethod,
             ..
-        }) => shared.authenticator.authorize_any(&caller, action, path)?,
-        Some(access) => authorize(shared, &caller, &access, path).await?,
+        }) => {
+            let checked = shared.authenticator.authorize_any(&caller, action, path);
+            let audit = &shared.audit;
+            checked.inspect_err(|denied| audit.denied(origin, &caller, action, path, denied))?;
+        }
+        Some(access) => authorize(shared, &caller, &access, path, origin).await?,
         None => {}
     }
     Ok(caller)
@@ -180,10 +218,18 @@ async fn authorize(
     caller: &Principal,
     access: &Access<'_>,
     path: &[&str],
+    origin: Origin,
 ) -> Result<(), ApiError> {
     let checking = shared.authenticator.authorize(caller, access, path);
     let checked = timeout(USE_CASE_DEADLINE, checking).await;
-    Ok(checked.map_err(|_| ApiError::deadline())??)
+    let checked = checked.map_err(|_| ApiError::deadline())?;
+    let audit = &shared.audit;
+    checked.inspect_err(|denied| audit.denied(origin, caller, access.action, path, denied))?;
+    Ok(())
+}
+
+fn origin(parts: &Parts) -> Origin {
+    Origin::http(metrics::Door::Https, parts.extensions.get())
 }
 
 async fn use_case(
@@ -191,14 +237,15 @@ async fn use_case(
     endpoint: Endpoint,
     parts: &Parts,
     body: &[u8],
+    by: impl Fn() -> Actor,
 ) -> Result<Answer, ApiError> {
     let if_match = || request::if_match(&parts.headers);
     match endpoint {
         Endpoint::ListDevices => devices::list(shared, &parts.uri).await,
         Endpoint::GetDevice(id) => devices::get(shared, id).await,
-        Endpoint::PutDevice(id) => devices::put(shared, id, if_match()?, body).await,
-        Endpoint::DeleteDevice(id) => devices::delete(shared, id, if_match()?).await,
-        Endpoint::PurgeMessages(id) => messages::purge(shared, id).await,
+        Endpoint::PutDevice(id) => devices::put(shared, id, if_match()?, body, by()).await,
+        Endpoint::DeleteDevice(id) => devices::delete(shared, id, if_match()?, by()).await,
+        Endpoint::PurgeMessages(id) => messages::purge(shared, id, by()).await,
         Endpoint::CountDevices => statistics::devices(shared).await,
         Endpoint::CountConnected => statistics::connected(shared).await,
         Endpoint::GetTwin(id) => twins::get(shared, id).await,
@@ -213,9 +260,10 @@ async fn use_case(
         }
         Endpoint::MissingModule(code) => Err(ApiError::new(code, "the module is not registered")),
         // Answered before, each where its own way begins.
-        Endpoint::OpenWebSocket | Endpoint::InvokeMethod(_) => {
-            Err(ApiError::invalid(&HandshakeError::NotAnUpgrade))
-        }
+        Endpoint::OpenWebSocket
+        | Endpoint::InvokeMethod(_)
+        | Endpoint::Administer(_)
+        | Endpoint::Device(..) => Err(ApiError::invalid(&HandshakeError::NotAnUpgrade)),
         Endpoint::NotOffered(what) => Err(ApiError::new(
             ErrorCode::OperationNotAvailableInCurrentTier,
             format!("this hub does not offer {what}"),

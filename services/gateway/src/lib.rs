@@ -7,6 +7,7 @@
 mod access;
 mod amqp;
 mod arrival;
+mod audit;
 mod authenticate;
 mod connections;
 mod device;
@@ -48,6 +49,7 @@ pub use peers::Peers;
 
 use crate::access::{AccessWatch, Watcher};
 use crate::arrival::{Arrival, Carrier};
+use crate::audit::Audit;
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::hubs::Hubs;
@@ -160,7 +162,10 @@ impl Gateway {
             };
             // Also while connections drain: what is left of them lives by it.
             lifecycle.spawn_background("access watcher", OnError::Shutdown, watcher.run());
+            let refusals = metrics.audit.clone();
+            let audit = Audit::start(&options.hub, &peers, Arc::clone(&access), refusals, &scope);
             Arc::new(Shared {
+                audit,
                 authenticator: Authenticator::new(&options, Arc::clone(&access), &peers),
                 access,
                 metrics: metrics.clone(),

@@ -8,6 +8,7 @@ use opentelemetry::metrics::Meter;
 
 use self::amqp::AmqpMetrics;
 use crate::arrival::Carrier;
+use crate::audit::AuditMetrics;
 use crate::grpc::RpcMetrics;
 
 /// A door of the gateway.
@@ -99,10 +100,14 @@ pub struct GatewayMetrics {
     pub messages_delivered: HotCounter,
     /// Telemetry stored for devices.
     pub telemetry_stored: HotCounter,
+    /// Requests of devices for messages that came too soon.
+    pub polls_refused: HotCounter,
     /// Messages that back-ends sent and the queue accepted.
     pub messages_accepted: HotCounter,
     /// Messages that back-ends sent and the queue refused.
     pub messages_refused: HotCounter,
+    /// Refused credentials and rights, and their records.
+    pub audit: AuditMetrics,
     /// The lease and the entries under it.
     pub lease: LeaseMetrics,
 }
@@ -213,8 +218,13 @@ impl GatewayMetrics {
                 "downlink.gateway.telemetry.stored",
                 "telemetry messages stored",
             ),
+            polls_refused: counter(
+                "downlink.gateway.polls.refused",
+                "requests of devices for messages over HTTPS that came too soon",
+            ),
             messages_accepted: accepted,
             messages_refused: refused,
+            audit: AuditMetrics::new(meter),
             lease: LeaseMetrics::new(meter),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use downlink_runtime::Lifecycle;
 
 use crate::access::AccessWatch;
+use crate::audit::Audit;
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::keeper::Standing;
@@ -27,6 +28,8 @@ pub struct Shared {
     pub passages: Passages,
     /// Credentials of devices and back-ends.
     pub authenticator: Authenticator,
+    /// Who was refused.
+    pub audit: Arc<Audit>,
     /// Policies and authorities, as they stood a moment ago.
     pub access: Arc<AccessWatch>,
     /// Instruments.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use downlink_amqp::engine::{Accept, AttachRequest};
 use downlink_amqp::performative::{AmqpError, Role, condition};
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Action;
 use tracing::debug;
 
 use super::address::{Address, is_of_event_reader, parse_link};
@@ -48,13 +49,33 @@ impl Conversation {
         }
         if !self.grants.allow(&address) {
             let text = "the token of the connection does not allow this link";
-            return Err(error_of(self.grants.denial(), text));
+            let code = self.grants.denial();
+            self.note_denied_link(&address, code);
+            return Err(error_of(code, text));
         }
         let node = node_of(&address, request.role).ok_or_else(wrong_direction)?;
         let terms = terms_of(&node, options);
         self.engine.accept(request.link, terms);
         self.links.insert(request.link, node);
         Ok(())
+    }
+}
+
+impl Conversation {
+    /// Notes that no token of the connection allows a link to a node of the hub.
+    fn note_denied_link(&self, address: &Address, code: ErrorCode) {
+        let (action, target) = match address {
+            Address::Commands => (Action::SendMessage, "messages/devicebound"),
+            Address::Feedback => (Action::ReceiveFeedback, "messages/serviceBound/feedback"),
+            Address::FileNotifications => {
+                let target = "messages/serviceBound/filenotifications";
+                (Action::FileNotifications, target)
+            }
+            Address::Cbs | Address::Device(_) => return,
+        };
+        let who = self.grants.actor().unwrap_or_default();
+        let audit = &self.shared.audit;
+        audit.denied_to(self.origin, &who, action, target, code);
     }
 }
 

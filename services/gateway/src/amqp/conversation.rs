@@ -26,8 +26,9 @@ use super::links::{Links, Node};
 use super::metered::Metered;
 use super::work::{self, Done, Work};
 use crate::arrival::{Arrival, Carrier};
-use crate::metrics::RefusedFor;
+use crate::audit::Origin;
 use crate::metrics::amqp::ConnectionEnd;
+use crate::metrics::{Door, RefusedFor};
 use crate::options::AmqpOptions;
 use crate::shared::Shared;
 
@@ -45,6 +46,8 @@ pub(super) struct Conversation {
     /// Devices and modules.
     pub(super) units: Units,
     pub(super) protocol: Protocol,
+    /// Where the client came from.
+    pub(super) origin: Origin,
     /// What the client presented in its TLS handshake; whose it is, the addresses of links say.
     pub(super) certificates: Option<ClientChain>,
     /// Links refused because the certificates are not those of the device they are for.
@@ -78,6 +81,10 @@ impl Conversation {
             protocol: match arrival.carrier {
                 Carrier::Tls => Protocol::Amqp,
                 Carrier::WebSocket => Protocol::AmqpWs,
+            },
+            origin: Origin {
+                door: Door::Amqp,
+                peer: arrival.peer,
             },
             certificates: arrival.certificates,
             unproved: 0,
@@ -186,7 +193,11 @@ impl Conversation {
     fn on_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::SaslPlain(credential) => {
-                self.start(work::check_plain(Arc::clone(&self.shared), credential));
+                self.start(work::check_plain(
+                    Arc::clone(&self.shared),
+                    self.origin,
+                    credential,
+                ));
             }
             // It grants nothing yet: each link is checked against the certificates (amqp.md §1.2).
             Event::SaslExternal => {

@@ -62,7 +62,9 @@ impl Conversation {
             CbsOperation::PutToken(put) => {
                 self.held.add(1, put.token.len());
                 let shared = Arc::clone(&self.shared);
-                self.start(work::check_token(shared, request, message_id, put.token));
+                let origin = self.origin;
+                let work = work::check_token(shared, origin, request, message_id, put.token);
+                self.start(work);
             }
             CbsOperation::DeleteToken => self.reply(request, message_id, cbs::STATUS_OK, "OK"),
             CbsOperation::Unknown => {

@@ -14,6 +14,7 @@ use super::address::parse_scope;
 use super::back_end::BackEndDone;
 use super::device::DeviceDone;
 use super::grants::{DeviceGrant, Grant};
+use crate::audit::Origin;
 use crate::authenticate::{Cause, Credential, Refusal};
 use crate::shared::Shared;
 
@@ -42,15 +43,36 @@ pub(super) enum Done {
 }
 
 /// Checks a SASL PLAIN credential (auth.md §4).
-pub(super) fn check_plain(shared: Arc<Shared>, credential: PlainCredential) -> Work {
+pub(super) fn check_plain(
+    shared: Arc<Shared>,
+    origin: Origin,
+    credential: PlainCredential,
+) -> Work {
     Box::pin(async move {
         let PlainCredential { authcid, password } = credential;
-        let outcome = match PlainUser::parse(&authcid) {
+        let user = PlainUser::parse(&authcid);
+        let outcome = match user {
             Some(user) if is_ours(&shared, user) => plain(&shared, user, &password).await,
             _ => Err(Refusal::of(Cause::Malformed)),
         };
+        if let Err(refusal) = &outcome {
+            match user.and_then(device_of) {
+                Some(name) => shared.audit.refused_device(origin, &name, refusal),
+                None => shared.audit.refused_service(origin, &password, refusal),
+            }
+        }
         Done::Plain(outcome)
     })
+}
+
+fn device_of(user: PlainUser<'_>) -> Option<IdentityName> {
+    match user {
+        PlainUser::Policy { .. } => None,
+        PlainUser::Device { device_id, .. } => {
+            let device: Option<DeviceId> = device_id.parse().ok();
+            device.map(Into::into)
+        }
+    }
 }
 
 fn is_ours(shared: &Shared, user: PlainUser<'_>) -> bool {
@@ -98,12 +120,16 @@ async fn device_grant(shared: &Shared, name: &IdentityName, token: &str) -> Resu
 /// and counts for nothing (amqp.md §3.2).
 pub(super) fn check_token(
     shared: Arc<Shared>,
+    origin: Origin,
     request: (LinkId, DeliveryId),
     request_id: Option<MessageId>,
     token: String,
 ) -> Work {
     Box::pin(async move {
         let outcome = token_grant(&shared, &token).await;
+        if let Err(refusal) = &outcome {
+            note(&shared, origin, &token, refusal);
+        }
         Done::Token {
             request,
             request_id,
@@ -111,6 +137,17 @@ pub(super) fn check_token(
             outcome,
         }
     })
+}
+
+/// Notes that a token put on `$cbs` was refused: one of a device is known by its scope.
+fn note(shared: &Shared, origin: Origin, token: &str, refusal: &Refusal) {
+    let parsed = SasToken::parse(token).ok();
+    let parsed = parsed.filter(|parsed| parsed.policy().is_none());
+    let name = parsed.and_then(|parsed| parse_scope(parsed.scope()).into_iter().next());
+    match name {
+        Some(name) => shared.audit.refused_device(origin, &name, refusal),
+        None => shared.audit.refused_service(origin, token, refusal),
+    }
 }
 
 async fn token_grant(shared: &Shared, token: &str) -> Result<Grant, Refusal> {

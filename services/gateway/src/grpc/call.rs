@@ -3,14 +3,17 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use downlink_domain::access::{Access, Action};
+use downlink_domain::access::{Access, Action, Actor};
 use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status};
 
 use super::status;
-use crate::authenticate::Principal;
+use crate::arrival::Arrival;
+use crate::audit::{self, Origin};
+use crate::authenticate::{Denied, Principal};
 use crate::https::error::ApiError;
 use crate::https::serve::Activity;
+use crate::metrics::Door;
 use crate::shared::Shared;
 
 /// What the gate knows of a call.
@@ -20,6 +23,8 @@ pub(super) struct Call {
     pub(super) deadline: Option<Instant>,
     /// Of the connection it came on.
     pub(super) activity: Option<Arc<Activity>>,
+    /// How that connection came.
+    pub(super) arrival: Option<Arc<Arrival>>,
 }
 
 /// Why a stream ends although nobody has closed it.
@@ -42,6 +47,11 @@ impl Call {
         Ok((call, message))
     }
 
+    /// Who asks, for the audit.
+    pub(super) fn actor(&self) -> Actor {
+        audit::actor(Some(&self.principal), self.arrival.as_ref(), "grpc")
+    }
+
     /// Refuses a caller without the right to do what `access` asks to what `path` names, which is the path of the same
     /// thing over HTTPS or AMQP: tokens are scoped by it.
     pub(super) async fn authorize(
@@ -53,7 +63,9 @@ impl Call {
         let checking = shared
             .authenticator
             .authorize(&self.principal, access, path);
-        Ok(checking.await?)
+        let checked = checking.await;
+        checked.inspect_err(|denied| self.note(shared, access.action, path, denied))?;
+        Ok(())
     }
 
     /// Refuses a caller without the right to do `action` to any device; to which, is to be checked for each.
@@ -64,7 +76,19 @@ impl Call {
         path: &[&str],
     ) -> Result<(), ApiError> {
         let authenticator = &shared.authenticator;
-        Ok(authenticator.authorize_any(&self.principal, action, path)?)
+        let checked = authenticator.authorize_any(&self.principal, action, path);
+        checked.inspect_err(|denied| self.note(shared, action, path, denied))?;
+        Ok(())
+    }
+
+    fn note(&self, shared: &Shared, action: Action, path: &[&str], denied: &Denied) {
+        let (origin, principal) = (self.origin(), &self.principal);
+        shared.audit.denied(origin, principal, action, path, denied);
+    }
+
+    /// Where the caller came from.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::http(Door::Grpc, self.arrival.as_ref())
     }
 
     /// Waits until a stream of this call must end.

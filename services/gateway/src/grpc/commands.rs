@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::answers::AnswerStream;
 use super::call::Call;
 use super::{Api, send_stream, status};
+use crate::audit::Origin;
 use crate::authenticate::Principal;
 use crate::https::error::ApiError;
 use crate::https::facts;
@@ -36,7 +37,12 @@ impl CloudToDevice for Api {
         let (call, request) = Call::open(request)?;
         call.authorize_any(&self.shared, Action::SendMessage, &DEVICEBOUND)?;
         let message = read(request.message, &self.shared.options.hub);
-        let mut sent = enqueue(&self.shared, &call.principal, vec![message]).await?;
+        let mut sent = enqueue(
+            &self.shared,
+            (call.origin(), &call.principal),
+            vec![message],
+        )
+        .await?;
         match sent.pop().flatten() {
             None => Ok(Response::new(v1::SendResponse {})),
             Some(error) => Err(error.into()),
@@ -53,7 +59,7 @@ impl CloudToDevice for Api {
         let hub = &self.shared.options.hub;
         let messages = request.messages.into_iter();
         let messages = messages.map(|message| read(Some(message), hub)).collect();
-        let sent = enqueue(&self.shared, &call.principal, messages).await?;
+        let sent = enqueue(&self.shared, (call.origin(), &call.principal), messages).await?;
         let result = |error: Option<ApiError>| v1::SendResult {
             failure: error.as_ref().map(status::failure),
         };
@@ -79,7 +85,8 @@ impl CloudToDevice for Api {
         let (call, request) = Call::open(request)?;
         let device = self.check_queue(&call, &request.device_id).await?;
         let hub = self.shared.options.hub.clone();
-        let purged = self.shared.peers.queue.purge(hub, device).await;
+        let queue = &self.shared.peers.queue;
+        let purged = queue.purge(hub, device, call.actor()).await;
         let removed = purged.map_err(ApiError::from)?.removed;
         Ok(Response::new(v1::PurgeResponse { removed }))
     }
@@ -164,7 +171,7 @@ pub(super) fn read(
 /// Refuses what goes to devices that `sender` may not send to.
 async fn refuse_denied(
     shared: &Shared,
-    sender: &Principal,
+    (origin, sender): (Origin, &Principal),
     messages: &mut [Result<NewMessage, ApiError>],
 ) {
     let devices = messages.iter().flatten();
@@ -173,6 +180,11 @@ async fn refuse_denied(
     let authenticator = &shared.authenticator;
     let denied = authenticator.denied_devices(senders, devices, &DEVICEBOUND);
     let denied = denied.await;
+    for (device, denied) in &denied {
+        let path = ["devices", device.as_str()];
+        let audit = &shared.audit;
+        audit.denied(origin, sender, Action::SendMessage, &path, denied);
+    }
     for message in messages {
         let device = message.as_ref().ok().map(|message| &message.device);
         if let Some(denied) = device.and_then(|device| denied.get(device)) {
@@ -184,12 +196,12 @@ async fn refuse_denied(
 /// Offers to the queue what could be read and `sender` may send, in order. By position: why it was not accepted.
 pub(super) async fn enqueue(
     shared: &Shared,
-    sender: &Principal,
+    (origin, sender): (Origin, &Principal),
     mut messages: Vec<Result<NewMessage, ApiError>>,
 ) -> Result<Vec<Option<ApiError>>, ApiError> {
     // Otherwise the right to send at all, which the call has shown, is one to all of them.
     if sender.is_limited_to_devices() {
-        refuse_denied(shared, sender, &mut messages).await;
+        refuse_denied(shared, (origin, sender), &mut messages).await;
     }
     let mut offered = Vec::with_capacity(messages.len());
     let mut errors: Vec<Option<ApiError>> = Vec::with_capacity(messages.len());

@@ -15,9 +15,12 @@ use super::call::Call;
 use super::counted::Counted;
 use super::rpc::Rpc;
 use super::{status, timeout};
+use crate::arrival::Arrival;
+use crate::audit::Origin;
 use crate::https::error::ApiError;
 use crate::https::serve::Activity;
 use crate::https::{USE_CASE_DEADLINE, request};
+use crate::metrics::Door;
 use crate::shared::Shared;
 
 #[derive(Clone)]
@@ -72,8 +75,11 @@ async fn authenticate(
             .await
             .map_err(|_| status::deadline())?,
     };
+    let arrival: Option<Arc<Arrival>> = request.extensions().get().cloned();
+    let origin = Origin::http(Door::Grpc, arrival.as_ref());
     let principal = checked
         .map_err(|_| ApiError::deadline())?
+        .inspect_err(|refusal| shared.audit.refused_service(origin, credential, refusal))
         .map_err(ApiError::from)?;
     let activity = request.extensions().get::<Arc<Activity>>().cloned();
     if let Some(activity) = &activity {
@@ -83,6 +89,7 @@ async fn authenticate(
         principal,
         deadline,
         activity,
+        arrival,
     };
     request.extensions_mut().insert(Arc::new(call));
     Ok(deadline)

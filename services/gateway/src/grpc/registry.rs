@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use downlink_domain::Timestamp;
-use downlink_domain::access::{Access, Action};
+use downlink_domain::access::{Access, Action, Actor};
 use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, IfMatch};
 use downlink_ports::IdSource;
 use downlink_proto::api::v1;
@@ -32,7 +32,8 @@ impl Registry for Api {
         let (call, request) = Call::open(request)?;
         self.check(&call, Action::DevicesWrite, &request.device_id)
             .await?;
-        let written = self.put(&request.device_id, request.spec, IfMatch::Absent);
+        let by = call.actor();
+        let written = self.put(&request.device_id, request.spec, IfMatch::Absent, by);
         let device = Some(written.await?);
         Ok(Response::new(v1::CreateDeviceResponse { device }))
     }
@@ -82,7 +83,7 @@ impl Registry for Api {
         self.check(&call, Action::DevicesWrite, &request.device_id)
             .await?;
         let condition = if_match(request.etag);
-        let written = self.put(&request.device_id, request.spec, condition);
+        let written = self.put(&request.device_id, request.spec, condition, call.actor());
         let device = Some(written.await?);
         Ok(Response::new(v1::UpdateDeviceResponse { device }))
     }
@@ -97,7 +98,9 @@ impl Registry for Api {
         let name = device_id(&request.device_id)?.into();
         let hub = self.shared.options.hub.clone();
         let twins = &self.shared.peers.twins;
-        let deleted = twins.delete_device(hub, name, if_match(request.etag)).await;
+        let condition = if_match(request.etag);
+        let deleted = twins.delete_device(hub, name, condition, call.actor());
+        let deleted = deleted.await;
         deleted.map_err(ApiError::from)?;
         Ok(Response::new(v1::DeleteDeviceResponse {}))
     }
@@ -144,12 +147,13 @@ impl Api {
         device: &str,
         spec: Option<v1::DeviceSpec>,
         if_match: IfMatch,
+        by: Actor,
     ) -> Result<v1::Device, ApiError> {
         let name = device_id(device)?.into();
         let spec = read_spec(spec.unwrap_or_default(), &*self.shared.peers.ids)?;
         let hub = self.shared.options.hub.clone();
         let twins = &self.shared.peers.twins;
-        let device = twins.put_device(hub, name, spec, if_match).await?;
+        let device = twins.put_device(hub, name, spec, if_match, by).await?;
         let facts = facts::ask_after_write(&self.shared.peers, &device).await;
         Ok(to_wire(device, facts))
     }

@@ -16,6 +16,7 @@ use super::answers::{AnswerStream, Answers, Gone, answers};
 use super::call::{Call, Ending};
 use super::commands::{MAX_MESSAGES, check_count, enqueue, read};
 use super::status;
+use crate::audit::Origin;
 use crate::authenticate::Principal;
 use crate::https::USE_CASE_DEADLINE;
 use crate::https::error::ApiError;
@@ -43,6 +44,7 @@ struct Waiting {
 struct SendStream {
     shared: Arc<Shared>,
     sender: Principal,
+    origin: Origin,
     waiting: VecDeque<Waiting>,
     held_bytes: usize,
     is_reading: bool,
@@ -66,6 +68,7 @@ pub(super) fn start(
         let sends = SendStream {
             shared,
             sender: call.principal.clone(),
+            origin: call.origin(),
             waiting: VecDeque::new(),
             held_bytes: 0,
             is_reading: true,
@@ -152,8 +155,9 @@ impl SendStream {
         let taken: Vec<Waiting> = self.waiting.drain(..count).collect();
         let bytes = taken.iter().map(|waiting| waiting.bytes).sum();
         let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+        let origin = self.origin;
         Some(Box::pin(async move {
-            (bytes, send(&shared, &sender, taken).await)
+            (bytes, send(&shared, (origin, &sender), taken).await)
         }))
     }
 }
@@ -166,12 +170,20 @@ async fn finished(batch: &mut Option<Batch>) -> (usize, Vec<v1::StreamedResult>)
     }
 }
 
-async fn send(shared: &Shared, sender: &Principal, batch: Vec<Waiting>) -> Vec<v1::StreamedResult> {
+async fn send(
+    shared: &Shared,
+    (origin, sender): (Origin, &Principal),
+    batch: Vec<Waiting>,
+) -> Vec<v1::StreamedResult> {
     let (ids, messages): (Vec<u64>, Vec<_>) = batch
         .into_iter()
         .map(|waiting| (waiting.id, waiting.message))
         .unzip();
-    let sent = timeout(USE_CASE_DEADLINE, enqueue(shared, sender, messages)).await;
+    let sent = timeout(
+        USE_CASE_DEADLINE,
+        enqueue(shared, (origin, sender), messages),
+    )
+    .await;
     let sent = sent.unwrap_or_else(|_| Err(ApiError::deadline()));
     let errors = sent.unwrap_or_else(|error| vec![Some(error); ids.len()]);
     ids.into_iter()

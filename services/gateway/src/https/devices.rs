@@ -2,6 +2,7 @@
 
 use axum::http::Uri;
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Actor;
 use downlink_domain::device::IfMatch;
 use downlink_domain::id::DeviceId;
 use serde_json::Value;
@@ -32,6 +33,7 @@ pub(super) async fn put(
     id: DeviceId,
     if_match: IfMatch,
     body: &[u8],
+    by: Actor,
 ) -> Result<Answer, ApiError> {
     let body = parse_object(body)?;
     let spec = identity::parse_spec(&body, &id, &*shared.peers.ids)?;
@@ -44,7 +46,7 @@ pub(super) async fn put(
         None
     };
     identity::check_scopes(&body, own_scope.as_deref())?;
-    let device = twins.put_device(hub, id.into(), spec, if_match).await?;
+    let device = twins.put_device(hub, id.into(), spec, if_match, by).await?;
     let facts = facts::ask_after_write(&shared.peers, &device).await;
     Ok(Answer::json(&identity::document(&device, facts)).with_etag(&device.etag_text()))
 }
@@ -53,12 +55,13 @@ pub(super) async fn delete(
     shared: &Shared,
     id: DeviceId,
     if_match: IfMatch,
+    by: Actor,
 ) -> Result<Answer, ApiError> {
     let hub = shared.options.hub.clone();
     shared
         .peers
         .twins
-        .delete_device(hub, id.into(), if_match)
+        .delete_device(hub, id.into(), if_match, by)
         .await?;
     Ok(Answer::empty())
 }

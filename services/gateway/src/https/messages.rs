@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use downlink_domain::access::Actor;
 use downlink_domain::id::{DeviceId, LockToken};
 use downlink_domain::message::Verdict;
 use downlink_ports::events::feedback_json;
@@ -11,9 +12,9 @@ use super::answer::Answer;
 use super::error::ApiError;
 use crate::shared::Shared;
 
-pub(super) async fn purge(shared: &Shared, id: DeviceId) -> Result<Answer, ApiError> {
+pub(super) async fn purge(shared: &Shared, id: DeviceId, by: Actor) -> Result<Answer, ApiError> {
     let hub = shared.options.hub.clone();
-    let outcome = shared.peers.queue.purge(hub, id.clone()).await?;
+    let outcome = shared.peers.queue.purge(hub, id.clone(), by).await?;
     Ok(Answer::json(&json!({
         "totalMessagesPurged": outcome.removed,
         "deviceId": id.as_str(),

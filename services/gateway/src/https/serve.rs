@@ -203,20 +203,22 @@ where
     // What HTTP needs is not to count for the life of a WebSocket, hence the box.
     let upgrade = {
         let terms = Terms::of_https(&shared.options.https);
-        Box::pin(serve_on(&shared.lifecycle, &terms, router, io)).await
+        Box::pin(serve_on(&shared.lifecycle, &terms, router, io, &arrival)).await
     };
     if let Some(upgrade) = upgrade {
         websocket::serve::<S>(shared, upgrade, arrival).await;
     }
 }
 
-/// Serves one connection to its end, or to where it leaves HTTP. Drain: requests in work are finished as far as
+/// Serves one connection to its end, or to where it leaves HTTP; every request carries the arrival (`Arc<Arrival>`)
+/// among its extensions. Drain: requests in work are finished as far as
 /// [`LAST_REQUESTS`] allows, no other is taken. An HTTP/2 connection that asks for nothing ends the same way.
 pub(crate) async fn serve_on<S>(
     scope: &Lifecycle,
     terms: &Terms,
     router: Router,
     io: S,
+    arrival: &Arrival,
 ) -> Option<Box<Upgrade>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -224,11 +226,13 @@ where
     let io = Guarded::new(io, terms.header_deadline, terms.write_deadline);
     let builder = builder(scope, terms);
     let activity = Arc::new(Activity::new());
+    let arrival = Arc::new(arrival.clone());
     let service = TowerToHyperService::new(router);
     let watched = service_fn(|mut request: Request<Incoming>| {
         let activity = Arc::clone(&activity);
         let version = request.version();
         request.extensions_mut().insert(Arc::clone(&activity));
+        request.extensions_mut().insert(Arc::clone(&arrival));
         let answering = service.call(request);
         activity.watch(version, answering)
     });
@@ -276,6 +280,8 @@ fn builder(scope: &Lifecycle, terms: &Terms) -> Builder<Scoped> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(terms.header_deadline)
+        // Properties of devices keep their names.
+        .preserve_header_case(true)
         .max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()

@@ -20,9 +20,10 @@ use tracing::warn;
 use super::conversation::{Held, Persistence, Work, to_hub_subscriptions};
 use super::{scratch, stored_session};
 use crate::arrival::{Arrival, Carrier};
+use crate::audit::Origin;
 use crate::authenticate::{AuthenticatedDevice, Cause, Credential, Refusal, RefusalKind};
 use crate::device::{DeviceSession, OpenError, Stamp};
-use crate::metrics::RefusedFor;
+use crate::metrics::{Door, RefusedFor};
 use crate::shared::Shared;
 
 /// A connection whose CONNECT was accepted; its CONNACK is the first thing to write.
@@ -217,12 +218,21 @@ async fn identify(
     request: &ConnectRequest,
     arrival: &Arrival,
 ) -> Result<AuthenticatedDevice, Refused> {
+    let origin = Origin {
+        door: Door::Mqtt,
+        peer: arrival.peer,
+    };
     if !shared.authenticator.is_our_name(&request.username.host) {
+        let refusal = Refusal::of(Cause::OtherHub);
+        shared.audit.refused(origin, "", "", &refusal);
         return Err(Refused::unauthorized());
     }
     let name = to_name(&request.identity).ok_or_else(Refused::unauthorized)?;
     let disabled_connack = shared.options.mqtt.disabled_connack;
-    let refuse = |refusal| Refused::by_authenticator(refusal, disabled_connack);
+    let refuse = |refusal| {
+        shared.audit.refused_device(origin, &name, &refusal);
+        Refused::by_authenticator(refusal, disabled_connack)
+    };
     let credential = credential_of(request, arrival).map_err(|cause| refuse(Refusal::of(cause)))?;
     let device = shared.authenticator.device(&name, credential).await;
     device.map_err(refuse)

@@ -46,6 +46,7 @@ impl Conversation {
         let reading = commands.reading;
         let senders = self.grants.limited_senders();
         let shared = Arc::clone(&self.shared);
+        let senders = (self.origin, senders);
         let work = work::enqueue(shared, link, batch, reading, senders);
         self.start(work);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use downlink_amqp::engine::{DeliveryId, LinkId};
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Action;
 use downlink_domain::id::{HubName, LockToken};
 use downlink_domain::message::Verdict;
 use downlink_domain::message::feedback::FeedbackBatch;
@@ -15,6 +16,7 @@ use tracing::warn;
 use super::command::Command;
 use crate::amqp::grants::DEVICEBOUND;
 use crate::amqp::work::{Done, Work};
+use crate::audit::Origin;
 use crate::authenticate::{Denied, Principal};
 use crate::shared::Shared;
 
@@ -104,7 +106,7 @@ pub(super) fn enqueue(
     link: LinkId,
     batch: Vec<(DeliveryId, Command)>,
     reading: IdReading,
-    senders: Option<Vec<Principal>>,
+    (origin, senders): (Origin, Option<Vec<Principal>>),
 ) -> Work {
     let bytes = batch.iter().map(|(_, command)| command.cost).sum();
     Box::pin(async move {
@@ -113,7 +115,7 @@ pub(super) fn enqueue(
         let outcome = match senders {
             None => enqueue_commands(queue, commands, reading).await,
             Some(senders) => {
-                let verdicts = authorize(&shared, &senders, &mut commands).await;
+                let verdicts = authorize(&shared, origin, &senders, &mut commands).await;
                 enqueue_allowed(queue, commands, verdicts, reading).await
             }
         };
@@ -129,6 +131,7 @@ pub(super) fn enqueue(
 /// Judges each message by its device; a reading of an id that is not allowed is dropped if the other is.
 async fn authorize(
     shared: &Shared,
+    origin: Origin,
     senders: &[Principal],
     commands: &mut [Command],
 ) -> Vec<Option<Denied>> {
@@ -140,6 +143,13 @@ async fn authorize(
     let authenticator = &shared.authenticator;
     let denied = authenticator.denied_devices(senders, devices, &DEVICEBOUND);
     let denied = denied.await;
+    if let Some(sender) = senders.first() {
+        for (device, denied) in &denied {
+            let path = ["devices", device.as_str()];
+            let audit = &shared.audit;
+            audit.denied(origin, sender, Action::SendMessage, &path, denied);
+        }
+    }
     let judged = commands.iter_mut().map(|command| {
         let other = command.other_device.take();
         command.other_device = other.filter(|other| !denied.contains_key(other));

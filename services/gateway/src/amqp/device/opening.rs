@@ -5,7 +5,9 @@ use std::sync::Arc;
 use downlink_amqp::engine::{AttachRequest, LinkId};
 use downlink_amqp::performative::{AmqpError, SenderSettleMode, condition};
 use downlink_domain::ErrorCode;
+use downlink_domain::access::Action;
 use downlink_domain::id::IdentityName;
+use downlink_ports::events::identity_target;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -22,6 +24,7 @@ use crate::amqp::condition::error_of;
 use crate::amqp::conversation::{Conversation, going_away};
 use crate::amqp::held::Held;
 use crate::amqp::links::Node;
+use crate::authenticate::{Cause, Refusal};
 use crate::device::{DeviceSession, OpenError};
 use crate::metrics::RefusedFor;
 
@@ -191,6 +194,7 @@ impl Conversation {
             }
             Err(not_opened) => {
                 debug!(?not_opened, "a device was not let in");
+                self.note_not_opened(id, &not_opened);
                 let (error, cause) = self.refusal_of(id, &not_opened);
                 if let Some(cause) = cause {
                     self.shared.metrics.connect_refused(cause);
@@ -234,6 +238,27 @@ impl Conversation {
         }
         self.units.touch(id);
         self.wake_unit(id);
+    }
+
+    /// Notes for the audit that a unit was not let in, if that was for what it showed.
+    fn note_not_opened(&mut self, id: UnitId, not_opened: &NotOpened) {
+        let Some(unit) = self.units.get_mut(id) else {
+            return;
+        };
+        let (audit, origin, name) = (&self.shared.audit, self.origin, &unit.name);
+        match not_opened {
+            NotOpened::Unproved(refusal) => audit.refused_device(origin, name, refusal),
+            NotOpened::Disabled => {
+                audit.refused_device(origin, name, &Refusal::of(Cause::Disabled));
+            }
+            NotOpened::Denied => {
+                let who = self.grants.actor().unwrap_or_default();
+                let code = ErrorCode::IotHubUnauthorizedAccess;
+                let target = identity_target(name);
+                audit.denied_to(origin, &who, Action::ActAsDevice, &target, code);
+            }
+            NotOpened::NotFound | NotOpened::Refused(_) => {}
+        }
     }
 
     /// What links are told of a unit that was not let in, and what is counted.
