@@ -13,11 +13,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::tags::TagCache;
-pub use self::view::{AccessView, KnownAuthority, KnownPolicy};
+pub use self::view::{AccessView, KnownPolicy};
 pub use self::watcher::Watcher;
 use crate::authenticate::CredentialId;
 
 mod tags;
+#[cfg(test)]
+mod tests;
 mod view;
 mod watcher;
 

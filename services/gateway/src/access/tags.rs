@@ -78,7 +78,7 @@ impl TagCache {
             let is_fresh = match known.tags {
                 Ok(_) => known.asked_at.elapsed() < LIFE,
                 // A look-up that failed while this one waited for it answers it too.
-                Err(_) => known.answered_at >= wanted_at,
+                Err(_) => known.answered_at > wanted_at,
             };
             if is_fresh {
                 return known.tags.clone();
@@ -158,5 +158,78 @@ impl Slots {
         self.slots
             .retain(|_, entry| entry.touched_at + LIFE > now || Arc::strong_count(&entry.slot) > 1);
         self.bytes = self.slots.values().map(|entry| entry.bytes).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fakes::TestHub;
+
+    fn cache(hub: &TestHub) -> TagCache {
+        let twins = Arc::clone(&hub.shared.peers.twins);
+        TagCache::new(hub.shared.options.hub.clone(), twins)
+    }
+
+    fn device(number: usize) -> DeviceId {
+        format!("dev-{number}").parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_room_for_ten_thousand_devices_and_one_more_is_refused() {
+        let hub = TestHub::new().await;
+        let cache = cache(&hub);
+        let now = Instant::now();
+        let asked: Vec<Slot> = (0..MAX_DEVICES)
+            .map(|number| cache.slot(&device(number), now).unwrap())
+            .collect();
+        let refused = cache.find(&device(MAX_DEVICES)).await;
+        assert_eq!(refused, Err(PeerError::Unavailable { service: "twin" }));
+        // One that is there is found still, and those that are done with make room.
+        assert!(cache.find(&device(0)).await.is_ok());
+        drop(asked);
+        tokio::time::advance(LIFE).await;
+        assert!(cache.find(&device(MAX_DEVICES)).await.is_ok());
+        assert!(cache.known.lock().slots.len() < MAX_DEVICES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tags_are_asked_for_once_a_second_and_a_failure_is_never_kept() {
+        let hub = TestHub::new().await;
+        hub.device("dev-1").await;
+        let cache = cache(&hub);
+        let first = cache.find(&device(1)).await.unwrap();
+        let again = cache.find(&device(1)).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &again), "the same look-up answers both");
+        tokio::time::advance(LIFE).await;
+        hub.backend.set_down(true);
+        assert!(cache.find(&device(1)).await.is_err());
+        hub.backend.set_down(false);
+        let later = cache.find(&device(1)).await.unwrap();
+        assert!(!Arc::ptr_eq(&first, &later));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_ask_at_a_time_share_one_look_up() {
+        let hub = TestHub::new().await;
+        hub.device("dev-1").await;
+        let cache = cache(&hub);
+        let id = device(1);
+        let asking = (0..100).map(|_| cache.find(&id));
+        let answers = futures::future::join_all(asking).await;
+        let first = answers[0].clone().unwrap();
+        let is_it = |tags: Result<Arc<Object>, _>| Arc::ptr_eq(&first, &tags.unwrap());
+        assert!(answers.into_iter().all(is_it));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_tags_take_the_room_of_others() {
+        let hub = TestHub::new().await;
+        let cache = cache(&hub);
+        cache.find(&device(1)).await.unwrap();
+        cache.known.lock().bytes = MAX_BYTES;
+        assert!(cache.find(&device(2)).await.is_err());
+        tokio::time::advance(LIFE).await;
+        assert!(cache.find(&device(2)).await.is_ok());
     }
 }

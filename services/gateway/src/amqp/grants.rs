@@ -225,8 +225,11 @@ impl Grants {
     pub(super) fn drop_dead(&mut self, is_alive: impl Fn(CredentialId) -> bool) -> bool {
         let before = self.live.len();
         self.live.retain(|_, grant| is_alive(grant.credential()));
-        self.find_first_end();
-        self.live.len() < before
+        let is_any_dead = self.live.len() < before;
+        if is_any_dead {
+            self.find_first_end();
+        }
+        is_any_dead
     }
 
     /// Drops the tokens that have ended, `grace` included.

@@ -10,6 +10,7 @@ mod device_units;
 mod feedback;
 mod life;
 mod limits;
+mod policies;
 mod receivers;
 mod tokens;
 

@@ -5,6 +5,7 @@ use downlink_domain::Timestamp;
 use downlink_domain::access::{Access, Action};
 use downlink_domain::device::{Authentication, Device, DeviceStatus};
 use downlink_domain::id::IdentityName;
+use downlink_domain::twin::Object;
 use downlink_ports::OpenedDevice;
 
 use super::{Authenticator, Cause, Credential, CredentialId, Denied, Principal, Refusal, expiry};
@@ -99,6 +100,14 @@ impl Authenticator {
         Ok(Proved { expires_at, by })
     }
 
+    /// Tells whether a policy lets its holder speak for an identity of this name, whatever its tags are.
+    pub fn speaks_for(&self, principal: &Principal, name: &IdentityName) -> bool {
+        let access = Access::to_device(Action::ActAsDevice, &name.device);
+        let path = device_path(name);
+        let untagged = self.authorize_tagged(principal, &access, &path, &Object::default());
+        untagged.is_ok()
+    }
+
     /// Checks that a policy lets its holder speak for an identity.
     ///
     /// # Errors
@@ -119,7 +128,7 @@ impl Authenticator {
 }
 
 /// The path of an identity, by which tokens are scoped.
-pub(super) fn device_path(name: &IdentityName) -> Vec<&str> {
+fn device_path(name: &IdentityName) -> Vec<&str> {
     let mut path = vec!["devices", name.device.as_str()];
     if let Some(module) = &name.module {
         path.extend(["modules", module.as_str()]);

@@ -38,6 +38,7 @@ mod codes;
 mod connections;
 mod feedback;
 mod identities;
+mod limits;
 mod methods;
 mod open_services;
 mod rights;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downlink_domain::ErrorCode;
+use downlink_domain::access::{Access, Action};
 use downlink_ports::TwinView;
 use downlink_proto::api::v1;
 use downlink_runtime::OnError;
@@ -67,6 +68,10 @@ impl Watcher {
         let shared = Arc::clone(&self.shared);
         let mut ending = pin!(call.ending(&shared));
         loop {
+            if let Err(error) = self.check_right(call) {
+                answers.fail(error.into());
+                return Ok(());
+            }
             let twin = Some(twins::to_wire(&self.view));
             answers.send(v1::WatchTwinResponse { twin }).await?;
             let next = tokio::select! {
@@ -85,6 +90,15 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Refuses who may see the device no more, since its tags have changed.
+    fn check_right(&self, call: &Call) -> Result<(), ApiError> {
+        let device = &self.view.device.name.device;
+        let access = Access::to_device(Action::TwinsRead, device);
+        let (path, tags) = (["twins", device.as_str()], &self.view.twin.tags);
+        let authenticator = &self.shared.authenticator;
+        Ok(authenticator.authorize_tagged(&call.principal, &access, &path, tags)?)
     }
 
     /// Waits for a version above the one that was sent.

@@ -22,6 +22,7 @@ mod conventions;
 mod identities;
 mod messages;
 mod methods;
+mod rights;
 mod twins;
 
 const VERSION: &str = "api-version=2021-04-12";

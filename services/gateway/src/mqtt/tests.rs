@@ -5,5 +5,6 @@ mod connect;
 mod lifetime;
 mod messages;
 mod methods;
+mod policies;
 mod telemetry;
 mod twins;

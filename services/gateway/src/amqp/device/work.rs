@@ -104,8 +104,24 @@ async fn open_session(shared: Arc<Shared>, opener: Opener) -> Result<Opened, Not
         }
         Claim::Own(device, by) => (*device, by),
         Claim::Policy(names, principals) => {
-            let device = find(&shared, names).await?;
+            let by_name = |name| {
+                let speaks = |principal| shared.authenticator.speaks_for(principal, name);
+                principals.iter().any(speaks)
+            };
+            // Whose right depends on tags learns nothing of devices that have them not.
+            let is_told = names.iter().any(by_name);
+            let Some(device) = find(&shared, names).await? else {
+                let not_found = NotOpened::NotFound;
+                return Err(if is_told {
+                    not_found
+                } else {
+                    NotOpened::Denied
+                });
+            };
             let by = speaker(&shared, &device, &principals).await?;
+            if device.status == DeviceStatus::Disabled {
+                return Err(NotOpened::Disabled);
+            }
             (device, by)
         }
     };
@@ -145,20 +161,17 @@ async fn speaker(
 }
 
 /// Finds the identity by its name as it stands in the address, or else decoded.
-async fn find(shared: &Shared, names: Vec<IdentityName>) -> Result<Device, NotOpened> {
+async fn find(shared: &Shared, names: Vec<IdentityName>) -> Result<Option<Device>, NotOpened> {
     // Two readings at most.
     for name in names {
         let hub = shared.options.hub.clone();
         let found = shared.peers.twins.find_device(hub, name).await;
-        match found.map_err(|error| NotOpened::Refused(OpenError::Unavailable(error)))? {
-            Some(device) if device.status == DeviceStatus::Disabled => {
-                return Err(NotOpened::Disabled);
-            }
-            Some(device) => return Ok(device),
-            None => {}
+        let found = found.map_err(|error| NotOpened::Refused(OpenError::Unavailable(error)))?;
+        if found.is_some() {
+            return Ok(found);
         }
     }
-    Err(NotOpened::NotFound)
+    Ok(None)
 }
 
 /// Has the session of a unit leave the hub.

@@ -409,6 +409,16 @@ impl Client {
         self.leave(handle).await;
     }
 
+    /// Answers the detach of a link that the hub has detached.
+    pub(super) async fn leave_quietly(&mut self, handle: u32) {
+        let detach = Detach {
+            handle,
+            closed: true,
+            error: None,
+        };
+        self.write(detach).await;
+    }
+
     /// Detaches a link.
     pub(super) async fn leave(&mut self, handle: u32) {
         let detach = Detach {

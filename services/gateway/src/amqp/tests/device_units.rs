@@ -443,6 +443,7 @@ async fn module_listens_to_inputs_that_stay_silent_and_a_device_cannot() {
         devices[0].hub.clone(),
         module,
         spec,
+        downlink_domain::access::Actor::operator(),
         downlink_ports::Clock::now(&*hub.clock),
     );
     made.await.unwrap().unwrap();

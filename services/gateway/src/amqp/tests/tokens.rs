@@ -55,10 +55,12 @@ async fn token_that_does_not_hold_is_answered_with_401_and_opens_no_link() {
 
 #[tokio::test]
 async fn service_that_is_down_is_no_401() {
-    let hub = TestHub::new().await;
+    let hub = TestHub::with(|options| options.access_stale_limit = Duration::ZERO).await;
+    let device = hub.device("dev-1").await;
     let mut client = Client::open(&hub).await;
-    hub.backend.set_down(true);
     assert_eq!(client.put_token(&hub.policy_token("service")).await.0, 503);
+    hub.backend.set_down(true);
+    assert_eq!(client.renew_token(&hub.device_token(&device)).await.0, 503);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::*;
 #[tokio::test]
 async fn what_the_last_gateway_held_comes_before_what_it_had_not_seen() {
     let first = TestHub::new().await;
-    let second = first.second("gateway-2");
+    let second = first.second("gateway-2").await;
     let device = first.device("dev").await;
     send(&first, &device, 0..20).await;
     let mut old = session(&first, &device, ALL).await;
@@ -50,7 +50,7 @@ async fn drive_to_close(mut session: DeviceSession<u32>) {
 #[tokio::test]
 async fn a_connection_is_let_in_while_its_predecessor_elsewhere_holds_on() {
     let first = TestHub::new().await;
-    let second = first.second("gateway-2");
+    let second = first.second("gateway-2").await;
     let device = first.device("dev").await;
     send(&first, &device, 0..20).await;
     let mut old = session(&first, &device, ALL).await;
@@ -93,7 +93,7 @@ async fn an_order_to_close_is_answered_when_what_was_held_is_back() {
 #[tokio::test]
 async fn an_acknowledgement_after_the_takeover_settles_nothing() {
     let first = TestHub::new().await;
-    let second = first.second("gateway-2");
+    let second = first.second("gateway-2").await;
     let device = first.device("dev").await;
     send(&first, &device, 0..1).await;
     let mut old = session(&first, &device, ALL).await;
@@ -109,7 +109,10 @@ async fn an_acknowledgement_after_the_takeover_settles_nothing() {
 #[tokio::test]
 async fn a_connection_that_never_had_its_turn_still_waits_for_those_before_it() {
     let first = TestHub::new().await;
-    let (second, third) = (first.second("gateway-2"), first.second("gateway-3"));
+    let (second, third) = (
+        first.second("gateway-2").await,
+        first.second("gateway-3").await,
+    );
     let device = first.device("dev").await;
     send(&first, &device, 0..20).await;
     let mut oldest = session(&first, &device, ALL).await;
@@ -204,7 +207,7 @@ async fn wander(hubs: &[Arc<TestHub>; 2], name: String) -> (String, Deliveries) 
 #[tokio::test(start_paused = true)]
 async fn fifty_devices_that_wander_lose_nothing_and_keep_their_order() {
     let first = TestHub::with(|options| options.c2d_window = 3).await;
-    let second = Arc::new(first.second("gateway-2"));
+    let second = Arc::new(first.second("gateway-2").await);
     let hubs = [Arc::new(first), second];
     let wandering = (0..50).map(|number| wander(&hubs, format!("dev-{number}")));
     for (name, seen) in join_all(wandering).await {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use downlink_domain::access::Actor;
 use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceId, DeviceKey, HubName, LockToken, SequenceNumber};
 use downlink_domain::message::feedback::FeedbackBatch;
@@ -66,7 +67,7 @@ impl QueueApi for Ledger {
         unreachable!()
     }
 
-    async fn purge(&self, _: HubName, _: DeviceId) -> Result<PurgeOutcome, PeerError> {
+    async fn purge(&self, _: HubName, _: DeviceId, _: Actor) -> Result<PurgeOutcome, PeerError> {
         unreachable!()
     }
 

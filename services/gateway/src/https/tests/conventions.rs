@@ -28,7 +28,7 @@ const ENDPOINTS: [(Method, &str, &[&str]); 13] = [
     (
         Method::GET,
         "/statistics/service",
-        &["registryRead", "registryReadWrite"],
+        &["service", "registryRead", "registryReadWrite"],
     ),
     (Method::GET, "/twins/dev-1", &["service"]),
     (Method::PATCH, "/twins/dev-1", &["service"]),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use downlink_domain::access::Actor;
 use downlink_domain::device::{DeviceStatus, IfMatch};
 use downlink_mqtt::packet::{ClientPacket, Connect, Qos, ServerPacket};
 use downlink_testkit::a_device_spec;
@@ -91,7 +92,13 @@ async fn a_disabled_device_gets_the_configured_code() {
         spec.status = DeviceStatus::Disabled;
         let twins = &hub.shared.peers.twins;
         twins
-            .put_device(device.hub.clone(), device.name.clone(), spec, IfMatch::Any)
+            .put_device(
+                device.hub.clone(),
+                device.name.clone(),
+                spec,
+                IfMatch::Any,
+                Actor::operator(),
+            )
             .await
             .unwrap();
         let (mut client, connack) = Client::connect(&hub, &device).await;
