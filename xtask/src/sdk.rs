@@ -95,16 +95,8 @@ pub(crate) fn prepare() -> Outcome<Names> {
 /// Installs the pinned Node SDKs and runs their suite.
 pub(crate) fn node_suite(form: Form<'_>) -> Outcome {
     let dir = suite_dir("node");
-    let lock = dir.join("package-lock.json");
-    let stamp = dir.join("node_modules").join(".made-from-lock");
-    if !cache::is_current(&stamp, &lock) {
-        let mut install = Command::new("npm");
-        install
-            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-            .current_dir(&dir);
-        shell::run(&mut install)?;
-        cache::mark(&stamp, &lock)?;
-    }
+    install_packages(&dir)?;
+    provide_issuer()?;
     let mut suite = Command::new("node");
     form.apply(&mut suite);
     shell::run(suite.arg("run.mjs").current_dir(&dir))
@@ -114,6 +106,7 @@ pub(crate) fn node_suite(form: Form<'_>) -> Outcome {
 pub(crate) fn python_suite(form: Form<'_>) -> Outcome {
     let dir = suite_dir("python");
     let python = provide_python(&dir.join("requirements.txt"))?;
+    provide_issuer()?;
     let mut suite = Command::new(python);
     suite
         .args(["-m", "pytest", "-p", "no:cacheprovider"])
@@ -125,12 +118,33 @@ pub(crate) fn python_suite(form: Form<'_>) -> Outcome {
 
 /// Fetches the pinned Java SDKs where they are missing and runs their suite.
 pub(crate) fn java_suite(form: Form<'_>) -> Outcome {
+    provide_issuer()?;
     let mut suite = Command::new("mvn");
     suite
         .args(["--batch-mode", "--no-transfer-progress", "--quiet", "test"])
         .current_dir(suite_dir("java"));
     form.apply(&mut suite);
     shell::run(&mut suite)
+}
+
+/// Installs the OpenID Connect server that the suites start beside their hubs.
+fn provide_issuer() -> Outcome {
+    install_packages(&suite_dir("oidc"))
+}
+
+/// Installs what the lock file in `dir` pins, unless it is there.
+fn install_packages(dir: &Path) -> Outcome {
+    let lock = dir.join("package-lock.json");
+    let stamp = dir.join("node_modules").join(".made-from-lock");
+    if cache::is_current(&stamp, &lock) {
+        return Ok(());
+    }
+    let mut install = Command::new("npm");
+    install
+        .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+        .current_dir(dir);
+    shell::run(&mut install)?;
+    cache::mark(&stamp, &lock)
 }
 
 /// Makes the virtual environment of the Python suite unless it is current, and returns its Python.

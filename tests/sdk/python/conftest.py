@@ -23,8 +23,8 @@ def trusted(tmp_path_factory):
     return bundle
 
 
-def started(name, root, trusted, settings=None):
-    hub = Hub(name, root, settings)
+def started(name, root, trusted, settings=None, environment=None):
+    hub = Hub(name, root, settings, environment)
     hub.start()
     with trusted.open("a") as bundle:
         bundle.write(hub.ca_file.read_text())

@@ -1,5 +1,8 @@
 """A Downlink process of one suite: its address, its data, its life and its death."""
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import signal
@@ -7,6 +10,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 PATIENCE = 15.0
 """Seconds a test waits for something that should come soon."""
@@ -34,10 +38,11 @@ def address_of(name):
 
 
 class Hub:
-    def __init__(self, host_name, root, settings=None):
+    def __init__(self, host_name, root, settings=None, environment=None):
         self.host_name = host_name
         self.address = address_of(host_name)
         self.settings = settings or {}
+        self.environment = environment or {}
         self.data = root / host_name
         self.log = root / f"{host_name}.log"
         self.process = None
@@ -54,7 +59,12 @@ class Hub:
             command += ["--set", f"{key}={value}"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.log.parent
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.log.parent,
+                env={**os.environ, **self.environment},
             )
         self.facts = eventually(lambda: self._read(connect), f"{self.host_name} to start")
         for port in ("mqtts", "amqps", "https"):
@@ -81,6 +91,19 @@ class Hub:
     def policy(self, name):
         """The connection string of a shared access policy."""
         return self.facts["policies"][name]
+
+    def policy_token(self, name, seconds=3600):
+        """A token of a shared access policy for the whole hub."""
+        parts = dict(part.split("=", 1) for part in self.policy(name).split(";"))
+        expiry = int(time.time()) + seconds
+        key = base64.b64decode(parts["SharedAccessKey"])
+        signed = f"{quote(self.host_name, safe='')}\n{expiry}".encode()
+        digest = hmac.new(key, signed, hashlib.sha256).digest()
+        signature = quote(base64.b64encode(digest), safe="")
+        return (
+            f"SharedAccessSignature sr={quote(self.host_name, safe='')}&sig={signature}"
+            f"&se={expiry}&skn={parts['SharedAccessKeyName']}"
+        )
 
     def device_string(self, device):
         """The connection string of an identity the registry has answered with."""

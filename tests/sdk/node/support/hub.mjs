@@ -29,6 +29,8 @@ export function addressOf(name) {
 export class Hub {
   #process = null;
   #closers = [];
+  /** Variables of its process besides those of the suite. */
+  environment = {};
 
   /**
    * @param {string} hostName a name of tests/sdk/hosts.txt
@@ -55,7 +57,7 @@ export class Hub {
         'dev', '--data', this.data, '--host', this.hostName, '--listen', this.address,
         '--grpc-port', '0', '--metrics-port', '0', ...sets,
       ],
-      { stdio: ['ignore', log, log], cwd: root },
+      { stdio: ['ignore', log, log], cwd: root, env: { ...process.env, ...this.environment } },
     );
     fs.closeSync(log);
     this.#process = server;

@@ -1,5 +1,6 @@
 package downlink.support;
 
+import com.azure.core.credential.TokenCredential;
 import com.microsoft.azure.sdk.iot.service.messaging.AcknowledgementType;
 import com.microsoft.azure.sdk.iot.service.messaging.FeedbackBatch;
 import com.microsoft.azure.sdk.iot.service.messaging.FeedbackRecord;
@@ -20,6 +21,14 @@ public final class Feedback implements AutoCloseable {
     /** Starts reading. */
     public Feedback(Hub hub, IotHubServiceClientProtocol transport) throws Exception {
         client = new MessageFeedbackProcessorClient(hub.policy("service"), transport, this::keep);
+        client.start();
+    }
+
+    /** Starts reading with tokens of an issuer. */
+    public Feedback(Hub hub, TokenCredential credential, IotHubServiceClientProtocol transport)
+            throws Exception {
+        client = new MessageFeedbackProcessorClient(
+            hub.hostName(), credential, transport, this::keep);
         client.start();
     }
 

@@ -20,6 +20,7 @@ public final class Hub {
 
     private final List<String> names;
     private final Map<String, String> settings;
+    private final Map<String, String> environment;
     private final Path folder;
     private final Path data;
     private final Path log;
@@ -31,11 +32,14 @@ public final class Hub {
      *
      * @param names its host names, of tests/sdk/hosts.txt; it listens on the address of the first
      * @param settings configuration keys and values
+     * @param environment variables of its process besides those of this one
      * @param folder where it keeps its data and writes its log
      */
-    Hub(List<String> names, Map<String, String> settings, Path folder) {
+    Hub(List<String> names, Map<String, String> settings, Map<String, String> environment,
+            Path folder) {
         this.names = names;
         this.settings = settings;
+        this.environment = environment;
         this.folder = folder;
         this.data = folder.resolve(names.get(0));
         this.log = folder.resolve(names.get(0) + ".log");
@@ -59,11 +63,12 @@ public final class Hub {
         command.addAll(List.of("--grpc-port", "0", "--metrics-port", "0"));
         names.forEach(name -> command.addAll(List.of("--host", name)));
         settings.forEach((key, value) -> command.addAll(List.of("--set", key + "=" + value)));
-        process = new ProcessBuilder(command)
+        ProcessBuilder server = new ProcessBuilder(command)
             .directory(folder.toFile())
             .redirectErrorStream(true)
-            .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()))
-            .start();
+            .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()));
+        server.environment().putAll(environment);
+        process = server.start();
         // A test run that ends early must not leave a server on the suite's address.
         Runtime.getRuntime().addShutdownHook(new Thread(process::destroyForcibly));
         process.getOutputStream().close();

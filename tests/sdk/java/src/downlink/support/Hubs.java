@@ -31,6 +31,8 @@ public final class Hubs implements BeforeAllCallback {
     private final Path folder;
     private final Hub devices;
     private final Hub backEnds;
+    private final Hub bearers;
+    private final Issuer issuer;
     private final BackEnd backEnd;
 
     /** Made by JUnit; see {@link #beforeAll}. */
@@ -38,6 +40,8 @@ public final class Hubs implements BeforeAllCallback {
         this.folder = null;
         this.devices = null;
         this.backEnds = null;
+        this.bearers = null;
+        this.issuer = null;
         this.backEnd = null;
     }
 
@@ -52,17 +56,26 @@ public final class Hubs implements BeforeAllCallback {
                 "queue.max_delivery_count", "3",
                 "amqp.token_grace", "1s",
                 "mqtt.token_grace", "1s"),
+            Map.of(),
             folder);
         backEnds = new Hub(
             List.of("java-service.downlink.test"),
             Map.of("queue.feedback.flush_interval", "200ms", "queue.max_depth", "100"),
+            Map.of(),
             folder);
-        CompletableFuture.allOf(List.of(devices, backEnds).stream()
+        issuer = Issuer.start(folder, "issuer");
+        bearers = new Hub(
+            List.of("java-oidc.downlink.test"),
+            Map.of("queue.feedback.flush_interval", "200ms", "amqp.token_grace", "1s"),
+            Map.of("DOWNLINK_CONFIG", issuer.settings().toString()),
+            folder);
+        CompletableFuture.allOf(List.of(devices, backEnds, bearers).stream()
             .map(hub -> CompletableFuture.runAsync(() -> start(hub)))
             .toArray(CompletableFuture[]::new)).join();
         Path store = folder.resolve("trusted.p12");
         try (OutputStream out = Files.newOutputStream(store)) {
-            storeOf(devices.caFile(), backEnds.caFile()).store(out, PASSWORD.toCharArray());
+            storeOf(devices.caFile(), backEnds.caFile(), bearers.caFile())
+                .store(out, PASSWORD.toCharArray());
         }
         System.setProperty("javax.net.ssl.trustStore", store.toString());
         System.setProperty("javax.net.ssl.trustStorePassword", PASSWORD);
@@ -88,6 +101,16 @@ public final class Hubs implements BeforeAllCallback {
     /** A hub whose feedback is read by one test at a time. */
     public static Hub backEnds() {
         return started.backEnds;
+    }
+
+    /** A hub that trusts {@link #issuer}. */
+    public static Hub bearers() {
+        return started.bearers;
+    }
+
+    /** Gives tokens to the back-ends of {@link #bearers}. */
+    public static Issuer issuer() {
+        return started.issuer;
     }
 
     /** A TLS context that trusts the hub of {@link #devices} and nobody else. */
@@ -139,7 +162,8 @@ public final class Hubs implements BeforeAllCallback {
 
     private void stop() throws Exception {
         backEnd.close();
-        for (Hub hub : List.of(devices, backEnds)) {
+        issuer.close();
+        for (Hub hub : List.of(devices, backEnds, bearers)) {
             int code = hub.stop();
             if (code != 0) {
                 throw new AssertionError(hub.hostName() + " ended with " + code);
