@@ -35,7 +35,7 @@ struct Known {
 
 #[derive(Default)]
 struct Slots {
-    slots: HashMap<DeviceId, Entry>,
+    by_device: HashMap<DeviceId, Entry>,
     bytes: usize,
     swept_at: Option<Instant>,
 }
@@ -109,7 +109,7 @@ impl TagCache {
 
     fn slot(&self, device: &DeviceId, now: Instant) -> Result<Slot, PeerError> {
         let mut known = self.known.lock();
-        if let Some(entry) = known.slots.get_mut(device) {
+        if let Some(entry) = known.by_device.get_mut(device) {
             return Ok(Arc::clone(&entry.slot));
         }
         let is_due = known.swept_at.is_none_or(|at| now >= at + LIFE);
@@ -125,7 +125,7 @@ impl TagCache {
             touched_at: now,
             bytes: 0,
         };
-        known.slots.insert(device.clone(), entry);
+        known.by_device.insert(device.clone(), entry);
         Ok(slot)
     }
 
@@ -133,9 +133,11 @@ impl TagCache {
         let bytes = serde_json::to_vec(tags).map_or(0, |text| text.len());
         let mut known = self.known.lock();
         let Slots {
-            slots, bytes: all, ..
+            by_device,
+            bytes: all,
+            ..
         } = &mut *known;
-        let entry = slots.get_mut(device);
+        let entry = by_device.get_mut(device);
         if let Some(entry) = entry.filter(|entry| Arc::ptr_eq(&entry.slot, slot)) {
             *all = all.saturating_sub(entry.bytes).saturating_add(bytes);
             entry.bytes = bytes;
@@ -146,7 +148,7 @@ impl TagCache {
 
 impl Slots {
     fn has_room(&self) -> bool {
-        self.slots.len() < MAX_DEVICES && self.bytes < MAX_BYTES
+        self.by_device.len() < MAX_DEVICES && self.bytes < MAX_BYTES
     }
 
     /// Drops what counts no more and is looked up by nobody.
@@ -155,9 +157,9 @@ impl Slots {
             return;
         }
         self.swept_at = Some(now);
-        self.slots
+        self.by_device
             .retain(|_, entry| entry.touched_at + LIFE > now || Arc::strong_count(&entry.slot) > 1);
-        self.bytes = self.slots.values().map(|entry| entry.bytes).sum();
+        self.bytes = self.by_device.values().map(|entry| entry.bytes).sum();
     }
 }
 
@@ -190,7 +192,7 @@ mod tests {
         drop(asked);
         tokio::time::advance(LIFE).await;
         assert!(cache.find(&device(MAX_DEVICES)).await.is_ok());
-        assert!(cache.known.lock().slots.len() < MAX_DEVICES);
+        assert!(cache.known.lock().by_device.len() < MAX_DEVICES);
     }
 
     #[tokio::test(start_paused = true)]

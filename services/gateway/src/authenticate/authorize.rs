@@ -40,6 +40,10 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Denied`].
+    #[expect(
+        clippy::unused_self,
+        reason = "every check of a right is asked of one place"
+    )]
     pub fn authorize_tagged(
         &self,
         principal: &Principal,
@@ -108,6 +112,10 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Denied`].
+    #[expect(
+        clippy::unused_self,
+        reason = "every check of a right is asked of one place"
+    )]
     pub fn authorize_any(
         &self,
         principal: &Principal,

@@ -8,7 +8,7 @@ use downlink_domain::id::IdentityName;
 use downlink_domain::twin::Object;
 use downlink_ports::OpenedDevice;
 
-use super::{Authenticator, Cause, Credential, CredentialId, Denied, Principal, Refusal, expiry};
+use super::{Authenticator, Cause, Credential, Denied, Principal, Refusal, expiry};
 use crate::device::StampedBy;
 
 /// A device or module that proved itself.
@@ -18,15 +18,8 @@ pub struct AuthenticatedDevice {
     pub opened: OpenedDevice,
     /// When its token ends, or the first of its certificates.
     pub expires_at: Timestamp,
-    /// By what it proved itself.
+    /// By what it proved itself, and so by what its connection lives.
     pub by: StampedBy,
-}
-
-impl AuthenticatedDevice {
-    /// By what the connection lives.
-    pub fn credential(&self) -> CredentialId {
-        self.by.credential()
-    }
 }
 
 /// That a credential holds, and until when.

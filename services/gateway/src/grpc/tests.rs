@@ -33,6 +33,7 @@ use super::open;
 use super::rpc::Rpc;
 use super::status::ERROR_CODE_KEY;
 use crate::fakes::TestHub;
+use crate::hubs::Hubs;
 
 mod codes;
 mod connections;
@@ -118,7 +119,7 @@ impl Site {
         let listener = Listener::bind(&options).unwrap();
         let address = listener.local_address();
         open(
-            &hub.shared,
+            &Hubs::new(Arc::clone(&hub.shared), []),
             &hub.shared.lifecycle,
             vec![listener],
             &acceptor,

@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::fakes::TestHub;
+use crate::hubs::Hubs;
 use crate::{Sockets, open_doors};
 
 mod doors;
@@ -66,7 +67,8 @@ impl Site {
             https_tls: tls(&[b"h2", b"http/1.1"]),
             grpc_tls: tls(&[b"h2"]),
         };
-        open_doors(&hub.shared, sockets, &hub.shared.lifecycle);
+        let hubs = Hubs::new(Arc::clone(&hub.shared), []);
+        open_doors(&hubs, sockets, &hub.shared.lifecycle);
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_file(files.ca_file).unwrap())
