@@ -10,12 +10,16 @@ use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection to a door.
+pub type Stream = TlsStream<TcpStream>;
 
 /// A running hub; killed when dropped.
 pub struct Hub {
@@ -43,11 +47,16 @@ pub fn command(data: &Path) -> Command {
 impl Hub {
     /// Starts the hub on `data` and waits until it is ready.
     pub fn start(data: &Path, more: &[&str]) -> Self {
+        Self::start_logging(data, more, Stdio::null())
+    }
+
+    /// The same, with its log lines going to `log`.
+    pub fn start_logging(data: &Path, more: &[&str], log: Stdio) -> Self {
         let began = Instant::now();
         let mut process = command(data)
             .args(more)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the binary starts");
         let mut stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
@@ -103,21 +112,37 @@ impl Hub {
         kib * 1024
     }
 
+    /// The development CA.
+    pub fn ca_file(&self) -> PathBuf {
+        PathBuf::from(self.facts["caFile"].as_str().expect("caFile is there"))
+    }
+
     /// Opens TLS to a door, checked against the development CA.
-    pub async fn tls(&self, door: &str) -> TlsStream<TcpStream> {
-        let ca = PathBuf::from(self.facts["caFile"].as_str().expect("caFile is there"));
+    pub async fn tls(&self, door: &str) -> Stream {
+        let ca = CertificateDer::from_pem_file(self.ca_file()).expect("the CA is PEM");
+        self.tls_as(door, "localhost", ca).await
+    }
+
+    /// Opens TLS to a door as to `host`, checked against `ca`.
+    pub async fn tls_as(
+        &self,
+        door: &str,
+        host: &'static str,
+        ca: CertificateDer<'static>,
+    ) -> Stream {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_file(ca).expect("the CA is PEM"))
-            .expect("the CA is a certificate");
+        roots.add(ca).expect("the CA is a certificate");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider knows TLS")
             .with_root_certificates(roots)
             .with_no_client_auth();
+        if door == "grpc" {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
         let tcp = self.tcp(door).await;
-        let name = ServerName::try_from("localhost").expect("a name");
+        let name = ServerName::try_from(host).expect("a name");
         TlsConnector::from(Arc::new(config))
             .connect(name, tcp)
             .await
@@ -129,6 +154,30 @@ impl Hub {
         TcpStream::connect(("127.0.0.1", self.port(door)))
             .await
             .expect("a connection")
+    }
+
+    /// Waits until the instrument `name` with `label` has counted something.
+    pub async fn metric(&self, name: &str, label: &str) {
+        let counting = async {
+            loop {
+                let mut io = self.tcp("metrics").await;
+                let request =
+                    b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+                io.write_all(request).await.expect("the hub reads");
+                let mut text = String::new();
+                io.read_to_string(&mut text).await.expect("text");
+                let mut lines = text.lines();
+                let counted = lines.any(|line| {
+                    let is_it = line.starts_with(name) && line.contains(label);
+                    is_it && !line.ends_with(" 0")
+                });
+                if counted {
+                    return;
+                }
+            }
+        };
+        let counted = tokio::time::timeout(PATIENCE, counting).await;
+        counted.unwrap_or_else(|_| panic!("{name} with {label} stays 0"));
     }
 
     /// Sends a signal by name and returns the exit code.
