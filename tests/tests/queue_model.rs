@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
 use downlink_domain::event::EventKind;
 use downlink_domain::id::{DeviceKey, LockToken, SequenceNumber};
 use downlink_domain::message::feedback::FeedbackStatus;
@@ -17,7 +18,7 @@ use downlink_domain::message::{
 };
 use downlink_ports::{
     DeviceRegistry, EnqueueError, EnqueueRules, EventOutbox, FeedbackReceive, FeedbackStore,
-    MessageStore, PolicyStore, Receive, SettleError,
+    MessageStore, PolicyStore, PurgeOrder, Receive, SettleError,
 };
 use downlink_runtime::Lifecycle;
 use downlink_stack::Postgres;
@@ -44,6 +45,7 @@ struct Driver<'a> {
     accepted: usize,
     holds: Vec<(DeviceKey, SequenceNumber, LockToken)>,
     next_token: u64,
+    purges: u128,
     outbox_position: u64,
 }
 
@@ -52,7 +54,9 @@ impl<'a> Driver<'a> {
         let mut keys = Vec::new();
         for device in 0..DEVICES {
             let name = an_identity(&device_name(device));
-            let created = store.create(a_hub(), name, a_device_spec(), now).await;
+            let created = store
+                .create(a_hub(), name, a_device_spec(), Actor::operator(), now)
+                .await;
             keys.push(created.unwrap().unwrap().key);
         }
         let mut driver = Self {
@@ -63,6 +67,7 @@ impl<'a> Driver<'a> {
             accepted: 0,
             holds: Vec::new(),
             next_token: 0,
+            purges: 0,
             outbox_position: 0,
         };
         assert_eq!(driver.take_events().await, Vec::new());
@@ -83,8 +88,15 @@ impl<'a> Driver<'a> {
                 Answer::Done
             }
             Command::Purge { device } => {
-                let device = an_identity(&device_name(device)).device;
-                let purged = self.store.purge(a_hub(), device, self.rules, self.now);
+                self.purges += 1;
+                let order = PurgeOrder {
+                    hub: a_hub(),
+                    device: an_identity(&device_name(device)).device,
+                    by: Actor::operator(),
+                    audit_id: self.purges.to_be_bytes(),
+                    at: self.now,
+                };
+                let purged = self.store.purge(order, self.rules);
                 Answer::Purged(purged.await.unwrap().unwrap().removed)
             }
             Command::Sweep => self.sweep().await,

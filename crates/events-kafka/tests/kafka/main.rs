@@ -12,10 +12,11 @@ use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::DeviceKey;
 use downlink_events_kafka::{KafkaOptions, KafkaSink};
 use downlink_ports::EventSink;
+use downlink_ports::events::{AuditOperation, AuditRecord, audit_event};
 use downlink_runtime::telemetry::Metrics;
 use downlink_runtime::{Lifecycle, Shutdown};
 use downlink_stack::{Kafka, Signal};
-use downlink_testkit::{an_event, noon};
+use downlink_testkit::{a_hub, an_event, noon, somebody};
 use parking_lot::Mutex;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -140,6 +141,33 @@ async fn an_independent_consumer_reads_key_headers_time_and_body() {
     }
     assert_eq!(bench.metric("downlink_kafka_reachable"), 1);
     bench.sink.ping().await.unwrap();
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn audit_records_of_the_hub_arrive_under_its_name() {
+    let bench = Bench::open(shared().await);
+    let hub = a_hub();
+    let record = AuditRecord::of_access(
+        AuditOperation::UpdatePolicy,
+        &hub,
+        "service",
+        7,
+        &somebody(),
+        noon(),
+    );
+    let event = audit_event(&record);
+    let published = bench.sink.publish(std::slice::from_ref(&event), PATIENCE);
+    assert_eq!(published.await, 1);
+    let records = bench.read(EventKind::Audit).await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].key, hub.as_str());
+    assert_eq!(records[0].body.as_bytes(), &event.body[..]);
+    let body: serde_json::Value = serde_json::from_str(&records[0].body).unwrap();
+    assert_eq!(body["operationName"], "updatePolicy");
+    assert_eq!(body["who"], somebody().credential);
+    let op_type = ("opType".to_owned(), "updatePolicy".to_owned());
+    assert!(records[0].headers.contains(&op_type));
     bench.close().await;
 }
 
