@@ -123,7 +123,7 @@ impl Fetcher {
         KeySet::parse(&document).ok_or(FetchError::Keys(origin))
     }
 
-    /// Asks the issuer where its keys are. The document must be its own (OpenID Connect Discovery
+    /// Asks the issuer where its keys are. The document must be its own (`OpenID` Connect Discovery
     /// 1.0 §4.3).
     async fn discover(&self) -> Result<String, FetchError> {
         let issuer = &self.options.issuer;

@@ -1,4 +1,4 @@
-//! Bearer tokens of back-ends, verified against the keys of OpenID Connect issuers (auth.md §6).
+//! Bearer tokens of back-ends, verified against the keys of `OpenID` Connect issuers (auth.md §6).
 //!
 //! An issuer publishes its public keys; whoever holds a token that it signed for this hub may do
 //! what the claims of the token are mapped to. The gateway's authentication enters, wiring starts

@@ -60,16 +60,16 @@ impl IssuerOptions {
             keys: KeySource::Discovery,
             audiences: Vec::new(),
             algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
-            clock_skew: Duration::from_secs(300),
+            clock_skew: Duration::from_mins(5),
             actions_claims: vec!["roles".to_owned(), "scp".to_owned()],
             mapping: Vec::new(),
             subject_claim: "sub".to_owned(),
             authorities: None,
             allow_http: false,
             fetch_timeout: Duration::from_secs(5),
-            refresh_interval: Duration::from_secs(3_600),
+            refresh_interval: Duration::from_hours(1),
             unknown_key_interval: Duration::from_secs(30),
-            stale_limit: Duration::from_secs(86_400),
+            stale_limit: Duration::from_hours(24),
         }
     }
 }

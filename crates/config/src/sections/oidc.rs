@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 use crate::human::{HumanDuration, List};
 use crate::violation::Checker;
 
+#[cfg(test)]
+mod tests;
+
 const MAX_ISSUERS: usize = 16;
 const MAX_ADDRESS_BYTES: usize = 512;
 const MAX_MAPPED: usize = 1_000;
 const SECOND: HumanDuration = HumanDuration::from_secs(1);
 const DAY: HumanDuration = HumanDuration::from_secs(86_400);
 
-/// Bearer tokens of back-ends: any OpenID Connect issuer. Without one no bearer token is taken. Devices prove
+/// Bearer tokens of back-ends: any `OpenID` Connect issuer. Without one no bearer token is taken. Devices prove
 /// themselves by keys and certificates alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -58,7 +61,7 @@ pub struct OidcIssuer {
     pub jwks_uri: Option<String>,
     /// Accepted values of `aud`, one of which a token must have; `{HostName}` stands for each name of the hub.
     pub audiences: List<String>,
-    /// Accepted signatures: any of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA.
+    /// Accepted signatures: any of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, `EdDSA`.
     pub algorithms: List<TokenAlgorithm>,
     /// How far the issuer's clock may be off, up to 10 minutes: for `exp`, `nbf` and `iat`.
     pub clock_skew: HumanDuration,
@@ -169,6 +172,10 @@ impl OidcIssuer {
             "mapping",
             format_args!("has more than {MAX_MAPPED} values"),
         );
+        self.check_durations(at);
+    }
+
+    fn check_durations(&self, at: &mut Checker) {
         let ten_minutes = HumanDuration::from_secs(600);
         at.duration(
             "clock_skew",

@@ -67,7 +67,9 @@ async fn keys_outlive_the_issuer_for_a_day_and_come_back_with_it() {
     // A key that is not there may be published by now: nobody can tell.
     let unknown = now_token(&next, "k2");
     assert_eq!(bench.verify(&unknown).await, Err(BearerError::Unavailable));
-    bench.clock.advance(Duration::from_secs(86_400 - 1));
+    bench
+        .clock
+        .advance(Duration::from_hours(24) - Duration::from_secs(1));
     assert!(bench.verify(&now_token(&signer, "k1")).await.is_ok());
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(
@@ -111,7 +113,7 @@ async fn keys_are_read_again_when_their_time_has_come() {
     while bench.verify(&token).await.is_ok() {
         // Within the hour nothing is read; no token asks for it.
         if bench.clock.sleepers() > 0 && issuer.key_requests() == 1 {
-            bench.clock.advance(Duration::from_secs(3_600));
+            bench.clock.advance(Duration::from_hours(1));
         }
         tokio::task::yield_now().await;
     }
