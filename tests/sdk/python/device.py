@@ -10,8 +10,8 @@ from hub import PATIENCE
 class Device:
     """A device built on the unmodified SDK: it completes messages and answers method calls."""
 
-    def __init__(self, hub, connection_string, **options):
-        self.client = IoTHubDeviceClient.create_from_connection_string(
+    def __init__(self, hub, connection_string=None, client=None, **options):
+        self.client = client or IoTHubDeviceClient.create_from_connection_string(
             connection_string, server_verification_cert=hub.ca_file.read_text(), **options
         )
         self.messages = queue.Queue()

@@ -12,11 +12,13 @@ const mqtt = require('mqtt');
 
 /**
  * Connects as `identity` with a plain MQTT client that acknowledges only while `acknowledges()`
- * says so, and returns it with the C2D packets it gets and the CONNACK.
+ * says so, with a client certificate if one is given, and returns it with the C2D packets it gets and the CONNACK.
  */
-export async function connectRaw(hub, identity, { acknowledges = () => true, clean = false } = {}) {
+export async function connectRaw(hub, identity, { acknowledges = () => true, clean = false, cert, key } = {}) {
   const client = mqtt.connect(`mqtts://${hub.hostName}:8883`, {
     ca: fs.readFileSync(hub.caFile),
+    cert,
+    key,
     clientId: identity.deviceId,
     username: `${hub.hostName}/${identity.deviceId}/?api-version=2021-04-12`,
     password: deviceToken(hub, identity),
