@@ -10,6 +10,9 @@ use super::device::Proved;
 use super::{Authenticator, Cause, Refusal};
 use crate::device::StampedBy;
 
+#[cfg(test)]
+mod tests;
+
 impl Authenticator {
     /// Checks the chain of whoever claims to be `device`.
     pub(super) fn check_chain(

@@ -1,5 +1,6 @@
 //! The door as a device meets it: packets over a pipe, the services in memory.
 
+mod certificates;
 mod client;
 mod connect;
 mod lifetime;

@@ -54,9 +54,18 @@ impl Client {
 
     /// Connects a socket that holds `pipe_bytes` on the way in each direction.
     pub(super) fn connect_through(hub: &TestHub, pipe_bytes: usize) -> Self {
+        Self::arrive_through(hub, pipe_bytes, Arrival::over_tls(None))
+    }
+
+    /// Connects a socket as what came that way.
+    pub(super) fn arrive(hub: &TestHub, arrival: Arrival) -> Self {
+        Self::arrive_through(hub, 1024 * 1024, arrival)
+    }
+
+    fn arrive_through(hub: &TestHub, pipe_bytes: usize, arrival: Arrival) -> Self {
         let (io, theirs) = tokio::io::duplex(pipe_bytes);
         let shared = Arc::clone(&hub.shared);
-        let door = crate::amqp::serve(shared, theirs, Arrival::over_tls(None));
+        let door = crate::amqp::serve(shared, theirs, arrival);
         hub.shared.lifecycle.spawn("amqp", OnError::Log, door);
         Self {
             io,

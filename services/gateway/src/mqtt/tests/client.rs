@@ -45,10 +45,19 @@ impl Client {
     }
 
     /// Opens a pipe that holds no more than `pipe_bytes` in each direction.
-    #[expect(clippy::disallowed_methods, reason = "the test awaits the task itself")]
     pub(super) fn dial_with(hub: &TestHub, pipe_bytes: usize) -> Self {
+        Self::dial_through(hub, pipe_bytes, Arrival::over_tls(None))
+    }
+
+    /// Opens a pipe as what came that way.
+    pub(super) fn dial_as(hub: &TestHub, arrival: Arrival) -> Self {
+        Self::dial_through(hub, PIPE_BYTES, arrival)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test awaits the task itself")]
+    fn dial_through(hub: &TestHub, pipe_bytes: usize, arrival: Arrival) -> Self {
         let (near, far) = tokio::io::duplex(pipe_bytes);
-        let serving = super::super::serve(Arc::clone(&hub.shared), far, Arrival::over_tls(None));
+        let serving = super::super::serve(Arc::clone(&hub.shared), far, arrival);
         Self {
             io: near,
             frames: FrameReader::new(1 << 20),
