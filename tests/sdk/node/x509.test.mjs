@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 
-import { Authority, distrust, selfSigned, trust } from './support/certificates.mjs';
+import { Authority, distrust, selfSigned, trust, withoutExtensions } from './support/certificates.mjs';
 import { device, inboxOf, message, register, registry, service, settled } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
 import { connectRaw } from './support/raw-mqtt.mjs';
@@ -87,6 +87,14 @@ over(TRANSPORTS, 'a certificate opens its device by either thumbprint, primary o
     const deviceId = await registerX509(authentication);
     await assertServed(one, deviceId, Transport);
     await assertServed(other, deviceId, Transport);
+  }
+});
+
+test('certificates of every kind of key, and of version 1, open their devices', async () => {
+  const made = ['ec', 'p384', 'ed25519', 'rsa'].map((kind) => selfSigned('device', kind));
+  for (const certificate of [...made, withoutExtensions('device')]) {
+    const deviceId = await registerX509(byThumbprints(certificate.sha256));
+    await assertServed(certificate, deviceId, PROTOCOLS[0]);
   }
 });
 

@@ -15,6 +15,8 @@ let made = 0;
 
 const KEYS = {
   ec: ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'],
+  p384: ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:secp384r1'],
+  ed25519: ['-newkey', 'ed25519'],
   rsa: ['-newkey', 'rsa:2048'],
 };
 const AUTHORITY = 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n';
@@ -46,6 +48,14 @@ function read(certificateFile, keyFile) {
 export function selfSigned(commonName, kind = 'ec') {
   const [cert, key] = [fresh('pem'), fresh('key')];
   openssl('req', '-x509', ...KEYS[kind], '-nodes', '-days', '2', '-subj', subject(commonName), '-keyout', key, '-out', cert);
+  return read(cert, key);
+}
+
+/** The same without extensions, which makes it X.509 version 1 with most releases of OpenSSL. */
+export function withoutExtensions(commonName) {
+  const [cert, key, request] = [fresh('pem'), fresh('key'), fresh('csr')];
+  openssl('req', '-new', ...KEYS.ec, '-nodes', '-subj', subject(commonName), '-keyout', key, '-out', request);
+  openssl('x509', '-req', '-in', request, '-signkey', key, '-days', '2', '-out', cert);
   return read(cert, key);
 }
 
