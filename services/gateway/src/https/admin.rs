@@ -111,7 +111,10 @@ pub(super) async fn answer(
     if_match: IfMatch,
     body: &[u8],
 ) -> Result<Answer, ApiError> {
-    let Caller { actor: by, may_read } = caller;
+    let Caller {
+        actor: by,
+        may_read,
+    } = caller;
     let policy = |policy| policy_json::answer(&policy, may_read);
     let authority = |authority| authority_json::answer(&authority);
     Ok(match call {
@@ -173,10 +176,7 @@ fn condition_on(etag: String, if_match: &IfMatch) -> Result<IfMatch, ApiError> {
 }
 
 /// Reads, changes and writes again where another write came between, unless the caller said what it rests on.
-async fn settle_races<T, F>(
-    if_match: &IfMatch,
-    attempt: impl Fn() -> F,
-) -> Result<T, ApiError>
+async fn settle_races<T, F>(if_match: &IfMatch, attempt: impl Fn() -> F) -> Result<T, ApiError>
 where
     F: Future<Output = Result<T, ApiError>>,
 {
