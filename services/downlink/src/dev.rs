@@ -9,6 +9,7 @@ use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{FurtherHub, Gateway, GatewayOptions, Sockets};
 use downlink_node::certificate::{Certificates, handshake_limit};
 use downlink_node::doors::{Bound, PortNames, Wanted};
+use downlink_node::hub::ensure_hubs;
 use downlink_node::stores::make_private_folder;
 use downlink_node::{Ground, events, open_issuers, open_presence, open_stores, run_until_stopped};
 use downlink_runtime::ClientCertificates::{NotAsked, Requested};
@@ -16,9 +17,7 @@ use downlink_runtime::telemetry::serve_operations;
 
 use crate::cli::DevArgs;
 use crate::facts::{Credentials, Facts};
-use crate::first_start::{
-    Start, demo_device, ensure_hubs, find_or_make_hub, further_credentials, policies,
-};
+use crate::first_start::{Start, demo_device, find_or_make_hub, further_credentials, policies};
 use crate::wiring::{self, Adapters};
 
 /// Runs until it is told to stop.

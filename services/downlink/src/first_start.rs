@@ -41,20 +41,6 @@ pub async fn policies(stores: &Stores, hub: &HubName) -> Result<Vec<Policy>, Sto
     Ok(access.map(|access| access.policies).unwrap_or_default())
 }
 
-/// Makes sure of every one of `hubs`.
-///
-/// # Errors
-/// What the store answers.
-pub async fn ensure_hubs(
-    store: &dyn PolicyStore,
-    ids: &dyn IdSource,
-    hubs: &[HubName],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let ensuring = hubs.iter().map(|hub| ensure_hub(store, ids, hub, now));
-    try_join_all(ensuring).await.map(drop)
-}
-
 /// What back-ends of `hubs` prove themselves by.
 ///
 /// # Errors

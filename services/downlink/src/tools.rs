@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use downlink_config::{Config, Process};
 use downlink_domain::id::HubName;
 use downlink_node::certificate::Certificate;
+use downlink_node::hub::{configured, ensure_hubs};
 use downlink_node::stores::make_private_folder;
 use downlink_node::{Ground, migrate_store, open_stores};
 use downlink_ports::Clock as _;
@@ -14,7 +15,7 @@ use downlink_runtime::clock::SystemClock;
 
 use crate::cli::{CertificateArgs, HubArgs, ToolArgs};
 use crate::facts::Credentials;
-use crate::first_start::{Start, demo_device, ensure_hubs, policies};
+use crate::first_start::{Start, demo_device, policies};
 
 /// `downlink migrate`.
 ///
@@ -33,9 +34,7 @@ pub fn migrate(args: &ToolArgs) -> anyhow::Result<()> {
 /// One line that says what is wrong.
 pub fn hub(args: &HubArgs) -> anyhow::Result<()> {
     let config = load(&args.settings)?;
-    let further = config.hub.further.values().map(|hub| &hub.host_name);
-    let hubs = std::iter::once(&config.hub.host_name).chain(further);
-    let hubs: Vec<HubName> = hubs.map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let hubs = configured(&config)?;
     let name = match &args.host {
         None => hubs[0].clone(),
         Some(name) => {

@@ -257,9 +257,9 @@ fn open_doors(hubs: &Hubs<Arc<Shared>>, sockets: Sockets, scope: &Lifecycle) {
             }
         });
     }
-    let routed = hubs.map(|shared| (Arc::clone(shared), https::router(Arc::clone(shared))));
+    let answering = hubs.map(|shared| (Arc::clone(shared), https::router(Arc::clone(shared))));
     for listener in https {
-        let (hubs, tls) = (routed.clone(), https_tls.clone());
+        let (hubs, tls) = (answering.clone(), https_tls.clone());
         listener.serve(scope, "https", move |tcp, peer| {
             let (hubs, tls) = (hubs.clone(), tls.clone());
             async move {

@@ -24,9 +24,9 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
     let door = peers::bind_peers(&ground.config)?;
     serve_operations(operators, &ground.lifecycle, ground.metrics.clone());
     let stores = open_stores(&ground).await?;
-    let name = ground.config.hub.host_name.parse()?;
+    let hubs = hub::configured(&ground.config)?;
     let now = ground.clock.now();
-    hub::ensure_hub(stores.policies.as_ref(), ground.ids.as_ref(), &name, now)
+    hub::ensure_hubs(stores.policies.as_ref(), ground.ids.as_ref(), &hubs, now)
         .await
         .context("cannot make sure of the hub")?;
     let presence = open_presence(&ground).await?;

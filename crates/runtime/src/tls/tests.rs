@@ -301,7 +301,7 @@ async fn garbage_is_refused_at_once() {
     }
 }
 
-/// A ClientHello of `version`, by its number alone (RFC 4346 7.4.1.2, RFC 5246 7.4.1.2). It offers what the clients of old
+/// A `ClientHello` of `version`, by its number alone (RFC 4346 7.4.1.2, RFC 5246 7.4.1.2). It offers what the clients of old
 /// had, and with it all that TLS 1.2 needs.
 fn old_hello(version: [u8; 2]) -> Vec<u8> {
     let suites = [

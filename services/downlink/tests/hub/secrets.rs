@@ -181,6 +181,12 @@ async fn no_key_token_or_password_is_in_the_logs_however_much_is_logged() {
         let (_, code) = Mqtt::connect(io, HOST, "dev-1", &password).await;
         assert_eq!(code, expected);
     }
+    // What a device asks for over HTTPS, with good tokens and bad ones.
+    for (token, _) in &of_device {
+        let path = "/devices/dev-1/messages/deviceBound?api-version=2021-04-12";
+        let (status, _) = ask(hub.tls("https").await, ("GET", path), (HOST, token), "").await;
+        assert_ne!(status, 500);
+    }
     // And by a door that is not for it.
     for door in ["mqtts", "amqps", "https", "grpc"] {
         let mut io = hub.tls(door).await;
