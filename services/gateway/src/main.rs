@@ -49,6 +49,7 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         issuers: open_issuers(&ground, &names)?,
         presence: presence.directory,
         leases: presence.leases,
+        polls: presence.polls,
         clock: Arc::clone(&ground.clock),
         ids: Arc::clone(&ground.ids),
     };

@@ -144,6 +144,8 @@ pub struct HttpsOptions {
     pub max_body_bytes: usize,
     /// Longest time one write may take.
     pub write_deadline: Duration,
+    /// Least time between two requests of a device for messages; zero for none (http-device.md §7).
+    pub min_poll_interval: Duration,
 }
 
 impl Default for MqttOptions {
@@ -202,6 +204,7 @@ impl Default for HttpsOptions {
             body_deadline: Duration::from_secs(30),
             max_body_bytes: 1024 * 1024,
             write_deadline: Duration::from_secs(30),
+            min_poll_interval: Duration::ZERO,
         }
     }
 }

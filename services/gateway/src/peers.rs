@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use downlink_oidc::Issuers;
 use downlink_ports::{
-    Clock, GatewayLeases, Gateways, IdSource, MethodApi, PresenceDirectory, QueueApi, TwinApi,
+    Clock, GatewayLeases, Gateways, IdSource, MethodApi, PollThrottle, PresenceDirectory, QueueApi,
+    TwinApi,
 };
 
 /// The peer services, presence, time and ids.
@@ -20,6 +21,8 @@ pub struct Peers {
     pub presence: Arc<dyn PresenceDirectory>,
     /// The word of this gateway that it is alive.
     pub leases: Arc<dyn GatewayLeases>,
+    /// Polls of devices over HTTPS.
+    pub polls: Arc<dyn PollThrottle>,
     /// The other gateways, for telling them of a superseded connection.
     pub gateways: Arc<dyn Gateways>,
     /// The issuers of bearer tokens.

@@ -116,6 +116,7 @@ fn https(config: &Config) -> HttpsOptions {
         body_deadline: https.body_deadline.get(),
         max_body_bytes: https.max_body_bytes.as_usize(),
         write_deadline: https.write_deadline.get(),
+        min_poll_interval: https.min_poll_interval.get(),
     }
 }
 

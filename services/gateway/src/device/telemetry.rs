@@ -64,7 +64,7 @@ impl Stamp {
     }
 
     /// Makes the event of a message received at `now`.
-    pub(super) fn event(
+    pub(crate) fn event(
         &self,
         device: &Device,
         telemetry: Telemetry,

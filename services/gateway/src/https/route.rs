@@ -6,9 +6,11 @@
 use axum::http::Method;
 use downlink_domain::ErrorCode;
 use downlink_domain::access::{Access, Action};
-use downlink_domain::id::{DeviceId, LockToken};
+use downlink_domain::id::{DeviceId, IdentityName, LockToken};
 use percent_encoding::percent_decode_str;
 
+use super::admin;
+use super::device::DeviceCall;
 use super::error::{ApiError, Shape};
 
 /// What is asked.
@@ -28,6 +30,10 @@ pub(super) enum Endpoint {
     ReceiveFeedback,
     CompleteFeedback(LockToken),
     AbandonFeedback(LockToken),
+    /// What a device or a module asks for.
+    Device(IdentityName, DeviceCall),
+    /// Policies and certificate authorities.
+    Administer(admin::Call),
     /// The beginning of a WebSocket.
     OpenWebSocket,
     /// A module of any name: there are none, so none is found.
@@ -49,7 +55,7 @@ pub(super) struct Route {
 pub(super) enum Door {
     /// Back-ends.
     Service,
-    /// Devices. They are not served over HTTPS itself, which is no secret.
+    /// Devices and modules.
     Device,
     /// Both: who it is shows inside the WebSocket.
     Either,
@@ -83,7 +89,11 @@ impl Endpoint {
             Self::ReceiveFeedback | Self::CompleteFeedback(_) | Self::AbandonFeedback(_) => {
                 to_hub(Action::ReceiveFeedback)
             }
-            Self::OpenWebSocket | Self::MissingModule(_) | Self::NotOffered(_) => None,
+            Self::Administer(call) => to_hub(call.action()),
+            Self::Device(..)
+            | Self::OpenWebSocket
+            | Self::MissingModule(_)
+            | Self::NotOffered(_) => None,
         }
     }
 }
@@ -160,6 +170,10 @@ fn known(lower: &[&str], segments: &[String]) -> Result<Known, ApiError> {
         ["$iothub" | "$servicebus", "websocket"] => {
             Ok(vec![(Method::GET, Endpoint::OpenWebSocket)])
         }
+        ["admin", ref rest @ ..] => Ok(admin::known(rest, segments)
+            .into_iter()
+            .map(|(method, call)| (method, Endpoint::Administer(call)))
+            .collect()),
         ["jobs", ..] => Ok(any("jobs")),
         ["configurations", ..] => Ok(any("configurations")),
         ["digitaltwins", ..] => Ok(any("digital twins")),
@@ -203,11 +217,35 @@ fn devices(rest: &[&str], segments: &[String]) -> Result<Known, ApiError> {
                 Endpoint::MissingModule(ErrorCode::ModuleNotFound),
             ),
         ],
-        [_, "messages" | "files", ..] | [_, "modules", _, "messages" | "files", ..] => {
-            any("the device's side of HTTPS")
+        [_, "messages" | "files", ..] => own(id()?.into(), &rest[1..], &segments[2..]),
+        [_, "modules", _, "messages" | "files", ..] => {
+            let module = segments[3].parse();
+            let name = IdentityName {
+                device: id()?,
+                module: Some(module.map_err(|error| ApiError::invalid(&error))?),
+            };
+            own(name, &rest[3..], &segments[4..])
         }
         _ => Vec::new(),
     })
+}
+
+/// What an identity asks for below its own path (http-device.md §1.1).
+fn own(name: IdentityName, rest: &[&str], segments: &[String]) -> Known {
+    let reference = || segments[2].clone();
+    let (method, call) = match *rest {
+        ["messages", "events"] => (Method::POST, DeviceCall::SendTelemetry),
+        ["messages", "devicebound"] => (Method::GET, DeviceCall::Receive),
+        ["messages", "devicebound", _] => (Method::DELETE, DeviceCall::Complete(reference())),
+        ["messages", "devicebound", _, "abandon"] => {
+            (Method::POST, DeviceCall::Abandon(reference()))
+        }
+        ["files"] | ["files", "notifications"] | ["files", "notifications", _] => {
+            (Method::POST, DeviceCall::UploadFile)
+        }
+        _ => return Vec::new(),
+    };
+    vec![(method, Endpoint::Device(name, call))]
 }
 
 fn twins(rest: &[&str], segments: &[String]) -> Result<Known, ApiError> {

@@ -19,6 +19,9 @@ use crate::fakes::TestHub;
 
 mod connections;
 mod conventions;
+mod device;
+mod device_messages;
+mod device_telemetry;
 mod identities;
 mod messages;
 mod methods;

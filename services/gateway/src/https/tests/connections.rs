@@ -16,7 +16,7 @@ use crate::https::serve;
     clippy::disallowed_methods,
     reason = "a bare task, so that the test can await the end of the connection"
 )]
-fn open(hub: &TestHub) -> (DuplexStream, JoinHandle<()>) {
+pub(super) fn open(hub: &TestHub) -> (DuplexStream, JoinHandle<()>) {
     let (peer, io) = duplex(64 * 1024);
     let router = router(Arc::clone(&hub.shared));
     let served = tokio::spawn(serve(
@@ -34,7 +34,7 @@ fn get(hub: &TestHub, path: &str) -> String {
 }
 
 /// Reads one answer with a `content-length`.
-async fn read_answer(peer: &mut DuplexStream) -> String {
+pub(super) async fn read_answer(peer: &mut DuplexStream) -> String {
     let mut text = String::new();
     loop {
         let byte = peer.read_u8().await.unwrap();
