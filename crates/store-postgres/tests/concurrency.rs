@@ -15,12 +15,17 @@ use downlink_domain::access::Actor;
 use downlink_domain::device::IfMatch;
 use downlink_domain::id::{DeviceKey, LockToken, SequenceNumber};
 use downlink_domain::message::{AckMode, NewMessage, Settlement, Verdict};
+use downlink_domain::policy::MAX_POLICIES;
+use downlink_ports::testsuite::given::{an_owner, somebody};
 use downlink_ports::{
-    DeviceRegistry, EnqueueError, EnqueueRules, FeedbackReceive, FeedbackStore, LockedMessage,
-    MessageStore, Receive, SettleError, StoreError,
+    AccessError, AccessStore, DeviceRegistry, EnqueueError, EnqueueRules, EventOutbox,
+    FeedbackReceive, FeedbackStore, LockedMessage, MessageStore, PolicyStore, Receive, SettleError,
+    StoreError,
 };
 use downlink_store_postgres::{PostgresOptions, PostgresStore};
-use downlink_testkit::{a_device_spec, a_hub, a_message_to, an_identity, noon, queue_rules};
+use downlink_testkit::{
+    a_device_spec, a_hub, a_message_to, a_policy, an_identity, noon, queue_rules,
+};
 use futures::future::join_all;
 use parking_lot::Mutex;
 use sqlx::{Connection, PgConnection};
@@ -659,4 +664,55 @@ async fn expired_messages_that_are_swept_make_no_room_for_a_second_time() {
     let answers = store.enqueue(long(), rules, later).await.unwrap();
     assert!(answers.iter().all(Result::is_err));
     assert_eq!(store.count(keys, later).await.unwrap(), [3_000]);
+}
+
+#[tokio::test]
+async fn administrators_at_several_nodes_take_turns_and_readers_miss_nothing() {
+    let url = fresh::database().await;
+    let nodes = join_all((0..3).map(|_| fresh::open(fresh::options(&url)))).await;
+    let ensured = nodes[0].ensure_hub(a_hub(), vec![an_owner()], noon());
+    ensured.await.unwrap();
+
+    // Sixty more than there is room for.
+    let writers = (0..MAX_POLICIES + 59).map(|number| {
+        let (node, policy) = (&nodes[number % 2], a_policy(&format!("p-{number}")));
+        async move {
+            let put = node.put_policy(a_hub(), policy, IfMatch::Absent, somebody(), noon());
+            put.await.unwrap()
+        }
+    });
+    let is_done = AtomicBool::new(false);
+    let reader = async {
+        let mut latest = nodes[2].access(a_hub(), None).await.unwrap().unwrap();
+        loop {
+            let is_last = is_done.load(Ordering::SeqCst);
+            let new = nodes[2].access(a_hub(), Some(latest.version)).await;
+            if let Some(new) = new.unwrap() {
+                assert!(new.version > latest.version);
+                // Every write makes one policy; none of a version that was told is missing.
+                assert!(new.policies.len() as u64 >= new.version);
+                assert!(new.policies.starts_with(&latest.policies));
+                latest = new;
+            } else if is_last {
+                return latest;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let writers = async {
+        let written = join_all(writers).await;
+        is_done.store(true, Ordering::SeqCst);
+        written
+    };
+    let (written, latest) = futures::future::join(writers, reader).await;
+    let refused = written.iter().filter(|result| result.is_err());
+    assert!(refused.clone().count() == 60);
+    for refused in refused {
+        assert!(*refused == Err(AccessError::TooMany(MAX_POLICIES)));
+    }
+    assert_eq!(latest.policies.len(), MAX_POLICIES);
+    assert_eq!(latest.version, MAX_POLICIES as u64);
+    let events = nodes[2].read_after(0, 1_000).await.unwrap();
+    let ids: HashSet<_> = events.iter().map(|(_, event)| event.id).collect();
+    assert_eq!(ids.len(), MAX_POLICIES - 1);
 }

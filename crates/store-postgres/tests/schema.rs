@@ -9,9 +9,13 @@ mod pooler;
 
 use std::error::Error as _;
 
+use downlink_domain::policy::{Permission, Permissions};
+use downlink_ports::testsuite::given::somebody;
+use downlink_ports::{AccessStore, PolicyStore};
 use downlink_runtime::Lifecycle;
 use downlink_stack::Postgres;
 use downlink_store_postgres::{OpenError, PostgresOptions, PostgresStore, migrate};
+use downlink_testkit::{a_hub, a_policy, noon};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 async fn texts(connection: &mut PgConnection, sql: &'static str) -> Vec<String> {
@@ -192,4 +196,46 @@ async fn a_server_that_is_not_there_and_a_url_that_is_none_are_named_without_the
     let error = refused(fresh::options("hunter2 at localhost")).await;
     assert!(error.starts_with("url: "), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_hub_of_the_first_schema_keeps_its_policies_and_its_owner_administers() {
+    let url = Postgres::shared().create_database();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let mut first = sqlx::migrate!("../../migrations/postgres");
+    first.migrations.to_mut().truncate(1);
+    first.run(&mut connection).await.unwrap();
+    let hub = a_hub();
+    let rows = format!(
+        "INSERT INTO hubs (hub, created_at) VALUES ('{hub}', 0);
+         INSERT INTO policies VALUES
+            ('{hub}', 0, 'iothubowner', '\\x01', '\\x02', 15),
+            ('{hub}', 1, 'all', '\\x03', '\\x04', 15),
+            ('{hub}', 2, 'service', '\\x05', '\\x06', 4)"
+    );
+    sqlx::raw_sql(AssertSqlSafe(rows))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+
+    migrate(fresh::options(&url)).await.unwrap();
+    let store = fresh::open(fresh::options(&url)).await;
+    let ensured = store.ensure_hub(a_hub(), vec![a_policy("other")], noon());
+    ensured.await.unwrap();
+    let access = store.access(a_hub(), None).await.unwrap().unwrap();
+    assert_eq!(access.version, 1);
+    let names: Vec<_> = access.policies.iter().map(|it| &it.name[..]).collect();
+    assert_eq!(names, ["iothubowner", "all", "service"]);
+    let [owner, all, service] = &access.policies[..] else {
+        panic!("three policies")
+    };
+    assert!(owner.administers() && !all.administers());
+    assert_eq!(owner.keys, [vec![1], vec![2]]);
+    assert_eq!((owner.etag, &owner.scope), (1, &None));
+    let rights = Permissions::of(&[Permission::ServiceConnect]);
+    assert_eq!(service.permissions, rights);
+
+    let etag = downlink_domain::device::IfMatch::Etag(service.etag_text());
+    let put = store.put_policy(a_hub(), service.clone(), etag, somebody(), noon());
+    assert_eq!(put.await.unwrap().unwrap().etag, 2);
 }
