@@ -5,7 +5,7 @@ use std::time::Duration;
 use downlink_amqp::frame::{FrameType, ProtocolHeader, write_frame};
 use downlink_amqp::performative::{DeliveryState, Performative};
 use downlink_amqp::sasl::{SaslCode, SaslFrame};
-use downlink_amqp::types::{Encode, Symbol};
+use downlink_amqp::types::Symbol;
 use downlink_auth::ClientChain;
 use downlink_ports::Clock;
 
