@@ -37,7 +37,8 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
 /// Serves one connection to its end.
 ///
 /// The arrival begins the time in which CONNECT must come and be answered. The stream goes to memory of its
-/// own: a future that holds it in each of its stages would hold it several times over.
+/// own, and so does what is known of its arrival: a future that holds them in each of its stages would hold them several
+/// times over.
 pub(crate) fn serve<S>(
     shared: Arc<Shared>,
     io: S,
@@ -46,16 +47,16 @@ pub(crate) fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    serve_boxed(shared, Box::new(io), arrival)
+    serve_boxed(shared, Box::new(io), Box::new(arrival))
 }
 
-async fn serve_boxed<S>(shared: Arc<Shared>, mut io: Box<S>, arrival: Arrival)
+async fn serve_boxed<S>(shared: Arc<Shared>, mut io: Box<S>, arrival: Box<Arrival>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let carrier = arrival.carrier;
     // What the rare stages need is not to count for the whole life of the connection, hence the boxes.
-    let admitted = match Box::pin(admit::admit(&shared, &mut io, arrival)).await {
+    let admitted = match Box::pin(admit::admit(&shared, &mut io, *arrival)).await {
         Ok(admitted) => admitted,
         Err(refused) => return Box::pin(refuse(&shared, io, carrier, refused)).await,
     };

@@ -95,7 +95,6 @@ async fn other_keys_other_devices_and_other_policies_are_refused_alike_and_told_
     let device = hub.device("dev-1").await;
     let longer = hub.device("dev-10").await;
     let later = hub.clock.now().as_seconds() + 60;
-    let empty_policy = format!("{}&skn=", sign("hub.test", &[1; 32], later, None));
     for (name, token, expected) in [
         (
             "dev-1",
@@ -117,7 +116,6 @@ async fn other_keys_other_devices_and_other_policies_are_refused_alike_and_told_
             sign("hub.test/devices/dev-2", &[1; 32], later, Some("device")),
             Cause::Right,
         ),
-        ("dev-1", empty_policy, Cause::Signature),
         (
             "dev-1",
             hub.policy_token("no-such-policy"),
@@ -135,6 +133,19 @@ async fn other_keys_other_devices_and_other_policies_are_refused_alike_and_told_
         assert_eq!(refusal.kind(), RefusalKind::Unauthorized, "{name} {token}");
         assert_eq!(refusal.cause(), expected, "{name} {token}");
     }
+}
+
+#[tokio::test]
+async fn an_empty_policy_name_means_the_identity_itself() {
+    let hub = TestHub::new().await;
+    let device = hub.device("dev-1").await;
+    let own = format!("{}&skn=", own_token(&hub, &device, 0));
+    let by = open(&hub, &device.name, &own).await.unwrap();
+    assert_eq!(by, StampedBy::Identity);
+    assert_eq!(service_cause(&hub, &own).await, Cause::NoPolicy);
+    let later = hub.clock.now().as_seconds() + 60;
+    let strange = format!("{}&skn=", sign("hub.test", &[9; 32], later, None));
+    assert_eq!(cause(&hub, &device.name, &strange).await, Cause::Signature);
 }
 
 #[tokio::test]

@@ -20,7 +20,6 @@ use super::error::{ApiError, Shape, Tracking};
 use super::{USE_CASE_DEADLINE, request};
 use crate::arrival::Arrival;
 use crate::audit::Origin;
-use crate::audit::Origin;
 use crate::authenticate::{AuthenticatedDevice, Cause, Credential, Refusal, RefusalKind};
 use crate::metrics::{Door, RefusedFor};
 use crate::shared::Shared;
