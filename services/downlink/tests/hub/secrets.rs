@@ -176,7 +176,7 @@ async fn no_key_token_or_password_is_in_the_logs_however_much_is_logged() {
         secrets.token(token);
     }
     let others = bad.iter().map(|credential| (credential.clone(), 5));
-    for (password, expected) in of_device.into_iter().chain(others) {
+    for (password, expected) in of_device.clone().into_iter().chain(others) {
         let io = hub.tls("mqtts").await;
         let (_, code) = Mqtt::connect(io, HOST, "dev-1", &password).await;
         assert_eq!(code, expected);
