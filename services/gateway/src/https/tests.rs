@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use super::router;
 use crate::fakes::TestHub;
 
+mod authorities;
 mod connections;
 mod conventions;
 mod device;
@@ -25,6 +26,7 @@ mod device_telemetry;
 mod identities;
 mod messages;
 mod methods;
+mod policies;
 mod rights;
 mod twins;
 
