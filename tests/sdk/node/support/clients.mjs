@@ -9,6 +9,7 @@ const require = createRequire(import.meta.url);
 export const { Client: DeviceClient } = require('azure-iot-device');
 export const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 export const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
+export const { Http } = require('azure-iot-device-http');
 export const iothub = require('azure-iothub');
 export const common = require('azure-iot-common');
 
