@@ -23,10 +23,14 @@ struct Two {
 
 impl Two {
     fn start() -> Self {
-        let (data, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (data, own) = (
+            tempfile::tempdir().expect("as it was made here"),
+            tempfile::tempdir().expect("as it was made here"),
+        );
         let now = rustls_pki_types::UnixTime::now().as_secs();
-        let now = i64::try_from(now).unwrap();
-        let made = dev_certificate::ensure(own.path(), &[B.to_owned()], now).unwrap();
+        let now = i64::try_from(now).expect("as it was made here");
+        let made =
+            dev_certificate::ensure(own.path(), &[B.to_owned()], now).expect("as it was made here");
         let settings = [
             format!("hub.further.b.host_name={B}"),
             format!(
@@ -53,7 +57,7 @@ impl Two {
             B => self.own.path().join("ca.pem"),
             _ => self.hub.ca_file(),
         };
-        let ca = CertificateDer::from_pem_file(ca).unwrap();
+        let ca = CertificateDer::from_pem_file(ca).expect("as it was made here");
         self.hub.tls_as(door, host, ca).await
     }
 
@@ -64,7 +68,11 @@ impl Two {
             _ => &self.hub.facts,
         };
         assert_eq!(facts["hostName"], host);
-        key_of(facts["policies"][policy].as_str().unwrap())
+        key_of(
+            facts["policies"][policy]
+                .as_str()
+                .expect("as it was made here"),
+        )
     }
 
     fn owner(&self, host: &str) -> String {
@@ -108,7 +116,10 @@ impl Two {
     async fn back_end(&self, host: &'static str) -> Amqp {
         let mut back_end = Amqp::open(self.tls("amqps", host).await, host).await;
         assert_eq!(back_end.put_token(host, &self.owner(host)).await, 200);
-        back_end.attach_commands().await.unwrap();
+        back_end
+            .attach_commands()
+            .await
+            .expect("as it was made here");
         back_end
     }
 }

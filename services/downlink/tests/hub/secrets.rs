@@ -39,18 +39,21 @@ impl Secrets {
     /// The whole of a token, and the signature that makes it one.
     fn token(&mut self, token: &str) {
         self.text(token);
-        let (_, signature) = token.split_once("sig=").unwrap();
-        let (signature, _) = signature.split_once('&').unwrap();
+        let (_, signature) = token.split_once("sig=").expect("as it was made here");
+        let (signature, _) = signature.split_once('&').expect("as it was made here");
         self.text(signature);
         let plain = signature
             .replace("%2B", "+")
             .replace("%2F", "/")
             .replace("%3D", "=");
-        self.key(&STANDARD.decode(plain).unwrap());
+        self.key(&STANDARD.decode(plain).expect("as it was made here"));
     }
 
     fn private_key(&mut self, file: &Path) {
-        for line in fs::read_to_string(file).unwrap().lines() {
+        for line in fs::read_to_string(file)
+            .expect("as it was made here")
+            .lines()
+        {
             if !line.starts_with("-----") {
                 self.text(line);
             }
@@ -63,7 +66,10 @@ impl Secrets {
             if let Some(at) = log.find(secret.as_str()) {
                 let line = log[..at].rfind('\n').map_or(0, |end| end + 1);
                 let rest = &log[line..];
-                panic!("{secret:?} is in the log: {}", rest.lines().next().unwrap());
+                panic!(
+                    "{secret:?} is in the log: {}",
+                    rest.lines().next().expect("as it was made here")
+                );
             }
         }
     }
@@ -79,7 +85,11 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Credentials of back-ends: the one that is good, and those that are not.
 fn credentials(hub: &Hub, secrets: &mut Secrets) -> Vec<String> {
-    let owner = key_of(hub.facts["policies"]["iothubowner"].as_str().unwrap());
+    let owner = key_of(
+        hub.facts["policies"]["iothubowner"]
+            .as_str()
+            .expect("as it was made here"),
+    );
     let (wrong, name) = ([7_u8; 32], Some("iothubowner"));
     secrets.key(&wrong);
     let tokens = [
@@ -130,6 +140,24 @@ fn a_secret_is_found_however_it_is_spelled() {
     secrets.assert_absent("nothing of it");
 }
 
+/// Keys that the hub makes for itself.
+fn note_what_a_start_makes(hub: &Hub, data: &Path, secrets: &mut Secrets) {
+    for (_, string) in hub.facts["policies"]
+        .as_object()
+        .expect("as it was made here")
+    {
+        secrets.key(&key_of(string.as_str().expect("as it was made here")));
+    }
+    secrets.key(&key_of(
+        hub.facts["device"]["connectionString"]
+            .as_str()
+            .expect("as it was made here"),
+    ));
+    for file in ["server.key", "ca.key"] {
+        secrets.private_key(&data.join(file));
+    }
+}
+
 #[tokio::test]
 async fn no_key_token_or_password_is_in_the_logs_however_much_is_logged() {
     let data = tempfile::tempdir().unwrap();
@@ -138,15 +166,7 @@ async fn no_key_token_or_password_is_in_the_logs_however_much_is_logged() {
     let more = ["--set", "log.level=trace"];
     let hub = Hub::start_logging(data.path(), &more, log.into());
     let mut secrets = Secrets::default();
-    for (_, string) in hub.facts["policies"].as_object().unwrap() {
-        secrets.key(&key_of(string.as_str().unwrap()));
-    }
-    secrets.key(&key_of(
-        hub.facts["device"]["connectionString"].as_str().unwrap(),
-    ));
-    for file in ["server.key", "ca.key"] {
-        secrets.private_key(&data.path().join(file));
-    }
+    note_what_a_start_makes(&hub, data.path(), &mut secrets);
     let credentials = credentials(&hub, &mut secrets);
 
     let (good, bad) = credentials.split_first().unwrap();
@@ -201,9 +221,10 @@ async fn no_key_token_or_password_is_in_the_logs_however_much_is_logged() {
 }
 
 fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap();
+    let output = command.output().expect("as it was made here");
     let (out, err) = (output.stdout, output.stderr);
-    String::from_utf8(out).unwrap() + &String::from_utf8(err).unwrap()
+    String::from_utf8(out).expect("as it was made here")
+        + &String::from_utf8(err).expect("as it was made here")
 }
 
 #[test]
