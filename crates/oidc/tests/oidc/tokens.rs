@@ -103,14 +103,14 @@ async fn neither_an_unsigned_token_nor_one_signed_by_a_published_key_as_secret_i
         .unwrap();
     for secret in [published.to_string().into_bytes(), x] {
         for name in ["HS256", "HS512"] {
-            let signed = unsigned(&json!({"alg": name, "kid": "k1"}), &claims);
+            let text = unsigned(&json!({"alg": name, "kid": "k1"}), &claims);
             let kind = if name == "HS256" {
                 hmac::HMAC_SHA256
             } else {
                 hmac::HMAC_SHA512
             };
-            let tag = hmac::sign(&hmac::Key::new(kind, &secret), signed.as_bytes());
-            let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()));
+            let tag = hmac::sign(&hmac::Key::new(kind, &secret), text.as_bytes());
+            let token = format!("{text}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()));
             assert_eq!(bench.verify(&token).await, Err(BearerError::Algorithm));
         }
     }
@@ -248,11 +248,11 @@ async fn a_claim_that_stands_twice_is_refused() {
     let twice = claims.replacen('{', r#"{"aud":"x","#, 1);
     let raw = serde_json::value::RawValue::from_string(twice).unwrap();
     let header = json!({"alg": "ES256", "kid": "k1"}).to_string();
-    let signed = [header.as_str(), raw.get()]
+    let text = [header.as_str(), raw.get()]
         .map(|part| URL_SAFE_NO_PAD.encode(part))
         .join(".");
-    let signature = signer.signature(Algorithm::Es256, signed.as_bytes());
-    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+    let signature = signer.signature(Algorithm::Es256, text.as_bytes());
+    let token = format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature));
     assert_eq!(bench.verify(&token).await, Err(BearerError::Malformed));
 }
 
