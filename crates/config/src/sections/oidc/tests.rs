@@ -47,83 +47,86 @@ fn a_mapping_replaces_the_four_roles_and_each_issuer_has_its_own() {
     assert!(issuers[1].allow_http);
 }
 
+/// Settings of an issuer, where they are wrong, and what is said of it.
+const WRONG: &[(&str, &str, &str)] = &[
+    ("audiences = []", "issuers.0.audiences", "at least one"),
+    (
+        "audiences = [\"\"]",
+        "issuers.0.audiences",
+        "none of them empty",
+    ),
+    ("algorithms = []", "issuers.0.algorithms", "at least one"),
+    ("algorithms = [\"HS256\"]", "algorithms", "none of RS256"),
+    ("algorithms = [\"none\"]", "algorithms", "none of RS256"),
+    (
+        "actions_claims = []",
+        "issuers.0.actions_claims",
+        "at least one",
+    ),
+    ("subject_claim = \"\"", "issuers.0.subject_claim", "empty"),
+    ("clock_skew = \"11m\"", "issuers.0.clock_skew", "not within"),
+    (
+        "fetch_timeout = \"2m\"",
+        "issuers.0.fetch_timeout",
+        "not within",
+    ),
+    (
+        "refresh_interval = \"0s\"",
+        "issuers.0.refresh_interval",
+        "not within",
+    ),
+    (
+        "unknown_key_interval = \"0s\"",
+        "issuers.0.unknown_key_interval",
+        "not within",
+    ),
+    (
+        "stale_limit = \"30d\"",
+        "issuers.0.stale_limit",
+        "not within",
+    ),
+    (
+        "jwks_uri = \"keys.json\"",
+        "issuers.0.jwks_uri",
+        "absolute path",
+    ),
+    (
+        "jwks_uri = \"http://a.test/keys\"",
+        "issuers.0.jwks_uri",
+        "an https",
+    ),
+    (
+        "jwks_uri = \"https://u:p@a.test/keys\"",
+        "issuers.0.jwks_uri",
+        "an https",
+    ),
+    ("secret = \"x\"", "secret", "no such setting"),
+    ("[[oidc.issuers]]", "issuers.1.issuer", "an https"),
+    (
+        "[[oidc.issuers]]\nissuer = \"https://issuer.test\"",
+        "issuers.1.issuer",
+        "twice",
+    ),
+    (
+        "[[oidc.issuers]]\nissuer = \"http://a.test\"",
+        "issuers.1.issuer",
+        "an https",
+    ),
+    (
+        "[[oidc.issuers]]\nissuer = \"https://a.test/?x\"",
+        "issuers.1.issuer",
+        "query",
+    ),
+    (
+        "[[oidc.issuers]]\nissuer = \"https:///a\"",
+        "issuers.1.issuer",
+        "an https",
+    ),
+];
+
 #[test]
 fn what_an_issuer_may_not_be_is_told_with_its_place() {
-    for (settings, place, message) in [
-        ("audiences = []", "issuers.0.audiences", "at least one"),
-        (
-            "audiences = [\"\"]",
-            "issuers.0.audiences",
-            "none of them empty",
-        ),
-        ("algorithms = []", "issuers.0.algorithms", "at least one"),
-        ("algorithms = [\"HS256\"]", "algorithms", "none of RS256"),
-        ("algorithms = [\"none\"]", "algorithms", "none of RS256"),
-        (
-            "actions_claims = []",
-            "issuers.0.actions_claims",
-            "at least one",
-        ),
-        ("subject_claim = \"\"", "issuers.0.subject_claim", "empty"),
-        ("clock_skew = \"11m\"", "issuers.0.clock_skew", "not within"),
-        (
-            "fetch_timeout = \"2m\"",
-            "issuers.0.fetch_timeout",
-            "not within",
-        ),
-        (
-            "refresh_interval = \"0s\"",
-            "issuers.0.refresh_interval",
-            "not within",
-        ),
-        (
-            "unknown_key_interval = \"0s\"",
-            "issuers.0.unknown_key_interval",
-            "not within",
-        ),
-        (
-            "stale_limit = \"30d\"",
-            "issuers.0.stale_limit",
-            "not within",
-        ),
-        (
-            "jwks_uri = \"keys.json\"",
-            "issuers.0.jwks_uri",
-            "absolute path",
-        ),
-        (
-            "jwks_uri = \"http://a.test/keys\"",
-            "issuers.0.jwks_uri",
-            "an https",
-        ),
-        (
-            "jwks_uri = \"https://u:p@a.test/keys\"",
-            "issuers.0.jwks_uri",
-            "an https",
-        ),
-        ("secret = \"x\"", "secret", "no such setting"),
-        ("[[oidc.issuers]]", "issuers.1.issuer", "an https"),
-        (
-            "[[oidc.issuers]]\nissuer = \"https://issuer.test\"",
-            "issuers.1.issuer",
-            "twice",
-        ),
-        (
-            "[[oidc.issuers]]\nissuer = \"http://a.test\"",
-            "issuers.1.issuer",
-            "an https",
-        ),
-        (
-            "[[oidc.issuers]]\nissuer = \"https://a.test/?x\"",
-            "issuers.1.issuer",
-            "query",
-        ),
-        (
-            "[[oidc.issuers]]\nissuer = \"https:///a\"",
-            "issuers.1.issuer",
-            "an https",
-        ),
-    ] {
+    for (settings, place, message) in WRONG {
         let wrong = load(&issuer(settings)).unwrap_err();
         assert!(
             wrong
@@ -132,11 +135,19 @@ fn what_an_issuer_may_not_be_is_told_with_its_place() {
             "{settings}: {wrong:?}"
         );
     }
-    let many: String = (0..17)
-        .map(|at| format!("[[oidc.issuers]]\nissuer = \"https://{at}.test\"\n"))
-        .collect();
+}
+
+#[test]
+fn there_are_at_most_16_issuers() {
+    let named = |count: u32| {
+        let tables: Vec<String> = (0..count)
+            .map(|at| format!("[[oidc.issuers]]\nissuer = \"https://{at}.test\"\n"))
+            .collect();
+        load(&tables.concat())
+    };
+    assert_eq!(named(16).unwrap().oidc.issuers.len(), 16);
     assert_eq!(
-        load(&many).unwrap_err(),
+        named(17).unwrap_err(),
         ["oidc.issuers: more than 16 issuers"]
     );
 }
