@@ -1,5 +1,7 @@
 //! Certificate authorities: register, ask for a proof of possession, take it (auth.md §5).
 
+use std::fmt::Write as _;
+
 use downlink_auth::x509::prove_possession;
 use downlink_domain::ErrorCode;
 use downlink_domain::access::Actor;
@@ -67,7 +69,10 @@ pub(super) async fn challenge(
 ) -> Result<CertificateAuthority, ApiError> {
     let mut random = [0; CODE_BYTES];
     shared.peers.ids.fill_random(&mut random);
-    let code: String = random.iter().map(|byte| format!("{byte:02X}")).collect();
+    let mut code = String::with_capacity(2 * CODE_BYTES);
+    for byte in random {
+        let _ = write!(code, "{byte:02X}");
+    }
     let attempt = || async {
         let mut authority = get(shared, name).await?;
         let condition = condition_on(authority.etag_text(), &if_match)?;
