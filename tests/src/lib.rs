@@ -5,3 +5,4 @@
 
 pub mod split;
 pub mod traffic;
+pub mod wire;

@@ -11,8 +11,6 @@ mod device;
 pub mod flow;
 pub mod idle;
 mod ledger;
-mod rest;
-mod tls;
 pub mod ways;
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 pub use ledger::{Ledger, Verdict};
 
 use crate::split::Credentials;
+use crate::wire::tls::{Trust, decode_key};
 use back_end::BackEnd;
-use tls::Trust;
 
 /// Tokens hold for the whole run; the hub's clock is this machine's.
 const FAR_FUTURE_SECONDS: i64 = 4_000_000_000;
@@ -71,7 +69,7 @@ impl Access {
             gateways: gateways.to_vec(),
             trust: Trust::in_file(ca_file)?,
             policy: field("SharedAccessKeyName=")?.to_owned(),
-            key: tls::decode_key(field("SharedAccessKey=")?)?,
+            key: decode_key(field("SharedAccessKey=")?)?,
         })
     }
 

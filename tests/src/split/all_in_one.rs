@@ -23,7 +23,7 @@ pub struct AllInOne {
 
 impl AllInOne {
     /// Starts a hub named `host` in `folder`, with the usual ports at `address`, and waits until it
-    /// is there.
+    /// is there. A file `downlink.toml` in the folder is its configuration, below `settings`.
     ///
     /// # Errors
     /// What kept it from its start.
@@ -48,6 +48,10 @@ impl AllInOne {
         }
         words.push("--data".into());
         words.push(folder.into());
+        let file = folder.join("downlink.toml");
+        if file.is_file() {
+            words.extend(["--config".into(), file.into()]);
+        }
         for setting in settings {
             words.push("--set".into());
             words.push(setting.into());

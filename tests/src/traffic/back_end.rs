@@ -61,7 +61,7 @@ impl BackEnd {
         let Some(api::authentication::Way::SymmetricKeys(keys)) = way else {
             bail!("the hub chose no keys");
         };
-        super::tls::decode_key(&keys.primary)
+        crate::wire::tls::decode_key(&keys.primary)
     }
 
     /// Registers `count` devices; returns their names and primary keys.

@@ -3,18 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use bytes::BytesMut;
 use downlink_auth::sign;
 use downlink_mqtt::packet::{
-    ClientPacket, Connack, Connect, Frame, FrameReader, PacketId, Qos, ServerPacket, Subscribe,
-    SubscribeFilter,
+    ClientPacket, Connack, Connect, PacketId, Qos, ServerPacket, Subscribe, SubscribeFilter,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
-use tokio_rustls::client::TlsStream;
+use tokio::time::timeout;
 
 use super::{Access, FAR_FUTURE_SECONDS, Ledger};
+use crate::wire::mqtt::Mqtt;
 
 /// Longest silence of the hub, which answers pings, before the device goes elsewhere.
 const SILENCE: Duration = Duration::from_secs(4);
@@ -22,20 +18,12 @@ const SILENCE: Duration = Duration::from_secs(4);
 const PING: Duration = Duration::from_secs(1);
 /// Pause before the next attempt to connect.
 const PAUSE: Duration = Duration::from_millis(100);
-const MAX_PACKET_BYTES: usize = 1024 * 1024;
 
 pub(super) struct Device {
     access: Access,
     name: String,
     key: Vec<u8>,
     turn: usize,
-}
-
-pub(super) struct Connection {
-    io: TlsStream<TcpStream>,
-    frames: FrameReader,
-    unread: BytesMut,
-    heard_at: Instant,
 }
 
 impl Device {
@@ -84,7 +72,7 @@ impl Device {
     }
 
     /// Connects and waits until the hub has its subscription.
-    pub(super) async fn connect_and_subscribe(&self) -> anyhow::Result<Connection> {
+    pub(super) async fn connect_and_subscribe(&self) -> anyhow::Result<Mqtt> {
         let mut connection = timeout(SILENCE, self.connect()).await??;
         match timeout(SILENCE, connection.next()).await?? {
             ServerPacket::Suback(_) => Ok(connection),
@@ -92,16 +80,11 @@ impl Device {
         }
     }
 
-    async fn connect(&self) -> anyhow::Result<Connection> {
+    async fn connect(&self) -> anyhow::Result<Mqtt> {
         let (host, name) = (&self.access.host, &self.name);
         let address = self.access.door(self.turn, 8883);
         let io = self.access.trust.connect(address, host, None).await?;
-        let mut connection = Connection {
-            io,
-            frames: FrameReader::new(MAX_PACKET_BYTES),
-            unread: BytesMut::new(),
-            heard_at: Instant::now(),
-        };
+        let mut connection = Mqtt::over(io, SILENCE);
         let scope = format!("{host}/devices/{name}");
         let connect = Connect::new(name.as_str())
             .with_username(format!("{host}/{name}/?api-version=2021-04-12"))
@@ -120,30 +103,5 @@ impl Device {
         };
         connection.send(&ClientPacket::Subscribe(subscribe)).await?;
         Ok(connection)
-    }
-}
-
-impl Connection {
-    async fn send(&mut self, packet: &ClientPacket) -> anyhow::Result<()> {
-        let mut out = BytesMut::new();
-        packet.encode(&mut out)?;
-        timeout(SILENCE, self.io.write_all(&out)).await??;
-        Ok(())
-    }
-
-    /// The next packet. Cancel-safe: what was read stays.
-    async fn next(&mut self) -> anyhow::Result<ServerPacket> {
-        loop {
-            let mut chunk = &self.unread[..];
-            let frame = self.frames.next(&mut chunk)?;
-            let packet = frame.map(Frame::into_server_packet).transpose()?;
-            let used = self.unread.len() - chunk.len();
-            let _ = self.unread.split_to(used);
-            if let Some(packet) = packet {
-                return Ok(packet);
-            }
-            ensure!(self.io.read_buf(&mut self.unread).await? > 0, "closed");
-            self.heard_at = Instant::now();
-        }
     }
 }

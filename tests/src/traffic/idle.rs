@@ -8,10 +8,12 @@ use downlink_auth::sign;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::amqp::{Amqp, receiver, sender};
+use super::amqp;
 use super::back_end::BackEnd;
-use super::device::{self, Device};
+use super::device::Device;
 use super::{Access, FAR_FUTURE_SECONDS, ways};
+use crate::wire::amqp::{Amqp, receiver, sender};
+use crate::wire::mqtt::Mqtt;
 
 /// Connections that are made at once.
 const AT_ONCE: usize = 16;
@@ -45,7 +47,7 @@ pub struct Held {
 
 #[expect(dead_code, reason = "they are held, not used")]
 enum Connection {
-    Mqtt(device::Connection),
+    Mqtt(Mqtt),
     Amqp(Amqp),
 }
 
@@ -91,7 +93,7 @@ impl Fleet {
                             Connection::Mqtt(connected.context("over MQTT")?)
                         }
                         Form::Amqp | Form::Multiplexed => {
-                            let mut amqp = Amqp::connect(&fleet.access, 0).await?;
+                            let mut amqp = amqp::connect(&fleet.access, 0, None).await?;
                             amqp.begin(0).await?;
                             amqp.attach_tokens().await?;
                             attach_device(&fleet.access, &mut amqp, 0, name, key).await?;
@@ -109,7 +111,7 @@ impl Fleet {
     }
 
     async fn multiplex(&self) -> anyhow::Result<Amqp> {
-        let mut amqp = Amqp::connect(&self.access, 0).await?;
+        let mut amqp = amqp::connect(&self.access, 0, None).await?;
         amqp.begin(0).await?;
         amqp.attach_tokens().await?;
         for (channel, (name, key)) in (1..).zip(&self.devices) {

@@ -12,10 +12,11 @@ use downlink_proto::api::v1::cloud_to_device_client::CloudToDeviceClient;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::amqp::{Amqp, Answer, sender};
+use super::amqp;
 use super::back_end::BackEnd;
-use super::rest::Rest;
 use super::{Access, flow};
+use crate::wire::amqp::{Answer, sender};
+use crate::wire::rest::Rest;
 
 /// Messages of one `SendBatch`, the most it takes.
 const BATCH: usize = 500;
@@ -119,7 +120,7 @@ async fn by_link(
     count: usize,
     body: &Bytes,
 ) -> anyhow::Result<()> {
-    let mut amqp = Amqp::connect(access, 0).await?;
+    let mut amqp = amqp::connect(access, 0, None).await?;
     amqp.begin(0).await?;
     amqp.attach_tokens().await?;
     amqp.put_token(&access.token()).await?;
@@ -223,7 +224,9 @@ async fn by_patches(
         let (access, names, text) = (access.clone(), Arc::clone(names), text.to_owned());
         let next = Arc::clone(&next);
         callers.spawn(async move {
-            let mut rest = Rest::connect(&access, 0).await?;
+            let address = access.door(0, 443);
+            let io = access.trust.connect(address, &access.host, None).await?;
+            let (mut rest, token) = (Rest::over(io, &access.host), access.token());
             while let number = next.fetch_add(1, Ordering::Relaxed)
                 && number < count
             {
@@ -231,8 +234,9 @@ async fn by_patches(
                 let desired = serde_json::json!({ "number": number, "text": text });
                 let change = serde_json::json!({ "properties": { "desired": desired } });
                 let path = format!("/twins/{name}?api-version=2021-04-12");
-                let status = rest.ask("PATCH", &path, &change.to_string()).await?;
-                ensure!(status == 200, "answered with {status}");
+                let body = change.to_string();
+                let answer = rest.ask("PATCH", &path, &token, &body).await?;
+                ensure!(answer.status == 200, "answered with {}", answer.status);
             }
             anyhow::Ok(())
         });

@@ -12,8 +12,8 @@ use downlink_amqp::types::Value;
 use downlink_auth::sign;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{Amqp, Incoming, receiver};
 use crate::traffic::{Access, FAR_FUTURE_SECONDS, Ledger, message_number};
+use crate::wire::amqp::{Amqp, Incoming, receiver};
 
 /// Silence that the hub is told not to exceed, and after which the connection is given up.
 const IDLE_TIME_OUT_MILLIS: u32 = 4_000;
@@ -118,7 +118,7 @@ impl Devices {
 
     async fn open(&self) -> anyhow::Result<Connection> {
         let (access, host) = (&self.access, &self.access.host);
-        let mut amqp = Amqp::connect_watched(access, self.turn, Some(IDLE_TIME_OUT_MILLIS)).await?;
+        let mut amqp = super::connect(access, self.turn, Some(IDLE_TIME_OUT_MILLIS)).await?;
         let mut units = Vec::with_capacity(self.credentials.len());
         amqp.begin(0).await?;
         amqp.attach_tokens().await?;

@@ -11,8 +11,8 @@ use downlink_amqp::types::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Amqp, sender};
 use crate::traffic::{Access, Ledger, message_id};
+use crate::wire::amqp::{Amqp, sender};
 
 /// Silence that the hub is told not to exceed, and after which the connection is given up.
 const IDLE_TIME_OUT_MILLIS: u32 = 4_000;
@@ -83,8 +83,7 @@ impl Sender {
     }
 
     async fn open<'a>(&self, ledger: &'a Ledger) -> anyhow::Result<Link<'a>> {
-        let mut amqp =
-            Amqp::connect_watched(&self.access, self.turn, Some(IDLE_TIME_OUT_MILLIS)).await?;
+        let mut amqp = super::connect(&self.access, self.turn, Some(IDLE_TIME_OUT_MILLIS)).await?;
         amqp.begin(0).await?;
         amqp.attach_tokens().await?;
         amqp.put_token(&self.access.token()).await?;
