@@ -59,10 +59,8 @@ impl Refused {
         if let Some(wait) = self.retry_after {
             // Whole seconds, and not one too early.
             let seconds = wait.as_millis().div_ceil(1000).max(1);
-            let seconds = HeaderValue::try_from(seconds.to_string());
-            response
-                .headers_mut()
-                .extend(seconds.map(|seconds| (RETRY_AFTER, seconds)));
+            let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
+            response.headers_mut().insert(RETRY_AFTER, seconds);
         }
         response
     }

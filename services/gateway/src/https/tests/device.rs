@@ -157,7 +157,7 @@ async fn whoever_does_not_prove_to_be_the_device_is_unauthorized() {
     assert_eq!(unknown.code(), (401, "IotHubUnauthorized"));
     assert!(hub.telemetry().await.is_empty());
     let refused =
-        r#"downlink_gateway_connects_refused_total{cause="unauthorized",otel_scope_name="test"}"#;
+        r#"downlink_gateway_connects_refused_total{cause="unauthorized"}"#;
     assert_eq!(hub.metric(refused), 36);
 }
 
