@@ -215,7 +215,9 @@ mod tests {
         assert_eq!(with(|it| it.thumbprint = "0a".repeat(32)), thumbprint);
         assert_eq!(with(|it| it.thumbprint = "0A".repeat(20)), thumbprint);
         assert_eq!(
-            with(|it| it.possession = Possession::Challenged { code: String::new() }),
+            with(|it| it.possession = Possession::Challenged {
+                code: String::new()
+            }),
             Err(AuthorityError::Code)
         );
     }

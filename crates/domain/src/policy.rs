@@ -317,7 +317,9 @@ mod tests {
             assert!(check_policy_name(name).is_ok());
         }
         let long = "a".repeat(MAX_POLICY_NAME_CHARS + 1);
-        for name in ["", "a b", "a;b", "a@b", "a/b", "a&b", "a%b", "\u{e9}", "a\0", &long] {
+        for name in [
+            "", "a b", "a;b", "a@b", "a/b", "a&b", "a%b", "\u{e9}", "a\0", &long,
+        ] {
             assert!(check_policy_name(name).is_err(), "{name:?}");
         }
     }

@@ -95,6 +95,10 @@ pub(crate) fn event(row: &Fields<'_>) -> Result<Event, StoreError> {
 }
 
 /// The empty text stands for none.
+#[expect(
+    clippy::option_option,
+    reason = "whether it can be read, and whether there is one"
+)]
 fn optional<T: FromStr>(text: &str) -> Option<Option<T>> {
     match text {
         "" => Some(None),

@@ -142,6 +142,10 @@ pub(crate) fn event(row: &PgRow) -> Result<Event, StoreError> {
 }
 
 /// The empty text stands for none.
+#[expect(
+    clippy::option_option,
+    reason = "whether it can be read, and whether there is one"
+)]
 fn optional<T: FromStr>(text: &str) -> Option<Option<T>> {
     match text {
         "" => Some(None),

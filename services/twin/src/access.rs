@@ -1,7 +1,7 @@
 //! Policies and certificate authorities: read by every gateway several times a second, written by
 //! administrators.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -62,8 +62,8 @@ async fn read_all(
     kept: Kept,
     asks: Vec<Ask>,
 ) -> Vec<Result<Arc<AccessSnapshot>, StoreError>> {
-    let hubs: BTreeMap<&HubName, ()> = asks.iter().map(|ask| (&ask.0, ())).collect();
-    let reads = hubs.into_keys().map(|hub| {
+    let hubs: BTreeSet<&HubName> = asks.iter().map(|ask| &ask.0).collect();
+    let reads = hubs.into_iter().map(|hub| {
         let (store, kept) = (&store, &kept);
         async move { (hub, read(&**store, kept, hub).await) }
     });

@@ -151,16 +151,18 @@ pub fn an_owner() -> Policy {
 /// An authority that nothing was asked of, with a certificate of its own, alive for a year around
 /// [`noon`].
 pub fn an_authority(name: &str) -> CertificateAuthority {
-    let mut digits = String::new();
-    for byte in name.bytes().cycle().take(32) {
-        digits.push_str(&format!("{byte:02X}"));
-    }
+    let digits: Vec<String> = name
+        .bytes()
+        .cycle()
+        .take(32)
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
     let half = Duration::from_hours(24 * 182);
     CertificateAuthority {
         name: name.to_owned(),
         certificate: Bytes::copy_from_slice(name.as_bytes()),
         subject: format!("CN={name}"),
-        thumbprint: digits,
+        thumbprint: digits.concat(),
         not_before: noon() - half,
         not_after: noon() + half,
         possession: Possession::Unverified,

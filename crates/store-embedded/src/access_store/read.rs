@@ -56,19 +56,18 @@ fn policy(row: &SqliteRow) -> Result<Policy, StoreError> {
         name: row.get("name")?,
         keys: [row.get("primary_key")?, row.get("secondary_key")?],
         permissions: Permissions::from_bits(row.number("permissions")?),
-        scope: row.parse("scope", scope)?,
+        scope: row.parse("scope", |text: Option<&str>| match text {
+            None => Some(None),
+            Some(text) => scope(text).map(Some),
+        })?,
         etag: row.number("etag")?,
     })
 }
 
-/// Reads a scope, if there is one; `None` for one that is not understood, which must not be taken
-/// for none.
-fn scope(text: Option<&str>) -> Option<Option<PolicyScope>> {
-    let Some(text) = text else {
-        return Some(None);
-    };
+/// Reads a scope; one that is not understood must not be taken for none.
+fn scope(text: &str) -> Option<PolicyScope> {
     let value = serde_json::from_str(text).ok()?;
-    PolicyScope::parse(&value).ok().map(Some)
+    PolicyScope::parse(&value).ok()
 }
 
 fn authority(row: &SqliteRow) -> Result<CertificateAuthority, StoreError> {
