@@ -212,7 +212,6 @@ async fn what_the_hub_does_not_offer_is_refused_by_name() {
         (Method::GET, "/configurations"),
         (Method::GET, "/digitaltwins/dev-1"),
         (Method::GET, "/messages/serviceBound/filenotifications"),
-        (Method::GET, "/devices/dev-1/messages/deviceBound"),
         (Method::POST, "/devices/dev-1/files"),
     ] {
         assert_eq!(ask(&hub, method, path).code().await, not_offered, "{path}");
