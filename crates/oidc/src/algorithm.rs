@@ -3,36 +3,42 @@
 use std::str::FromStr;
 
 macro_rules! algorithms {
-    ($($name:ident = $text:literal,)*) => {
+    ($($variant:ident = $name:ident,)*) => {
         /// A signature algorithm of JSON Web Tokens. There is no `none` and nothing with shared
         /// secrets, so that neither can be configured.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Algorithm {
-            $(#[doc = concat!("`", $text, "`.")] $name,)*
+            $(#[doc = concat!("`", stringify!($name), "`.")] $variant,)*
         }
 
         impl Algorithm {
             /// Every algorithm.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// Its name in the header of a token and in a published key.
             pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
+                match self { $(Self::$variant => stringify!($name),)* }
+            }
+        }
+
+        impl From<Algorithm> for jsonwebtoken::Algorithm {
+            fn from(algorithm: Algorithm) -> Self {
+                match algorithm { $(Algorithm::$variant => Self::$name,)* }
             }
         }
     };
 }
 
 algorithms! {
-    Rs256 = "RS256",
-    Rs384 = "RS384",
-    Rs512 = "RS512",
-    Ps256 = "PS256",
-    Ps384 = "PS384",
-    Ps512 = "PS512",
-    Es256 = "ES256",
-    Es384 = "ES384",
-    EdDsa = "EdDSA",
+    Rs256 = RS256,
+    Rs384 = RS384,
+    Rs512 = RS512,
+    Ps256 = PS256,
+    Ps384 = PS384,
+    Ps512 = PS512,
+    Es256 = ES256,
+    Es384 = ES384,
+    EdDsa = EdDSA,
 }
 
 /// A name that is not one of [`Algorithm::ALL`]; names are compared with case.

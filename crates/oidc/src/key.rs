@@ -1,38 +1,46 @@
 //! Public keys of an issuer (RFC 7517, RFC 7518 §6, RFC 8037 §2) and what they sign.
+//!
+//! `jsonwebtoken` reads keys and checks signatures. What is kept here is which of an issuer's keys
+//! are of use, and which one a token means.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
-    RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents,
-    UnparsedPublicKey, VerificationAlgorithm,
+use std::ops::RangeInclusive;
+
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk,
+    KeyOperations, OctetKeyPairParameters, PublicKeyUse, RSAKeyParameters,
 };
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{DecodingKey, DecodingKeyKind};
+use serde::de::DeserializeOwned;
 
 use crate::algorithm::Algorithm;
-use crate::json::{Object, items, texts};
+use crate::json::{Object, items};
 
 /// More keys than this are refused with their whole document.
 pub(crate) const MAX_KEYS: usize = 64;
-/// 8,192 bits.
-const MAX_MODULUS_BYTES: usize = 1024;
+/// 2,048 to 8,192 bits: keys outside verify nothing, so they need not be kept.
+const MODULUS_BYTES: RangeInclusive<usize> = 256..=1024;
 const MAX_EXPONENT_BYTES: usize = 8;
 
-#[derive(Debug)]
-enum Material {
-    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
-    P256(Vec<u8>),
-    P384(Vec<u8>),
-    Ed25519(Vec<u8>),
-}
+const BY_RSA: &[Algorithm] = &[
+    Algorithm::Rs256,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+];
+const BY_P256: &[Algorithm] = &[Algorithm::Es256];
+const BY_P384: &[Algorithm] = &[Algorithm::Es384];
+const BY_ED25519: &[Algorithm] = &[Algorithm::EdDsa];
 
 /// A public key that an issuer signs with.
 #[derive(Debug)]
 pub(crate) struct Key {
     id: Option<String>,
-    /// The one algorithm that it is published for, where it says so.
-    algorithm: Option<Algorithm>,
-    material: Material,
+    /// What it may sign by: all that its kind can, or the one that it is published for.
+    algorithms: Vec<Algorithm>,
+    material: DecodingKey,
 }
 
 /// The keys of an issuer.
@@ -73,135 +81,111 @@ impl KeySet {
 impl Key {
     /// Reads a key; `None` if it is of no use here.
     fn parse(text: &str) -> Option<Self> {
-        let key = Object::parse(text)?;
-        if key.get("use").is_some() && key.text("use")? != "sig" {
+        let common: CommonParameters = read(text)?;
+        if !is_for_signatures(&common) {
             return None;
         }
-        if let Some(uses) = key.get("key_ops") {
-            let uses = texts(uses, 16)?;
-            uses.iter().find(|one| *one == "verify")?;
-        }
-        let algorithm = match key.get("alg") {
-            None => None,
-            Some(_) => Some(key.text("alg")?.parse().ok()?),
-        };
-        let id = match key.get("kid") {
-            None => None,
-            Some(_) => Some(key.text("kid")?),
-        };
-        let material = Material::parse(&key)?;
-        let key = Self {
-            id,
-            algorithm,
-            material,
+        let (algorithm, kind) = parameters(text)?;
+        let algorithms = match common.key_algorithm {
+            None => kind.to_vec(),
+            Some(named) => vec![named.to_string().parse().ok()?],
         };
         // A key of one kind that claims to be for another is for neither.
-        key.algorithm.is_none_or(|own| key.fits(own)).then_some(key)
+        if !algorithms.iter().all(|one| kind.contains(one)) {
+            return None;
+        }
+        let id = common.key_id.clone();
+        let material = material(&Jwk { common, algorithm })?;
+        Some(Self {
+            id,
+            algorithms,
+            material,
+        })
     }
 
     fn fits(&self, algorithm: Algorithm) -> bool {
-        let is_of_kind = match algorithm {
-            Algorithm::Rs256
-            | Algorithm::Rs384
-            | Algorithm::Rs512
-            | Algorithm::Ps256
-            | Algorithm::Ps384
-            | Algorithm::Ps512 => matches!(self.material, Material::Rsa { .. }),
-            Algorithm::Es256 => matches!(self.material, Material::P256(_)),
-            Algorithm::Es384 => matches!(self.material, Material::P384(_)),
-            Algorithm::EdDsa => matches!(self.material, Material::Ed25519(_)),
-        };
-        is_of_kind && self.algorithm.is_none_or(|own| own == algorithm)
+        self.algorithms.contains(&algorithm)
     }
 
     /// Tells whether `signature` over `signed` is this key's, by `algorithm`.
-    pub(crate) fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(
+        &self,
+        algorithm: Algorithm,
+        signed: &[u8],
+        signature: &Vec<u8>,
+    ) -> bool {
         if !self.fits(algorithm) {
             return false;
         }
-        match &self.material {
-            Material::Rsa { modulus, exponent } => {
-                let Some(parameters) = rsa_parameters(algorithm) else {
-                    return false;
-                };
-                let key = RsaPublicKeyComponents {
-                    n: modulus,
-                    e: exponent,
-                };
-                key.verify(parameters, signed, signature).is_ok()
-            }
-            Material::P256(point) => holds(&ECDSA_P256_SHA256_FIXED, point, signed, signature),
-            Material::P384(point) => holds(&ECDSA_P384_SHA384_FIXED, point, signed, signature),
-            Material::Ed25519(point) => holds(&ED25519, point, signed, signature),
+        // The provider by its name: the one that is common to the process depends on what other
+        // crates switch on, and panics where they switch on two.
+        let verifier = (DEFAULT_PROVIDER.verifier_factory)(&algorithm.into(), &self.material);
+        verifier.is_ok_and(|verifier| verifier.verify(signed, signature).is_ok())
+    }
+}
+
+/// Reads some members of a key, by themselves: the whole of it at once ([`Jwk`]) is buffered with
+/// all that is not asked for.
+fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
+
+fn is_for_signatures(common: &CommonParameters) -> bool {
+    let is_signing = common
+        .public_key_use
+        .as_ref()
+        .is_none_or(|one| *one == PublicKeyUse::Signature);
+    let verifies = common
+        .key_operations
+        .as_ref()
+        .is_none_or(|all| all.contains(&KeyOperations::Verify));
+    is_signing && verifies
+}
+
+/// The parameters of a public key and what keys of its kind sign by; a secret has none.
+fn parameters(text: &str) -> Option<(AlgorithmParameters, &'static [Algorithm])> {
+    if let Some(rsa) = read::<RSAKeyParameters>(text) {
+        return Some((AlgorithmParameters::RSA(rsa), BY_RSA));
+    }
+    if let Some(ec) = read::<EllipticCurveKeyParameters>(text) {
+        let kind = match ec.curve {
+            EllipticCurve::P256 => BY_P256,
+            EllipticCurve::P384 => BY_P384,
+            _ => return None,
+        };
+        // Their sum is checked below, each of them by this.
+        let is_even = ec.x.len() == ec.y.len();
+        return is_even.then_some((AlgorithmParameters::EllipticCurve(ec), kind));
+    }
+    let pair: OctetKeyPairParameters = read(text)?;
+    let is_known = pair.curve == EllipticCurve::Ed25519;
+    is_known.then_some((AlgorithmParameters::OctetKeyPair(pair), BY_ED25519))
+}
+
+/// The key itself, of a size that can verify.
+fn material(key: &Jwk) -> Option<DecodingKey> {
+    let material = DecodingKey::from_jwk(key).ok()?;
+    let length = match &key.algorithm {
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => 1 + 2 * 32,
+        AlgorithmParameters::EllipticCurve(_) => 1 + 2 * 48,
+        _ => 32,
+    };
+    match material.kind() {
+        // Some issuers write leading zeros, with which no signature would hold.
+        DecodingKeyKind::RsaModulusExponent { n, e } => {
+            let (n, e) = (number(n), number(e));
+            let is_sound =
+                MODULUS_BYTES.contains(&n.len()) && (1..=MAX_EXPONENT_BYTES).contains(&e.len());
+            is_sound.then(|| DecodingKey::from_rsa_raw_components(n, e))
         }
+        DecodingKeyKind::SecretOrDer(bytes) => (bytes.len() == length).then_some(material),
     }
 }
 
-fn holds(
-    algorithm: &'static dyn VerificationAlgorithm,
-    key: &[u8],
-    signed: &[u8],
-    signature: &[u8],
-) -> bool {
-    let key = UnparsedPublicKey::new(algorithm, key);
-    key.verify(signed, signature).is_ok()
-}
-
-fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
-    match algorithm {
-        Algorithm::Rs256 => Some(&RSA_PKCS1_2048_8192_SHA256),
-        Algorithm::Rs384 => Some(&RSA_PKCS1_2048_8192_SHA384),
-        Algorithm::Rs512 => Some(&RSA_PKCS1_2048_8192_SHA512),
-        Algorithm::Ps256 => Some(&RSA_PSS_2048_8192_SHA256),
-        Algorithm::Ps384 => Some(&RSA_PSS_2048_8192_SHA384),
-        Algorithm::Ps512 => Some(&RSA_PSS_2048_8192_SHA512),
-        Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa => None,
-    }
-}
-
-impl Material {
-    fn parse(key: &Object<'_>) -> Option<Self> {
-        match key.text("kty")?.as_str() {
-            "RSA" => {
-                let modulus = number(key, "n", MAX_MODULUS_BYTES)?;
-                let exponent = number(key, "e", MAX_EXPONENT_BYTES)?;
-                // Shorter ones are refused with each signature; they need not be kept.
-                (modulus.len() >= 256).then_some(Self::Rsa { modulus, exponent })
-            }
-            "EC" => match key.text("crv")?.as_str() {
-                "P-256" => Some(Self::P256(point(key, 32)?)),
-                "P-384" => Some(Self::P384(point(key, 48)?)),
-                _ => None,
-            },
-            "OKP" => match key.text("crv")?.as_str() {
-                "Ed25519" => Some(Self::Ed25519(coordinate(key, "x", 32)?)),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-}
-
-fn decode(key: &Object<'_>, name: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(key.text(name)?).ok()
-}
-
-/// A number without the leading zeros that some issuers write.
-fn number(key: &Object<'_>, name: &str, most: usize) -> Option<Vec<u8>> {
-    let bytes = decode(key, name)?;
-    let first = bytes.iter().position(|byte| *byte != 0)?;
-    let number = bytes.get(first..)?;
-    (number.len() <= most).then(|| number.to_vec())
-}
-
-fn coordinate(key: &Object<'_>, name: &str, length: usize) -> Option<Vec<u8>> {
-    decode(key, name).filter(|bytes| bytes.len() == length)
-}
-
-/// An uncompressed point (SEC 1 §2.3.3).
-fn point(key: &Object<'_>, length: usize) -> Option<Vec<u8>> {
-    let (x, y) = (coordinate(key, "x", length)?, coordinate(key, "y", length)?);
-    Some([&[4], x.as_slice(), y.as_slice()].concat())
+/// A number without leading zeros.
+fn number(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.get(zeros..).unwrap_or_default()
 }
 
 #[cfg(test)]

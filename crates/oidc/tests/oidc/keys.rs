@@ -46,7 +46,7 @@ async fn a_flood_of_unknown_keys_causes_one_look_in_half_a_minute() {
             assert_eq!(refused, Err(BearerError::UnknownKey));
         }
         assert_eq!(issuer.key_requests(), looks);
-        bench.clock.advance(HALF_MINUTE - Duration::from_secs(1));
+        bench.clock.advance(Duration::from_secs(29));
         let late = signer.token(Algorithm::Es256, Some("late"), &claims);
         assert_eq!(bench.verify(&late).await, Err(BearerError::UnknownKey));
         assert_eq!(issuer.key_requests(), looks);
