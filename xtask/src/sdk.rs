@@ -127,7 +127,7 @@ pub(crate) fn java_suite(form: Form<'_>) -> Outcome {
     shell::run(&mut suite)
 }
 
-/// Installs the OpenID Connect server that the suites start beside their hubs.
+/// Installs the `OpenID` Connect server that the suites start beside their hubs.
 fn provide_issuer() -> Outcome {
     install_packages(&suite_dir("oidc"))
 }

@@ -84,6 +84,10 @@ pub fn registered(
 ///
 /// Every write of an identity stores an audit event that names `by` (`AuditRecord::of_identity`),
 /// in its own transaction; what is refused stores none.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "whose, which, what, on what condition, by whom and when: no two of a kind"
+)]
 #[async_trait]
 pub trait DeviceRegistry: Send + Sync {
     /// Creates the identity (as [`registered`] makes it), its twin (`Twin::new`) and its lifecycle

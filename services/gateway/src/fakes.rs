@@ -70,6 +70,8 @@ pub(crate) struct TestHub {
     pub(crate) backend: Arc<Backend>,
     /// The gateway's tasks.
     pub(crate) lifecycle: Lifecycle,
+    /// The task among them that writes the audit.
+    pub(crate) audit_scope: Lifecycle,
     pub(crate) metrics: Metrics,
 }
 
@@ -178,12 +180,13 @@ impl TestHub {
         watcher.ask().await.unwrap();
         lifecycle.spawn_background("access watcher", OnError::Log, watcher.run());
         let gateway_metrics = GatewayMetrics::new(&metrics.meter("test"));
+        let audit_scope = lifecycle.child("audit");
         let audit = Audit::start(
             &options.hub,
             &peers,
             Arc::clone(&access),
             gateway_metrics.audit.clone(),
-            &lifecycle.child("audit"),
+            &audit_scope,
         );
         let shared = Arc::new(Shared {
             audit,
@@ -207,6 +210,7 @@ impl TestHub {
             clock,
             backend,
             lifecycle,
+            audit_scope,
             metrics,
         }
     }
@@ -632,12 +636,11 @@ impl TwinApi for Backend {
     ) -> Result<Device, PeerError> {
         self.check()?;
         let now = self.clock.now();
-        let written = match if_match {
-            IfMatch::Absent => self.store.create(hub, name, spec, by, now).await?,
-            _ => {
-                let store = &self.store;
-                store.replace(hub, name, spec, if_match, by, now).await?
-            }
+        let store = &self.store;
+        let written = if if_match == IfMatch::Absent {
+            store.create(hub, name, spec, by, now).await?
+        } else {
+            store.replace(hub, name, spec, if_match, by, now).await?
         };
         written.map_err(|error| PeerError::refused(error.code(), &error))
     }

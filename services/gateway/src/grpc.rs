@@ -80,14 +80,14 @@ pub(crate) fn open(
         let terms = Arc::clone(&terms);
         listener.serve(scope, "grpc", move |tcp, peer| {
             let (hubs, tls) = (hubs.clone(), tls.clone());
-            let terms = Arc::clone(&terms);
+            let allowed = Arc::clone(&terms);
             async move {
                 let door = metrics::Door::Grpc;
                 let arrival = Arrival::over_tls(Some(peer));
                 let (first, _) = hubs.first();
                 if let Some(io) = crate::handshake(first, door, &tls, tcp).await {
                     let (shared, router) = hubs.of(&io).clone();
-                    let _ = serve_on(&shared.lifecycle, &terms, router, io, &arrival).await;
+                    let _ = serve_on(&shared.lifecycle, &allowed, router, io, &arrival).await;
                 }
             }
         });

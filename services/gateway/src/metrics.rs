@@ -170,14 +170,7 @@ impl GatewayMetrics {
             let [counter] = hot_counters(meter, spec(name, description), [vec![]]);
             counter
         };
-        let [accepted, refused] = hot_counters(
-            meter,
-            spec(
-                "downlink.gateway.messages.sent",
-                "messages that back-ends sent, by outcome",
-            ),
-            ["accepted", "refused"].map(|outcome| vec![KeyValue::new("outcome", outcome)]),
-        );
+        let [accepted, refused] = sent_messages(meter);
         let connects_refused = spec(
             "downlink.gateway.connects.refused",
             "devices not let in, by cause",
@@ -256,6 +249,19 @@ impl GatewayMetrics {
         };
         self.requests[class].increment();
     }
+}
+
+fn sent_messages(meter: &Meter) -> [HotCounter; 2] {
+    let sent = spec(
+        "downlink.gateway.messages.sent",
+        "messages that back-ends sent, by outcome",
+    );
+    let outcomes = ["accepted", "refused"];
+    hot_counters(
+        meter,
+        sent,
+        outcomes.map(|outcome| vec![KeyValue::new("outcome", outcome)]),
+    )
 }
 
 fn accepted_connections(meter: &Meter) -> [HotCounter; ACCEPTED.len()] {

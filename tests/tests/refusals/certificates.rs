@@ -26,17 +26,17 @@ impl Authority {
 
     /// A certificate with this common name.
     pub(crate) fn issue(&self, name: &str) -> Leaf {
-        self.issue_with(params(name))
+        self.issue_with(&params(name))
     }
 
     /// One whose time is over.
     pub(crate) fn issue_expired(&self, name: &str) -> Leaf {
         let mut params = params(name);
         params.not_after = date_time_ymd(2021, 1, 1);
-        self.issue_with(params)
+        self.issue_with(&params)
     }
 
-    fn issue_with(&self, params: CertificateParams) -> Leaf {
+    fn issue_with(&self, params: &CertificateParams) -> Leaf {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Leaf::new(&certificate, &key)
@@ -70,7 +70,8 @@ impl Leaf {
     /// SHA-256 of the certificate.
     pub(crate) fn thumbprint(&self) -> String {
         let digest = Sha256::digest(&self.identity.chain[0]);
-        digest.iter().map(|byte| format!("{byte:02X}")).collect()
+        let digits: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        digits.concat()
     }
 }
 

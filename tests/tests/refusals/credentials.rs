@@ -66,41 +66,13 @@ async fn a_credential_that_does_not_hold_opens_no_operation_of_a_back_end() {
     };
     let before = ["https", "grpc", "amqp"].map(refused);
     for (what, credential) in &all {
-        for op in OVER_HTTPS {
-            let answer = hub.ask(op.method, op.path, credential, op.body).await;
-            let told = (answer.status, code(&answer));
-            assert_eq!(told, (401, "IotHubUnauthorized"), "{what}: {op:?}");
-            let text = String::from_utf8_lossy(&answer.body).into_owned();
-            assert!(
-                credential.is_empty() || !text.contains(credential.as_str()),
-                "{text}"
-            );
-            if credential.starts_with("Bearer") {
-                let challenge = answer.header("www-authenticate").unwrap_or_default();
-                assert!(challenge.starts_with("Bearer"), "{what}: {}", answer.head);
-            }
-        }
+        over_https(&hub, what, credential).await;
         let channel = hub.grpc();
         for call in Call::ALL {
             let told = call.make(&channel, credential).await;
             assert_eq!(told, Code::Unauthenticated, "{what}: {call:?}");
         }
-        let mut amqp = hub.amqp_with_tokens().await;
-        // A client that shows nothing puts no token.
-        if !credential.is_empty() {
-            let status = amqp.offer_token(credential).await.unwrap();
-            let is_of_device = *what == "the token of a device";
-            assert_eq!(status == 200, is_of_device, "{what}: {status}");
-        }
-        let told = amqp
-            .ask_for(0, sender(7, "/messages/devicebound"))
-            .await
-            .unwrap();
-        assert_eq!(told.as_deref(), Some("amqp:unauthorized-access"), "{what}");
-        let mut amqp = hub.amqp_with_tokens().await;
-        let feedback = receiver(8, "/messages/serviceBound/feedback");
-        let told = amqp.ask_for(0, feedback).await.unwrap();
-        assert_eq!(told.as_deref(), Some("amqp:unauthorized-access"), "{what}");
+        over_amqp(&hub, what, credential).await;
     }
     let after = ["https", "grpc", "amqp"].map(refused);
     let count = f64::from(u16::try_from(all.len()).unwrap());
@@ -121,4 +93,38 @@ async fn a_credential_that_does_not_hold_opens_no_operation_of_a_back_end() {
         "not_yet_valid",
     ];
     audit::check(hub, &causes, &secrets).await;
+}
+
+async fn over_https(hub: &Hub, what: &str, credential: &str) {
+    for op in OVER_HTTPS {
+        let answer = hub.ask(op.method, op.path, credential, op.body).await;
+        let told = (answer.status, code(&answer));
+        assert_eq!(told, (401, "IotHubUnauthorized"), "{what}: {op:?}");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(
+            credential.is_empty() || !text.contains(credential),
+            "{text}"
+        );
+        if credential.starts_with("Bearer") {
+            let challenge = answer.header("www-authenticate").unwrap_or_default();
+            assert!(challenge.starts_with("Bearer"), "{what}: {}", answer.head);
+        }
+    }
+}
+
+async fn over_amqp(hub: &Hub, what: &str, credential: &str) {
+    for link in [
+        sender(7, "/messages/devicebound"),
+        receiver(8, "/messages/serviceBound/feedback"),
+    ] {
+        let mut amqp = hub.amqp_with_tokens().await;
+        // A client that shows nothing puts no token.
+        if !credential.is_empty() {
+            let status = amqp.offer_token(credential).await.unwrap();
+            let is_of_device = what == "the token of a device";
+            assert_eq!(status == 200, is_of_device, "{what}: {status}");
+        }
+        let told = amqp.ask_for(0, link).await.unwrap();
+        assert_eq!(told.as_deref(), Some("amqp:unauthorized-access"), "{what}");
+    }
 }

@@ -143,6 +143,7 @@ async fn a_token_opens_nothing_outside_its_scope() {
     hub.stop();
 }
 
+#[expect(clippy::too_many_lines, reason = "a table, one line a case")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limited_policy_opens_its_devices_verbs_and_methods_and_nothing_else() {
     let hub = Hub::start().await;

@@ -34,6 +34,12 @@ fn origin(number: u32) -> Origin {
     }
 }
 
+/// Ends the writer of records in order. What the test holds keeps the other tasks alive.
+async fn end(hub: &TestHub) {
+    let ended = hub.audit_scope.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(ended, Shutdown::Drained);
+}
+
 fn a_name() -> IdentityName {
     "dev-1".parse::<DeviceId>().unwrap().into()
 }
@@ -152,8 +158,7 @@ async fn what_is_noted_is_written_before_the_gateway_ends() {
         let audit = &hub.shared.audit;
         audit.refused_device(origin(number), &a_name(), &refusal);
     }
-    let ended = hub.lifecycle.shutdown(Duration::from_secs(30)).await;
-    assert_eq!(ended, Shutdown::Drained);
+    end(&hub).await;
     assert_eq!(refusals(&hub).await.len(), 1_000);
 }
 
@@ -166,8 +171,7 @@ async fn a_gateway_ends_in_time_when_its_records_find_nobody() {
         let audit = &hub.shared.audit;
         audit.refused_device(origin(number), &a_name(), &refusal);
     }
-    let ended = hub.lifecycle.shutdown(Duration::from_secs(30)).await;
-    assert_eq!(ended, Shutdown::Drained);
+    end(&hub).await;
     let series = "downlink_gateway_audit_records_total{outcome=\"lost\"}";
     assert_eq!(hub.metric(series), 1_000);
 }
@@ -185,8 +189,7 @@ async fn a_record_holds_nothing_of_the_credential() {
     let unknown = known.replace("skn=service", "skn=c2VjcmV0");
     audit.refused_service(origin(3), &unknown, &wrong);
     audit.refused_service(origin(4), "Bearer c2VjcmV0.c2VjcmV0.c2VjcmV0", &wrong);
-    let ended = hub.lifecycle.shutdown(Duration::from_secs(30)).await;
-    assert_eq!(ended, Shutdown::Drained);
+    end(&hub).await;
     let records = refusals(&hub).await;
     let who = |(_, body): &(Event, Value)| body["who"].as_str().unwrap().to_owned();
     let mut who: Vec<String> = records.iter().map(who).collect();

@@ -4,6 +4,7 @@ use downlink_auth::x509::{TrustedAuthority, verify_path, verify_thumbprint};
 use downlink_auth::{CertificateError, ClientChain};
 use downlink_domain::Timestamp;
 use downlink_domain::device::{Authentication, Device};
+use downlink_domain::id::ModuleId;
 use tracing::debug;
 
 use super::device::Proved;
@@ -43,7 +44,7 @@ impl Authenticator {
             })
             .collect();
         let name = &device.name;
-        let module = name.module.as_ref().map(|module| module.as_str());
+        let module = name.module.as_ref().map(ModuleId::as_str);
         let identity = (name.device.as_str(), module);
         let anchored = verify_path(chain, identity, &authorities, now.as_seconds())?;
         let credential = known[anchored.authority].credential;

@@ -36,7 +36,10 @@ async fn cause(hub: &TestHub, name: &IdentityName, token: &str) -> Cause {
 /// Why a token is not taken from a back-end.
 async fn service_cause(hub: &TestHub, token: &str) -> Cause {
     let refused = hub.shared.authenticator.service(token).await;
-    refused.err().expect("it is refused").cause()
+    match refused {
+        Ok(_) => panic!("it is taken"),
+        Err(refusal) => refusal.cause(),
+    }
 }
 
 async fn module_of(hub: &TestHub, device: &str, module: &str) -> Device {

@@ -7,6 +7,7 @@ use downlink_amqp::performative::{DeliveryState, Performative};
 use downlink_amqp::sasl::{SaslCode, SaslFrame};
 use downlink_amqp::types::Symbol;
 use downlink_auth::ClientChain;
+use downlink_domain::id::DeviceId;
 use downlink_ports::Clock;
 
 use super::client::{COMMANDS, Client, FEEDBACK, receiver, sender, telemetry};
@@ -150,7 +151,7 @@ async fn identities_with_the_same_thumbprint_share_a_connection() {
     let stored = hub.telemetry().await;
     let senders = stored.iter().map(|event| event.device.as_ref().unwrap());
     assert_eq!(
-        senders.map(|id| id.as_str()).collect::<Vec<_>>(),
+        senders.map(DeviceId::as_str).collect::<Vec<_>>(),
         ["a", "b", "c"]
     );
 }

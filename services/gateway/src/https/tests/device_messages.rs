@@ -108,10 +108,7 @@ async fn a_message_goes_out_with_every_header_in_its_case_and_order() {
         "Content-Type: application/octet-stream".into(),
     ];
     assert_eq!(reply.headers[..expected.len()], expected);
-    assert_eq!(
-        hub.metric(r#"downlink_gateway_messages_delivered_total"#),
-        1
-    );
+    assert_eq!(hub.metric("downlink_gateway_messages_delivered_total"), 1);
 }
 
 #[tokio::test]
@@ -366,8 +363,5 @@ async fn a_device_that_polls_too_soon_is_told_when_to_come_again_by_every_gatewa
     );
     hub.clock.advance(Duration::from_millis(1));
     hold(&mut Raw::of(&second, &device), "x").await;
-    assert_eq!(
-        hub.metric(r#"downlink_gateway_polls_refused_total"#),
-        1
-    );
+    assert_eq!(hub.metric("downlink_gateway_polls_refused_total"), 1);
 }

@@ -68,21 +68,15 @@ async fn the_forms_of_all_sdks_arrive_equal() {
         ];
         assert_eq!(said(&event), expected);
         assert_eq!(event.body, "21.5");
-        let of = |name| {
-            event
-                .properties
-                .iter()
-                .find(|(known, _)| known == name)
-                .unwrap()
-        };
-        assert_eq!(of("iothub-connection-device-id").1, "dev-1");
+        let mut properties = event.properties.iter();
         let method = r#"{"scope":"device","type":"sas","issuer":"iothub"}"#;
-        assert_eq!(of("iothub-connection-auth-method").1, method);
+        let stamp = (
+            "iothub-connection-auth-method".to_owned(),
+            method.to_owned(),
+        );
+        assert!(properties.any(|property| *property == stamp));
     }
-    assert_eq!(
-        hub.metric(r#"downlink_gateway_telemetry_stored_total"#),
-        4
-    );
+    assert_eq!(hub.metric("downlink_gateway_telemetry_stored_total"), 4);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn a_rotated_policy_key_ends_the_connections_that_it_opened_within_a_secon
     assert_eq!(connack, UNAUTHORIZED);
     // Without its right the policy is another, whatever its keys.
     hub.change_policy("device", |policy| {
-        policy.permissions = downlink_domain::policy::Permissions::default()
+        policy.permissions = downlink_domain::policy::Permissions::default();
     })
     .await;
     second.expect_close().await;
