@@ -88,6 +88,11 @@ const FOR_SDK_SUITES: &[Need] = &[
         probe: &["python3", "--version"],
         packages: &["python3"],
     },
+    // Makes the certificates of devices.
+    Need {
+        probe: &["openssl", "version"],
+        packages: &["openssl"],
+    },
     // `venv` answers `--help` without `ensurepip`, the part that Debian packages separately.
     Need {
         probe: &["python3", "-c", "import venv, ensurepip"],

@@ -43,6 +43,8 @@ codes! {
     ArgumentNull = 400_005, 400;
     /// JSON that cannot be read.
     IotHubFormatError = 400_006, 400;
+    /// File uploads, for which this hub has no storage.
+    DefaultStorageEndpointNotConfigured = 400_014, 400;
     /// A newer connection took over while a call was in flight.
     ConnectionForcefullyClosedOnNewConnection = 400_027, 400;
     /// The policy lacks the permission.

@@ -38,9 +38,9 @@ pub fn grpc_code(code: ErrorCode) -> Code {
         | ErrorCode::IotHubQuotaExceeded
         | ErrorCode::DeviceThrottlingLimitExceeded
         | ErrorCode::ThrottlingException => Code::ResourceExhausted,
-        ErrorCode::OperationNotAvailableInCurrentTier | ErrorCode::GenericMethodNotAllowed => {
-            Code::Unimplemented
-        }
+        ErrorCode::DefaultStorageEndpointNotConfigured
+        | ErrorCode::OperationNotAvailableInCurrentTier
+        | ErrorCode::GenericMethodNotAllowed => Code::Unimplemented,
         ErrorCode::GenericNotFound
         | ErrorCode::DeviceNotFound
         | ErrorCode::AmqpAddressNotFound

@@ -120,7 +120,11 @@ async fn over_amqp(hub: &Hub, what: &str, credential: &str) {
         let mut amqp = hub.amqp_with_tokens().await;
         // A client that shows nothing puts no token.
         if !credential.is_empty() {
-            let status = amqp.offer_token(credential).await.unwrap();
+            let status = match amqp.offer_token(credential).await {
+                // A stranger's frame has its bound too.
+                Err(_) if credential.len() > 8 * 1024 => return,
+                answered => answered.unwrap(),
+            };
             let is_of_device = what == "the token of a device";
             assert_eq!(status == 200, is_of_device, "{what}: {status}");
         }

@@ -23,6 +23,7 @@ pub(super) fn condition_of(code: ErrorCode) -> Symbol {
         ErrorCode::InvalidOperation
         | ErrorCode::ConnectionForcefullyClosedOnNewConnection
         | ErrorCode::InvalidMessageExpiryTime
+        | ErrorCode::DefaultStorageEndpointNotConfigured
         | ErrorCode::OperationNotAvailableInCurrentTier
         | ErrorCode::GenericConflict
         | ErrorCode::GenericMethodNotAllowed => condition::NOT_ALLOWED,

@@ -113,7 +113,7 @@ pub(super) async fn answer(
         DeviceCall::Complete(reference) => settle(reference, Verdict::Complete).await,
         DeviceCall::Abandon(reference) => settle(reference, Verdict::Abandon).await,
         DeviceCall::UploadFile => Err(ApiError::new(
-            ErrorCode::OperationNotAvailableInCurrentTier,
+            ErrorCode::DefaultStorageEndpointNotConfigured,
             "this hub has no storage for files",
         )
         .into()),

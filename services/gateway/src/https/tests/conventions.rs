@@ -212,10 +212,13 @@ async fn what_the_hub_does_not_offer_is_refused_by_name() {
         (Method::GET, "/configurations"),
         (Method::GET, "/digitaltwins/dev-1"),
         (Method::GET, "/messages/serviceBound/filenotifications"),
-        (Method::POST, "/devices/dev-1/files"),
     ] {
         assert_eq!(ask(&hub, method, path).code().await, not_offered, "{path}");
     }
+    assert_eq!(
+        ask(&hub, Method::POST, "/devices/dev-1/files").code().await,
+        refused(400, "DefaultStorageEndpointNotConfigured")
+    );
     for (method, path) in [
         (Method::GET, "/devices/dev-1/modules/m1"),
         (Method::DELETE, "/devices/dev-1/modules/m1"),
