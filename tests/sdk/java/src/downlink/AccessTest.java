@@ -16,6 +16,7 @@ import com.microsoft.azure.sdk.iot.service.registry.DeviceStatus;
 import downlink.support.BackEnd;
 import downlink.support.Bench;
 import downlink.support.Hubs;
+import downlink.support.OverEveryProtocol;
 import downlink.support.OverEveryTransport;
 import downlink.support.TestDevice;
 import downlink.support.Waiting;
@@ -111,7 +112,7 @@ class AccessTest {
         assertThrows(IotHubClientException.class, device::open);
     }
 
-    @OverEveryTransport
+    @OverEveryProtocol
     void no_message_is_lost_while_the_client_renews_its_token(
             IotHubClientProtocol transport, Bench bench) throws Exception {
         ClientOptions brief = ClientOptions.builder().sasTokenExpiryTime(8).build();

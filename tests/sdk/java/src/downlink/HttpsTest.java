@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import com.microsoft.azure.sdk.iot.device.IotHubClientProtocol;
 import com.microsoft.azure.sdk.iot.device.IotHubMessageResult;
+import com.microsoft.azure.sdk.iot.device.IotHubStatusCode;
 import com.microsoft.azure.sdk.iot.device.Message;
 import com.microsoft.azure.sdk.iot.device.exceptions.IotHubClientException;
 import com.microsoft.azure.sdk.iot.service.messaging.FeedbackStatusCode;
@@ -90,7 +91,8 @@ class HttpsTest {
         identity.getSymmetricKey().setPrimaryKey(backEnd.register().getPrimaryKey());
         TestDevice device = bench.device(identity, HTTPS);
         device.open();
-        assertThrows(IotHubClientException.class,
+        IotHubClientException refusal = assertThrows(IotHubClientException.class,
             () -> device.client.sendEvent(new Message("x")));
+        assertEquals(IotHubStatusCode.UNAUTHORIZED, refusal.getStatusCode(), refusal.toString());
     }
 }

@@ -3,6 +3,7 @@ package downlink;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 
+import com.microsoft.azure.sdk.iot.device.ClientOptions;
 import com.microsoft.azure.sdk.iot.device.IotHubClientProtocol;
 import com.microsoft.azure.sdk.iot.device.Message;
 import com.microsoft.azure.sdk.iot.device.transport.IotHubConnectionStatus;
@@ -17,18 +18,22 @@ import com.microsoft.azure.sdk.iot.service.messaging.MessagingClientOptions;
 import com.microsoft.azure.sdk.iot.service.methods.DirectMethodRequestOptions;
 import downlink.support.BackEnd;
 import downlink.support.Bench;
+import downlink.support.Certificates;
 import downlink.support.Cutter;
 import downlink.support.Hubs;
+import downlink.support.Identity;
 import downlink.support.Inbox;
 import downlink.support.OverAmqp;
 import downlink.support.OverEveryTransport;
 import downlink.support.TestDevice;
 import downlink.support.Waiting;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.parallel.Execution;
 import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -37,6 +42,9 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** What the SDKs do by themselves when the network breaks; one test cuts at a time. */
 @Execution(ExecutionMode.SAME_THREAD)
 class RecoveryTest {
+    /** Seconds that a token of a device lasts. */
+    private static final int LIFETIME = 5;
+
     private static Cutter network;
     private final BackEnd backEnd = Hubs.backEnd();
 
@@ -76,6 +84,36 @@ class RecoveryTest {
         var ping = DirectMethodRequestOptions.builder()
             .methodConnectTimeoutSeconds(0).methodResponseTimeoutSeconds(15).build();
         assertEquals(200, backEnd.methods.invoke(device.id(), "ping", ping).getStatus());
+    }
+
+    @Test
+    void devices_with_tokens_and_with_certificates_are_back_after_an_outage_that_outlasts_tokens(
+            Bench bench) throws Exception {
+        ClientOptions brief = ClientOptions.builder().sasTokenExpiryTime(LIFETIME).build();
+        Identity shown = Hubs.certificates().selfSigned("device", Certificates.EC);
+        String thumbprint = shown.thumbprint("SHA-256");
+        List<TestDevice> devices = new ArrayList<>();
+        for (IotHubClientProtocol transport : IotHubClientProtocol.values()) {
+            String id = backEnd.register(thumbprint, thumbprint).getDeviceId();
+            devices.add(bench.device(id, shown, transport, Hubs.CUT_NAME));
+            devices.add(bench.device(backEnd.register(), transport, Hubs.CUT_NAME, brief));
+        }
+        for (TestDevice device : devices) {
+            device.open();
+            device.client.sendEvent(new Message("before"));
+        }
+        network.down();
+        bench.keep(network::up);
+        Instant over = Instant.now().plusSeconds(LIFETIME);
+        for (TestDevice device : devices) {
+            backEnd.send(device.id(), BackEnd.message("for " + device.id()));
+        }
+        Waiting.until("every token to be over", () -> Instant.now().isAfter(over));
+        network.up();
+        for (TestDevice device : devices) {
+            assertEquals("for " + device.id(), device.nextText());
+            device.client.sendEvent(new Message("after"));
+        }
     }
 
     @OverAmqp

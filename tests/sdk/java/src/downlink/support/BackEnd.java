@@ -1,5 +1,6 @@
 package downlink.support;
 
+import com.microsoft.azure.sdk.iot.service.auth.AuthenticationType;
 import com.microsoft.azure.sdk.iot.service.exceptions.IotHubException;
 import com.microsoft.azure.sdk.iot.service.messaging.DeliveryAcknowledgement;
 import com.microsoft.azure.sdk.iot.service.messaging.IotHubServiceClientProtocol;
@@ -44,7 +45,7 @@ public final class BackEnd implements AutoCloseable {
     public static List<Device> registerAt(Hub hub, int count) {
         RegistryClient registry = new RegistryClient(hub.policy("registryReadWrite"));
         return IntStream.range(0, count).parallel()
-            .mapToObj(n -> register(registry, "device-" + UUID.randomUUID()))
+            .mapToObj(n -> register(registry, newId()))
             .toList();
     }
 
@@ -58,12 +59,28 @@ public final class BackEnd implements AutoCloseable {
 
     /** Makes an identity with keys of its own. */
     public Device register() throws Exception {
-        return register("device-" + UUID.randomUUID());
+        return register(newId());
     }
 
     /** Makes an identity of that name with keys of its own. */
     public Device register(String deviceId) throws Exception {
         return registry.addDevice(new Device(deviceId));
+    }
+
+    /** Makes an identity whose certificate has one of two thumbprints. */
+    public Device register(String primaryThumbprint, String secondaryThumbprint) throws Exception {
+        Device device = new Device(newId(), AuthenticationType.SELF_SIGNED);
+        device.setThumbprint(primaryThumbprint, secondaryThumbprint);
+        return registry.addDevice(device);
+    }
+
+    /** Makes an identity whose certificate an authority has signed. */
+    public Device registerUnderAuthorities() throws Exception {
+        return registry.addDevice(new Device(newId(), AuthenticationType.CERTIFICATE_AUTHORITY));
+    }
+
+    private static String newId() {
+        return "device-" + UUID.randomUUID();
     }
 
     /** Sends a message and waits until the hub has taken it. */

@@ -30,6 +30,27 @@ public final class Bench {
         return keep(new TestDevice(connectionString(identity, host), transport, options));
     }
 
+    /** A client with a key of the caller's choice, not opened, on {@link Hubs#devices}. */
+    public TestDevice device(String deviceId, String key, IotHubClientProtocol transport) {
+        String connection = connectionString(deviceId, Hubs.devices().hostName(), key);
+        return keep(new TestDevice(connection, transport, null));
+    }
+
+    /** A client that shows a certificate, not opened, on {@link Hubs#devices}. */
+    public TestDevice device(String deviceId, Identity shown, IotHubClientProtocol transport)
+            throws Exception {
+        return device(deviceId, shown, transport, Hubs.devices().hostName());
+    }
+
+    /** The same by a name of the caller's choice. */
+    public TestDevice device(
+            String deviceId, Identity shown, IotHubClientProtocol transport, String host)
+            throws Exception {
+        ClientOptions options = ClientOptions.builder().sslContext(Hubs.showing(shown)).build();
+        String connection = "HostName=" + host + ";DeviceId=" + deviceId + ";x509=true";
+        return keep(new TestDevice(connection, transport, options));
+    }
+
     /** A new identity and its client, which is open. */
     public TestDevice connect(IotHubClientProtocol transport) throws Exception {
         return device(Hubs.backEnd().register(), transport).open();

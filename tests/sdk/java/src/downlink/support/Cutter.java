@@ -21,6 +21,7 @@ public final class Cutter implements AutoCloseable {
 
     private final List<ServerSocket> doors = new ArrayList<>();
     private final Set<Socket> open = ConcurrentHashMap.newKeySet();
+    private volatile boolean isDown;
 
     /** Starts carrying bytes to that hub. */
     public Cutter(Hub hub) throws IOException {
@@ -40,10 +41,25 @@ public final class Cutter implements AutoCloseable {
         }
     }
 
+    /** Breaks every connection and each new one, until {@link #up}. */
+    public void down() {
+        isDown = true;
+        cut();
+    }
+
+    /** Ends what {@link #down} began. */
+    public void up() {
+        isDown = false;
+    }
+
     private void accept(ServerSocket door, InetSocketAddress there) {
         while (!door.isClosed()) {
             try {
                 Socket client = door.accept();
+                if (isDown) {
+                    drop(client);
+                    continue;
+                }
                 Socket hub = new Socket();
                 open.add(client);
                 open.add(hub);

@@ -10,6 +10,7 @@ import java.security.cert.CertificateFactory;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import javax.net.ssl.KeyManager;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 import org.junit.jupiter.api.extension.BeforeAllCallback;
@@ -34,6 +35,7 @@ public final class Hubs implements BeforeAllCallback {
     private final Hub bearers;
     private final Issuer issuer;
     private final BackEnd backEnd;
+    private final Certificates certificates;
 
     /** Made by JUnit; see {@link #beforeAll}. */
     public Hubs() {
@@ -43,6 +45,7 @@ public final class Hubs implements BeforeAllCallback {
         this.bearers = null;
         this.issuer = null;
         this.backEnd = null;
+        this.certificates = null;
     }
 
     private Hubs(Path folder) throws Exception {
@@ -80,6 +83,7 @@ public final class Hubs implements BeforeAllCallback {
         System.setProperty("javax.net.ssl.trustStore", store.toString());
         System.setProperty("javax.net.ssl.trustStorePassword", PASSWORD);
         backEnd = new BackEnd(devices);
+        certificates = new Certificates(folder);
     }
 
     @Override
@@ -113,24 +117,40 @@ public final class Hubs implements BeforeAllCallback {
         return started.issuer;
     }
 
+    /** Makes certificates for devices and for authorities above them. */
+    public static Certificates certificates() {
+        return started.certificates;
+    }
+
+    /** The owner's calls at {@link #devices}. */
+    public static Administration administration() throws Exception {
+        return new Administration(devices());
+    }
+
     /** A TLS context that trusts the hub of {@link #devices} and nobody else. */
     public static SSLContext trusting() throws Exception {
-        return contextOf(storeOf(devices().caFile()));
+        return contextOf(null, storeOf(devices().caFile()));
+    }
+
+    /** The same for a device that shows a certificate. */
+    public static SSLContext showing(Identity identity) throws Exception {
+        return contextOf(identity.keyManagers(), storeOf(devices().caFile()));
     }
 
     /** A TLS context that trusts nobody. */
     public static SSLContext distrusting() throws Exception {
-        return contextOf(storeOf());
+        return contextOf(null, storeOf());
     }
 
-    private static SSLContext contextOf(KeyStore store) throws Exception {
+    private static SSLContext contextOf(KeyManager[] shown, KeyStore store)
+            throws Exception {
         TrustManagerFactory trust =
             TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
         // A trust manager without anything to trust cannot be made; the JDK's own is one that
         // does not know this hub.
         trust.init(store.size() == 0 ? jdkStore() : store);
         SSLContext context = SSLContext.getInstance("TLS");
-        context.init(null, trust.getTrustManagers(), null);
+        context.init(shown, trust.getTrustManagers(), null);
         return context;
     }
 
