@@ -70,7 +70,7 @@ class CertificatesTest {
         Certificates.Authority plant = root.below("plant-" + transport);
         String id = backEnd.registerUnderAuthorities().getDeviceId();
         assertRefused(bench.device(id, plant.issue(id), transport));
-        trust(bench, root, id);
+        trust(bench, root, id, transport);
         assertServed(bench.device(id, plant.issue(id), transport), transport);
         assertServed(bench.device(id, root.issue(id, Certificates.RSA), transport), transport);
         assertRefused(bench.device(id, plant.issue(id + "0"), transport));
@@ -104,7 +104,7 @@ class CertificatesTest {
         Certificates.Authority authority = certificates.authority("gone-" + transport);
         String id = backEnd.registerUnderAuthorities().getDeviceId();
         Hubs.administration().trust(authority);
-        awaitTrust(bench, authority, id);
+        awaitTrust(bench, authority, id, transport);
         TestDevice device = opened(bench.device(id, authority.issue(id), transport));
         Hubs.administration().distrust(authority);
         device.awaitStatus(IotHubConnectionStatus.DISCONNECTED);
@@ -124,26 +124,37 @@ class CertificatesTest {
         return backEnd.register(primaryThumbprint, secondaryThumbprint).getDeviceId();
     }
 
-    /** Has the hub trust an authority until the test ends, and waits until its doors do. */
-    private static void trust(Bench bench, Certificates.Authority authority, String deviceId)
+    /** Has the hub trust an authority until the test ends, and waits until its door does. */
+    private static void trust(
+            Bench bench,
+            Certificates.Authority authority,
+            String deviceId,
+            IotHubClientProtocol transport)
             throws Exception {
         Hubs.administration().trust(authority);
         bench.keep(() -> Hubs.administration().distrust(authority));
-        awaitTrust(bench, authority, deviceId);
+        awaitTrust(bench, authority, deviceId, transport);
     }
 
-    /** The doors ask a few times in a second who is trusted, so a device does as well. */
-    private static void awaitTrust(Bench bench, Certificates.Authority authority, String deviceId)
+    /** Each door asks a few times in a second who is trusted, so a device asks it as well. */
+    private static void awaitTrust(
+            Bench bench,
+            Certificates.Authority authority,
+            String deviceId,
+            IotHubClientProtocol transport)
             throws Exception {
         Identity shown = authority.issue(deviceId);
         Waiting.until("devices of " + authority.commonName + " to be believed", () -> {
-            TestDevice device = bench.device(deviceId, shown, IotHubClientProtocol.MQTT);
+            TestDevice device = bench.device(deviceId, shown, transport);
             try {
-                device.open().close();
+                device.open();
+                device.client.sendEvent(new Message("x"));
                 return true;
             } catch (IotHubClientException refusal) {
                 assertEquals(IotHubStatusCode.UNAUTHORIZED, refusal.getStatusCode());
                 return false;
+            } finally {
+                device.close();
             }
         });
     }
