@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { Inbox, within } from './waiting.mjs';
 
 const require = createRequire(import.meta.url);
-export const { Client: DeviceClient } = require('azure-iot-device');
+export const { Client: DeviceClient, SharedAccessKeyAuthenticationProvider: KeyProvider } = require('azure-iot-device');
 export const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 export const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 export const { Http } = require('azure-iot-device-http');
