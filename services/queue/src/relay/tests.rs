@@ -159,13 +159,16 @@ async fn the_feedback_of_a_settled_message_is_published() {
     bench.send(watched("open")).await;
     let held = bench.receive_one(device).await;
     bench.settle(&held, Verdict::Complete).await.unwrap();
-    // Its creation, and the feedback.
+    // The device's creation with its audit, and the feedback.
     let kinds = log
-        .events(2)
+        .events(3)
         .await
         .into_iter()
         .map(|event| event.kind.as_str());
-    assert_eq!(kinds.collect::<Vec<_>>(), ["device-lifecycle", "feedback"]);
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        ["device-lifecycle", "audit", "feedback"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

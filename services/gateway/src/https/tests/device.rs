@@ -313,7 +313,7 @@ async fn what_a_path_does_not_take_or_does_not_lead_to_is_said() {
     for path in ["files", "files/notifications", "files/notifications/id"] {
         let path = format!("/devices/dev-1/{path}");
         let refused = client.ask("POST", &path, &[], "{}").await;
-        assert_eq!(refused.code(), (403, "OperationNotAvailableInCurrentTier"));
+        assert_eq!(refused.code(), (400, "DefaultStorageEndpointNotConfigured"));
     }
 }
 
