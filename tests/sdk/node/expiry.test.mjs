@@ -6,11 +6,11 @@ import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 
 import {
-  DeviceClient, Http, KeyProvider, Mqtt, deviceToken, inboxOf, iothub, message, policyToken, register,
+  DeviceClient, Http, KeyProvider, Mqtt, MqttWs, common, deviceToken, inboxOf, iothub, message, policyToken, register,
   service, settled,
 } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
-import { AMQP, TRANSPORTS, over } from './support/transports.mjs';
+import { TRANSPORTS, over } from './support/transports.mjs';
 import { eventually, within } from './support/waiting.mjs';
 
 /** Seconds for which the hub takes a token after its end, since clocks differ. */
@@ -30,6 +30,7 @@ before(async () => {
 });
 after(() => hub.stop());
 
+const isMqtt = (Transport) => [Mqtt, MqttWs].includes(Transport);
 const briefToken = (identity) => deviceToken(hub, identity, LIFE - SKEW);
 
 /** Opens a client, which over HTTP looks for messages every second. */
@@ -113,9 +114,12 @@ describe('tokens that end', { concurrency: true }, () => {
     await assertRefused(late.sendEvent(message('x')));
   });
 
-  over(AMQP, 'a device whose token ends is cut off, and comes back with another to what it missed', async (Transport) => {
+  over(TRANSPORTS, 'a device whose token ends is cut off, and comes back with another to what it missed', async (Transport) => {
     const identity = await register(hub);
     const client = await openedWith(briefToken(identity), Transport);
+    // With its usual policy the SDK tries to come back with the only token it has, on MQTT for minutes. A new token
+    // that meets such a try has it connect over and over, and acknowledge messages that it hands to nobody.
+    client.setRetryPolicy(new common.NoRetry());
     const lost = once(client, 'disconnect');
     let inbox = inboxOf(client);
     answer(client, 'start');
@@ -124,15 +128,18 @@ describe('tokens that end', { concurrency: true }, () => {
     await assertAnswers(identity, 'start');
 
     const [{ transportObj: error }] = await within(lost, 'the token to end');
-    assert.equal(error.name, 'UnauthorizedError', error.message);
+    // MQTT has no word for it.
+    assert.equal(error.name, isMqtt(Transport) ? 'NotConnectedError' : 'UnauthorizedError', error.message);
     await backEnd.send(identity.deviceId, message('while away'));
     const renewed = once(client, '_sharedAccessSignatureUpdated');
     client.updateSharedAccessSignature(deviceToken(hub, identity));
     await within(renewed, 'the new token to be in use');
     await within(client.open(), 'the device to be connected again');
-    // The SDK gave up its links, and takes them up again for another listener and for one more method.
-    client.removeAllListeners('message');
-    inbox = inboxOf(client);
+    if (!isMqtt(Transport)) {
+      // The SDK gave up its links, and takes them up again for another listener and for one more method.
+      client.removeAllListeners('message');
+      inbox = inboxOf(client);
+    }
     answer(client, 'stop');
     await settled(client);
     assert.equal((await inbox.next('the message it missed')).data.toString(), 'while away');
