@@ -102,6 +102,14 @@ impl Configuration for Config {
         checker.section("outbox", |at| self.outbox.check(at));
         checker.section("log", |at| self.log.check(at));
         checker.section("shutdown", |at| self.shutdown.check(at));
+        checker.section("oidc", |at| {
+            let is_alone = self.hub.further.is_empty();
+            at.require(
+                is_alone || self.oidc.names_hubs(),
+                "issuers",
+                "has audiences without {HostName}: with further hubs, one token would count at each of them",
+            );
+        });
         checker.section("amqp", |at| {
             at.require(
                 self.amqp.max_message_bytes >= self.queue.max_message_bytes,

@@ -79,7 +79,7 @@ impl Resource<'_> {
             }
         });
         // Beyond the resource only what old generators appended: `api-version=2016-11-14`.
-        is_prefix &= segments.all(|segment| segment.contains('='));
+        is_prefix &= segments.all(is_api_version);
         match (is_our_host, is_prefix) {
             (true, true) => Reach::Covers,
             (true, false) => Reach::OtherResource,
@@ -94,6 +94,12 @@ pub(super) enum Reach {
     OtherHub,
     OtherResource,
     Covers,
+}
+
+/// Tells whether a segment is what old generators appended to the scope of a device.
+pub(super) fn is_api_version(segment: &str) -> bool {
+    let name = segment.split_once('=').map(|(name, _)| name);
+    name.is_some_and(|name| name.eq_ignore_ascii_case("api-version"))
 }
 
 /// Compares without case, as it stands and decoded once more: C# encodes ids, then the whole again.

@@ -30,6 +30,17 @@ pub struct Oidc {
 }
 
 impl Oidc {
+    /// Tells whether every audience names the hub that its tokens are for.
+    pub(super) fn names_hubs(&self) -> bool {
+        let audiences = self
+            .issuers
+            .iter()
+            .map(|issuer| issuer.audiences.as_slice());
+        audiences
+            .flatten()
+            .all(|audience| audience.contains("{HostName}"))
+    }
+
     pub(super) fn check(&self, at: &mut Checker) {
         at.require(
             self.issuers.len() <= MAX_ISSUERS,
@@ -59,7 +70,8 @@ pub struct OidcIssuer {
     /// Where its keys are: an `https` address, or the absolute path of a file where the issuer cannot be reached. Not
     /// set: where discovery says.
     pub jwks_uri: Option<String>,
-    /// Accepted values of `aud`, one of which a token must have; `{HostName}` stands for each name of the hub.
+    /// Accepted values of `aud`, one of which a token must have; `{HostName}` stands for each name of the hub. With
+    /// further hubs every value must hold it, or a token for one hub would count at all of them.
     pub audiences: List<String>,
     /// Accepted signatures: any of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, `EdDSA`.
     pub algorithms: List<TokenAlgorithm>,

@@ -291,6 +291,24 @@ fn further_hubs_are_tables_that_every_layer_can_write() {
 }
 
 #[test]
+fn beside_further_hubs_every_audience_of_a_token_names_its_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("downlink.toml");
+    let load = |audience: &str, further: &str| {
+        let text = format!(
+            "[[oidc.issuers]]\nissuer = \"https://issuer.test\"\naudiences = [\"{audience}\"]\n{further}"
+        );
+        std::fs::write(&path, text).unwrap();
+        Layers::new().file(Some(path.clone())).load::<Config>()
+    };
+    let further = "[hub.further.north]\nhost_name = \"n.test\"\n";
+    assert!(load("api", "").is_ok());
+    assert!(load("https://{HostName}", further).is_ok());
+    let refused = load("api", further).unwrap_err().to_string();
+    assert!(refused.contains("oidc.issuers"), "{refused}");
+}
+
+#[test]
 fn hubs_share_no_name_and_certificates_come_with_keys() {
     let found = wrong(&[
         ("hub.host_name", "hub.test"),

@@ -183,6 +183,10 @@ impl Grants {
     /// Tells whether a token of a policy may let its holder speak for the identity (amqp.md §2.4); where that depends on
     /// the tags of the device, it is asked when its unit opens.
     pub(super) fn has_policy_for(&self, name: &IdentityName) -> bool {
+        self.may_speak(name, |coverage| coverage != Coverage::No)
+    }
+
+    fn may_speak(&self, name: &IdentityName, is_enough: impl Fn(Coverage) -> bool) -> bool {
         let device = name.device.as_str();
         let module = name.module.as_ref();
         let path: &[&str] = match module {
@@ -191,7 +195,7 @@ impl Grants {
         };
         let access = Access::to_device(Action::ActAsDevice, &name.device);
         self.principals()
-            .any(|principal| principal.coverage(&access, path) != Coverage::No)
+            .any(|principal| is_enough(principal.coverage(&access, path)))
     }
 
     /// All who have shown tokens as back-ends.
@@ -199,9 +203,10 @@ impl Grants {
         self.principals().cloned().collect()
     }
 
-    /// Tells whether any token lets its holder speak for the identity.
+    /// Tells whether any token lets its holder speak for the identity, without a look at tags: a unit whose last token of
+    /// another kind has ended opens anew, and is asked for them then.
     pub(super) fn cover(&self, name: &IdentityName) -> bool {
-        self.of_device(name).is_some() || self.has_policy_for(name)
+        self.of_device(name).is_some() || self.may_speak(name, |coverage| coverage == Coverage::Yes)
     }
 
     /// Who has shown a token as a back-end on the connection, for the log.

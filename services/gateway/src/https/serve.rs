@@ -289,7 +289,8 @@ fn builder(scope: &Lifecycle, terms: &Terms) -> Builder<Scoped> {
         .max_concurrent_streams(terms.max_streams)
         .initial_stream_window_size(terms.windows.0)
         .initial_connection_window_size(terms.windows.1)
-        .max_header_list_size(16 * 1024)
+        // The longest bearer token, and what comes with it.
+        .max_header_list_size(24 * 1024)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_DEADLINE);
     if terms.is_http2_only {
