@@ -5,12 +5,12 @@
 //! `api::v1` is what back-ends say to the hub: the gateway's gRPC door does the same for it.
 //!
 //! ```
-//! use downlink_proto::v1::PurgeRequest;
-//! let request = PurgeRequest {
+//! use downlink_proto::v1::FindDeviceRequest;
+//! let request = FindDeviceRequest {
 //!     hub: "hub.example.net".to_owned(),
-//!     device_id: "boiler-7".to_owned(),
+//!     name: None,
 //! };
-//! assert_eq!(request.device_id, "boiler-7");
+//! assert_eq!(request.hub, "hub.example.net");
 //! ```
 
 use std::fmt;

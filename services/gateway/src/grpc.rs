@@ -73,10 +73,10 @@ pub(crate) fn open(
         return;
     }
     let watches = Watches::start(hubs.first());
-    let routed = hubs.map(|shared| (Arc::clone(shared), router(shared, &watches)));
+    let by_hub = hubs.map(|shared| (Arc::clone(shared), router(shared, &watches)));
     let terms = Arc::new(terms(&hubs.first().options.grpc));
     for listener in listeners {
-        let (hubs, tls) = (routed.clone(), tls.clone());
+        let (hubs, tls) = (by_hub.clone(), tls.clone());
         let terms = Arc::clone(&terms);
         listener.serve(scope, "grpc", move |tcp, peer| {
             let (hubs, tls) = (hubs.clone(), tls.clone());

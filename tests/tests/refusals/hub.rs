@@ -15,6 +15,7 @@ use downlink_tests::wire::rest::{Answer, Rest};
 use downlink_tests::wire::tls::{ClientIdentity, Trust};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
@@ -139,9 +140,22 @@ impl Hub {
             .manage("PUT", &format!("/admin/policies/{name}"), &body)
             .await;
         let key = made["primaryKey"].as_str().unwrap();
-        Key {
+        let key = Key {
             bytes: STANDARD.decode(key).unwrap(),
             policy: Some(name.to_owned()),
+        };
+        self.until_known(&key).await;
+        key
+    }
+
+    /// Waits until the gateway knows a policy that is new: until it answers something else than
+    /// that it knows no such credential.
+    async fn until_known(&self, key: &Key) {
+        let token = key.for_hub();
+        let end = Instant::now() + PATIENCE;
+        while code(&self.ask("GET", "/devices", &token, "").await) == "IotHubUnauthorized" {
+            assert!(Instant::now() < end, "{:?} stays unknown", key.policy);
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -110,13 +110,13 @@ pub struct AuditRecord {
     /// What.
     pub operation: AuditOperation,
     /// To what: `devices/boiler-7`, `policies/service`, `certificates/plant-ca`, or as the caller
-    /// named it; at most [`MAX_TEXT_BYTES`].
+    /// named it; at most 512 bytes.
     pub target: String,
     /// The identity that is concerned; `None` when it is the hub or nobody knows whose it is.
     pub device: Option<(DeviceKey, IdentityName)>,
     /// With what outcome.
     pub outcome: AuditOutcome,
-    /// More of it, in order, each at most [`MAX_TEXT_BYTES`]. Never a secret.
+    /// More of it, in order, each at most 512 bytes. Never a secret.
     pub detail: Vec<(&'static str, String)>,
     /// How often it happened since the record before of the same; 1 for most.
     pub count: u32,
