@@ -173,7 +173,7 @@ test('what the hub does not do yet is answered with the catalogue\'s error, not 
       return true;
     });
   }
-  const upload = rest(hub, 'POST', '/devices/device-1/files', 'iothubowner', { blobName: 'x' });
+  const upload = rest(hub, 'POST', `/devices/${hub.facts.device.id}/files`, 'iothubowner', { blobName: 'x' });
   await assert.rejects(upload, (error) => {
     assert.equal(error.response?.statusCode, 400, error.message);
     assert.equal(error.response.headers['iothub-errorcode'], 'DefaultStorageEndpointNotConfigured');
