@@ -1,5 +1,6 @@
 //! Peers of a gateway under test: the service ports straight on the in-memory store, without
-//! lanes, streams or sweepers.
+//! lanes, streams or sweepers. It is as long as the ports it stands in for are wide: one short
+//! method for each of theirs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
