@@ -56,24 +56,36 @@ mod tests {
 
     use super::*;
 
-    /// Answers one question after the other with these status lines.
+    /// Answers one question after the other with these status lines. Whoever else finds the port
+    /// asks nothing, and is given no answer.
     fn serve(statuses: &'static [&'static str]) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             for status in statuses {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut question = [0; 1024];
-                let _ = stream.read(&mut question).unwrap();
-                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
+                let mut stream = accept_question(&listener);
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                // One that gave up meanwhile asks again, and is given the next answer.
+                let _ = stream.write_all(answer.as_bytes());
             }
         });
         port
     }
 
+    fn accept_question(listener: &TcpListener) -> TcpStream {
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut question = [0; 1024];
+            let read = stream.read(&mut question).unwrap_or(0);
+            if question[..read].starts_with(b"GET /readyz ") {
+                return stream;
+            }
+        }
+    }
+
     #[test]
     fn a_service_is_waited_for_until_it_says_that_it_is_ready() {
-        let port = serve(&["503 Service Unavailable", "200 OK"]);
+        let port = serve(&["503 Service Unavailable", "200 OK", "200 OK"]);
         wait_until_ready(port, || true).unwrap();
     }
 
