@@ -21,6 +21,7 @@ pub mod message;
 pub mod method;
 pub mod policy;
 pub mod presence;
+pub mod query;
 pub mod time;
 pub mod twin;
 

@@ -27,6 +27,7 @@ mod presence;
 mod session_store;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
+mod twin_queries;
 mod twin_store;
 
 pub use access_store::{AccessError, AccessSnapshot, AccessStore};
@@ -48,4 +49,7 @@ pub use presence::{
     Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, PresenceWatch, Restored,
 };
 pub use session_store::SessionStore;
+pub use twin_queries::{
+    Needs, Scan, ScanPage, ScanRow, Tallied, Tally, TallyGroup, TwinQueries, TwinQueryError,
+};
 pub use twin_store::TwinStore;
