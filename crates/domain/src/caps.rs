@@ -64,8 +64,21 @@ pub const MAX_TWIN_PROPERTY_BYTES: usize = 4096;
 /// Longest text of a number in a twin. The contract counts any number as 8 bytes; this bounds
 /// what those 8 bytes may really take.
 pub const MAX_TWIN_NUMBER_CHARS: usize = 128;
+/// Changes of desired kept for a device that comes back, unless a setting says otherwise.
+pub const KEPT_CHANGES: u32 = 16;
+/// Longest text of a change of desired that is kept, in bytes.
+pub const MAX_KEPT_CHANGE_BYTES: usize = 4096;
 /// Deepest nesting of any JSON text that is read at all; twins allow far less.
 pub const MAX_JSON_DEPTH: usize = 64;
 /// Range of integers in a twin (twins.md §4.5).
 pub const TWIN_INTEGERS: std::ops::RangeInclusive<i64> =
     -4_503_599_627_370_496..=4_503_599_627_370_495;
+
+/// Characters of the name of who looks after a module (registry.md §3).
+pub const MAX_MANAGED_BY_CHARS: usize = 128;
+
+/// Parents that an Edge device may name.
+pub const MAX_PARENT_SCOPES: usize = 64;
+
+/// Bytes of one scope: the scheme, a device id, a dash, a generation.
+pub const MAX_SCOPE_BYTES: usize = 192;

@@ -12,6 +12,9 @@ use crate::id::{DeviceKey, GenerationId, HubName, IdentityName};
 use crate::presence::DisconnectReason;
 use crate::time::Timestamp;
 
+pub use self::scope::{EDGE_MODULES, EDGE_OWNER, Place, edge_scope};
+
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +57,9 @@ pub enum Authentication {
     },
     /// A certificate that chains to a registered authority.
     CertificateAuthority,
+    /// Not at all: it never connects by itself. Only the system modules of an Edge device
+    /// (registry.md §3).
+    None,
 }
 
 /// A registered device or module.
@@ -83,6 +89,18 @@ pub struct Device {
     pub connection_state_updated_at: Timestamp,
     /// When it last connected, sent or received, [`Timestamp::UNSET`] when never.
     pub last_activity_at: Timestamp,
+    /// Whether it is connected, as the store last recorded; `false` for a new life.
+    pub is_connected: bool,
+    /// The model of IoT Plug and Play that it announced when it last connected, empty for none.
+    pub model_id: String,
+    /// Who looks after a module, at most 128 characters; `None` for devices (registry.md §3).
+    pub managed_by: Option<String>,
+    /// An Edge device's own scope, which its children name; of another device the scope of its
+    /// parent. `None` for modules (registry.md §2.1).
+    pub device_scope: Option<String>,
+    /// Scopes of its parents: at most one for a device without children of its own, at most 64
+    /// for an Edge device; empty for modules.
+    pub parent_scopes: Vec<String>,
 }
 
 /// What a writer may say about an identity; a write replaces all of it (registry.md §2.3).
@@ -96,6 +114,13 @@ pub struct DeviceSpec {
     pub authentication: Authentication,
     /// Whether it is an Edge gateway.
     pub is_edge: bool,
+    /// Who looks after a module, at most 128 characters; says nothing of a device.
+    pub managed_by: Option<String>,
+    /// The scope of its parent; of an Edge device nothing or its own.
+    pub device_scope: Option<String>,
+    /// Scopes of an Edge device's parents, at most 64; says nothing of other devices, whose only
+    /// parent is the one of `device_scope`.
+    pub parent_scopes: Vec<String>,
 }
 
 /// Condition of a write, from `If-Match` (registry.md §0.3, twins.md §4.4).
@@ -121,13 +146,27 @@ pub enum DeviceSpecError {
     /// A thumbprint is not the hexadecimal form of a SHA-1 or SHA-256 digest.
     #[error("a thumbprint must have 40 or 64 hexadecimal digits")]
     Thumbprint,
+    /// The name of who looks after a module is too long.
+    #[error("managedBy has more than 128 characters")]
+    ManagedBy,
+    /// A scope is not one of an Edge device.
+    #[error("a scope must be one of an Edge device: ms-azure-iot-edge://<device id>-<generation>")]
+    Scope,
+    /// Too many parents.
+    #[error("a device has at most 64 parent scopes")]
+    ParentScopes,
 }
 
 impl DeviceSpecError {
     /// The code of the catalogue.
     pub fn code(self) -> ErrorCode {
         match self {
-            Self::StatusReason | Self::Key | Self::Thumbprint => ErrorCode::ArgumentInvalid,
+            Self::StatusReason
+            | Self::Key
+            | Self::Thumbprint
+            | Self::ManagedBy
+            | Self::Scope
+            | Self::ParentScopes => ErrorCode::ArgumentInvalid,
         }
     }
 }
@@ -161,6 +200,19 @@ impl IfMatch {
 }
 
 impl DeviceSpec {
+    /// What is said of an enabled identity of which nothing but its proof is known.
+    pub fn of(authentication: Authentication) -> Self {
+        Self {
+            status: DeviceStatus::Enabled,
+            status_reason: None,
+            authentication,
+            is_edge: false,
+            managed_by: None,
+            device_scope: None,
+            parent_scopes: Vec::new(),
+        }
+    }
+
     /// Checks lengths and alphabets (registry.md §2.1).
     ///
     /// # Errors
@@ -173,13 +225,24 @@ impl DeviceSpec {
         if reason_chars > caps::MAX_STATUS_REASON_CHARS {
             return Err(DeviceSpecError::StatusReason);
         }
+        let managed_by_chars = self.managed_by.as_deref().map_or(0, |m| m.chars().count());
+        if managed_by_chars > caps::MAX_MANAGED_BY_CHARS {
+            return Err(DeviceSpecError::ManagedBy);
+        }
+        if self.parent_scopes.len() > caps::MAX_PARENT_SCOPES {
+            return Err(DeviceSpecError::ParentScopes);
+        }
+        let mut scopes = self.device_scope.iter().chain(&self.parent_scopes);
+        if !scopes.all(|scope| scope::is_scope(scope)) {
+            return Err(DeviceSpecError::Scope);
+        }
         match &self.authentication {
             Authentication::Sas(keys) => keys.check(),
             Authentication::SelfSigned { primary, secondary } => [primary, secondary]
                 .into_iter()
                 .flatten()
                 .try_for_each(|thumbprint| check_thumbprint(thumbprint)),
-            Authentication::CertificateAuthority => Ok(()),
+            Authentication::CertificateAuthority | Authentication::None => Ok(()),
         }
     }
 }
@@ -220,8 +283,13 @@ impl Authentication {
                     .flatten()
                     .any(is_old)
             }),
-            (Self::CertificateAuthority, Self::CertificateAuthority) => true,
-            (Self::Sas(_) | Self::SelfSigned { .. } | Self::CertificateAuthority, _) => false,
+            (Self::CertificateAuthority, Self::CertificateAuthority) | (Self::None, Self::None) => {
+                true
+            }
+            (
+                Self::Sas(_) | Self::SelfSigned { .. } | Self::CertificateAuthority | Self::None,
+                _,
+            ) => false,
         }
     }
 }
@@ -241,6 +309,7 @@ impl Device {
         } else {
             now
         };
+        let place = Place::of(&spec, &self.name, self.generation);
         Self {
             etag: self.etag + 1,
             status: spec.status,
@@ -248,6 +317,9 @@ impl Device {
             status_updated_at,
             authentication: spec.authentication,
             is_edge: spec.is_edge,
+            managed_by: spec.managed_by.filter(|_| self.name.module.is_some()),
+            device_scope: place.device_scope,
+            parent_scopes: place.parent_scopes,
             ..self.clone()
         }
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use downlink_domain::ErrorCode;
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
-use downlink_domain::device::{Device, DeviceSpec, IfMatch};
+use downlink_domain::device::{Device, DeviceSpec, IfMatch, Place};
 use downlink_domain::id::{DeviceKey, GenerationId, HubName, IdentityName};
 use thiserror::Error;
 
@@ -64,11 +64,12 @@ pub fn registered(
     const TICKS: i64 = 10_000;
     let ticks = (now.as_millis() - Timestamp::UNSET.as_millis()).saturating_mul(TICKS);
     let generation = ticks.saturating_add(key.0.rem_euclid(TICKS));
+    let generation = GenerationId(u64::try_from(generation).unwrap_or(0));
+    let place = Place::of(&spec, &name, generation);
     Device {
         key,
         hub,
-        name,
-        generation: GenerationId(u64::try_from(generation).unwrap_or(0)),
+        generation,
         etag: (u64::try_from(key.0).unwrap_or(0) << 20) + 1,
         status: spec.status,
         status_reason: spec.status_reason,
@@ -77,6 +78,12 @@ pub fn registered(
         is_edge: spec.is_edge,
         connection_state_updated_at: Timestamp::UNSET,
         last_activity_at: Timestamp::UNSET,
+        is_connected: false,
+        model_id: String::new(),
+        managed_by: spec.managed_by.filter(|_| name.module.is_some()),
+        device_scope: place.device_scope,
+        parent_scopes: place.parent_scopes,
+        name,
     }
 }
 

@@ -179,6 +179,11 @@ pub(crate) fn device(authentication: Authentication) -> Device {
         is_edge: true,
         connection_state_updated_at: at(1),
         last_activity_at: Timestamp::MAX,
+        is_connected: true,
+        model_id: "dtmi:example:Pump;1".to_owned(),
+        managed_by: Some("jemand".to_owned()),
+        device_scope: Some("ms-azure-iot-edge://gw-1".to_owned()),
+        parent_scopes: vec!["ms-azure-iot-edge://gw-2".to_owned(), String::new()],
     }
 }
 

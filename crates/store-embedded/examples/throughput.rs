@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
-use downlink_domain::device::{Authentication, DeviceSpec, DeviceStatus};
+use downlink_domain::device::{Authentication, DeviceSpec};
 use downlink_domain::id::{DeviceKey, HubName, LockToken};
 use downlink_domain::message::{
     AckMode, DeliveryCounting, NewMessage, Properties, QueueRules, Settlement, Verdict,
@@ -85,12 +85,7 @@ impl Caller {
         let hub: HubName = "hub.downlink.test".parse().expect("a valid host name");
         let half = if path == Path::Whole { "w" } else { "e" };
         let name = format!("dev-{half}-{batch}-{number}");
-        let spec = DeviceSpec {
-            status: DeviceStatus::Enabled,
-            status_reason: None,
-            authentication: Authentication::CertificateAuthority,
-            is_edge: false,
-        };
+        let spec = DeviceSpec::of(Authentication::CertificateAuthority);
         let identity = name.parse::<downlink_domain::id::DeviceId>();
         let identity = identity.expect("a valid id").into();
         let created = store.create(

@@ -12,5 +12,8 @@ SET
     secondary_thumbprint = ?11,
     is_edge = ?12,
     connection_state_updated_at = ?13,
-    last_activity_at = ?14
+    last_activity_at = ?14,
+    managed_by = ?15,
+    device_scope = ?16,
+    parent_scopes = ?17
 WHERE device_key = ?1

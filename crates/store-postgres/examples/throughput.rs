@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use downlink_domain::access::Actor;
-use downlink_domain::device::{Authentication, DeviceSpec, DeviceStatus};
+use downlink_domain::device::{Authentication, DeviceSpec};
 use downlink_domain::id::{DeviceId, DeviceKey, HubName, IdentityName};
 use downlink_domain::message::{
     AckMode, DeliveryCounting, NewMessage, Properties, QueueRules, Settlement, Verdict,
@@ -155,12 +155,7 @@ async fn register(store: &Arc<PostgresStore>, callers: usize) -> Outcome<Vec<Arc
             let hub = hub.clone();
             async move {
                 let id: DeviceId = name.parse()?;
-                let spec = DeviceSpec {
-                    status: DeviceStatus::Enabled,
-                    status_reason: None,
-                    authentication: Authentication::CertificateAuthority,
-                    is_edge: false,
-                };
+                let spec = DeviceSpec::of(Authentication::CertificateAuthority);
                 let identity = IdentityName::from(id.clone());
                 let created = store
                     .create(hub, identity, spec, Actor::operator(), SystemClock.now())

@@ -9,5 +9,8 @@ SET
     secondary_key = $8,
     primary_thumbprint = $9,
     secondary_thumbprint = $10,
-    is_edge = $11
+    is_edge = $11,
+    managed_by = $12,
+    device_scope = $13,
+    parent_scopes = $14
 WHERE device_key = $1

@@ -168,6 +168,11 @@ pub(crate) fn device(row: &PgRow) -> Result<Device, StoreError> {
         is_edge: row.get("is_edge")?,
         connection_state_updated_at: row.instant("connection_state_updated_at")?,
         last_activity_at: row.instant("last_activity_at")?,
+        is_connected: row.get("is_connected")?,
+        model_id: row.get("model_id")?,
+        managed_by: row.get("managed_by")?,
+        device_scope: row.get("device_scope")?,
+        parent_scopes: row.json("parent_scopes")?,
     })
 }
 
@@ -175,6 +180,7 @@ pub(crate) fn device(row: &PgRow) -> Result<Device, StoreError> {
 const SAS: &str = "sas";
 const SELF_SIGNED: &str = "selfSigned";
 const CERTIFICATE_AUTHORITY: &str = "certificateAuthority";
+const NONE: &str = "none";
 
 fn authentication(row: &Fields<'_>) -> Result<Authentication, StoreError> {
     match row.get("authentication")? {
@@ -187,6 +193,7 @@ fn authentication(row: &Fields<'_>) -> Result<Authentication, StoreError> {
             secondary: row.get("secondary_thumbprint")?,
         }),
         CERTIFICATE_AUTHORITY => Ok(Authentication::CertificateAuthority),
+        NONE => Ok(Authentication::None),
         _ => Err(row.corrupt("authentication")),
     }
 }
@@ -214,6 +221,10 @@ impl<'a> Proof<'a> {
             },
             Authentication::CertificateAuthority => Self {
                 kind: CERTIFICATE_AUTHORITY,
+                ..Self::default()
+            },
+            Authentication::None => Self {
+                kind: NONE,
                 ..Self::default()
             },
         }

@@ -2,7 +2,7 @@
 
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
-use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, SymmetricKeys};
+use downlink_domain::device::{Authentication, Device, DeviceSpec, SymmetricKeys};
 use downlink_domain::id::{DeviceId, HubName, IdentityName};
 use downlink_domain::policy::Policy;
 use downlink_node::Stores;
@@ -76,15 +76,10 @@ pub async fn demo_device(
         let found = registry.find(hub.clone(), vec![name]).await?;
         return Ok(found.into_iter().next().flatten());
     }
-    let spec = DeviceSpec {
-        status: DeviceStatus::Enabled,
-        status_reason: None,
-        authentication: Authentication::Sas(SymmetricKeys {
-            primary: new_key(ids),
-            secondary: new_key(ids),
-        }),
-        is_edge: false,
-    };
+    let spec = DeviceSpec::of(Authentication::Sas(SymmetricKeys {
+        primary: new_key(ids),
+        secondary: new_key(ids),
+    }));
     match registry
         .create(hub.clone(), name.clone(), spec, Actor::operator(), now)
         .await?

@@ -8,12 +8,7 @@ fn keys(primary: u8, secondary: u8) -> Authentication {
 }
 
 fn spec(authentication: Authentication) -> DeviceSpec {
-    DeviceSpec {
-        status: DeviceStatus::Enabled,
-        status_reason: None,
-        authentication,
-        is_edge: false,
-    }
+    DeviceSpec::of(authentication)
 }
 
 fn device() -> Device {
@@ -31,6 +26,11 @@ fn device() -> Device {
         is_edge: false,
         connection_state_updated_at: Timestamp::UNSET,
         last_activity_at: Timestamp::UNSET,
+        is_connected: false,
+        model_id: String::new(),
+        managed_by: None,
+        device_scope: None,
+        parent_scopes: Vec::new(),
     }
 }
 

@@ -12,7 +12,7 @@ use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
 use downlink_domain::authority::{CertificateAuthority, Possession};
 use downlink_domain::caps;
-use downlink_domain::device::{Authentication, DeviceSpec, DeviceStatus, SymmetricKeys};
+use downlink_domain::device::{Authentication, DeviceSpec, SymmetricKeys};
 use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::{DeviceId, DeviceKey, HubName, IdentityName, LockToken};
 use downlink_domain::message::{AckMode, DeliveryCounting, NewMessage, Properties, QueueRules};
@@ -52,12 +52,7 @@ pub fn sas_keys() -> SymmetricKeys {
 
 /// An enabled device with a pair of keys.
 pub fn a_device_spec() -> DeviceSpec {
-    DeviceSpec {
-        status: DeviceStatus::Enabled,
-        status_reason: None,
-        authentication: Authentication::Sas(sas_keys()),
-        is_edge: false,
-    }
+    DeviceSpec::of(Authentication::Sas(sas_keys()))
 }
 
 /// A message to `dev-1` of [`a_hub`] that wants no feedback and lives until an hour after

@@ -148,6 +148,9 @@ impl TwinApi for GrpcTwinClient {
             authentication: spec.authentication.to_wire(),
             is_edge: spec.is_edge,
             by: by.to_wire(),
+            managed_by: spec.managed_by,
+            device_scope: spec.device_scope,
+            parent_scopes: spec.parent_scopes,
         };
         let call = async |channel, request| client(channel).put_device(request).await;
         let timeout = self.peer.call_timeout();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use downlink_domain::ErrorCode;
 use downlink_domain::access::Actor;
 use downlink_domain::authority::{CertificateAuthority, Possession};
-use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, IfMatch};
+use downlink_domain::device::{Authentication, Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::policy::scope::MAX_SCOPE_BYTES;
 use downlink_domain::policy::{Permission, Permissions, Policy, PolicyScope};
@@ -402,12 +402,7 @@ async fn an_identity_is_written_with_every_way_to_prove_itself_and_every_conditi
         ),
     ];
     for (authentication, if_match) in ways {
-        let spec = DeviceSpec {
-            status: DeviceStatus::Enabled,
-            status_reason: None,
-            authentication: authentication.clone(),
-            is_edge: false,
-        };
+        let spec = DeviceSpec::of(authentication.clone());
         let put = twins
             .put_device(
                 hub(),

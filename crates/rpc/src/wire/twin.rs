@@ -50,6 +50,7 @@ impl ToWire for Authentication {
                 Method::SelfSigned(v1::Thumbprints { primary, secondary })
             }
             Self::CertificateAuthority => Method::CertificateAuthority(true),
+            Self::None => Method::None(true),
         };
         Some(v1::Authentication {
             method: Some(method),
@@ -70,6 +71,7 @@ impl FromWire<Option<v1::Authentication>> for Authentication {
                 secondary: thumbprints.secondary,
             },
             Method::CertificateAuthority(_) => Self::CertificateAuthority,
+            Method::None(_) => Self::None,
         })
     }
 }
@@ -91,6 +93,11 @@ impl ToWire for Device {
             is_edge: self.is_edge,
             connection_state_updated_at: self.connection_state_updated_at.as_millis(),
             last_activity_at: self.last_activity_at.as_millis(),
+            is_connected: self.is_connected,
+            model_id: self.model_id,
+            managed_by: self.managed_by,
+            device_scope: self.device_scope,
+            parent_scopes: self.parent_scopes,
         }
     }
 }
@@ -113,6 +120,11 @@ impl FromWire<v1::Device> for Device {
                 wire.connection_state_updated_at,
             )?,
             last_activity_at: instant("last_activity_at", wire.last_activity_at)?,
+            is_connected: wire.is_connected,
+            model_id: wire.model_id,
+            managed_by: wire.managed_by,
+            device_scope: wire.device_scope,
+            parent_scopes: wire.parent_scopes,
         })
     }
 }
@@ -124,6 +136,9 @@ pub(crate) fn spec(wire: v1::PutDeviceRequest) -> Result<DeviceSpec, WireError> 
         status_reason: wire.status_reason,
         authentication: Authentication::from_wire(wire.authentication)?,
         is_edge: wire.is_edge,
+        managed_by: wire.managed_by,
+        device_scope: wire.device_scope,
+        parent_scopes: wire.parent_scopes,
     })
 }
 

@@ -8,9 +8,10 @@ use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::twin::Twin;
 use downlink_ports::events::{AuditRecord, IdentityWrite, Lifecycle, audit_event, lifecycle_event};
 use downlink_ports::{RegistryError, StoreError, registered};
+use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{CERTIFICATE_AUTHORITY, SAS, SELF_SIGNED, device, find, module_text};
+use super::{CERTIFICATE_AUTHORITY, NONE, SAS, SELF_SIGNED, device, find, module_text};
 use crate::error::store_error;
 use crate::fields::{Fields, stored};
 use crate::outbox;
@@ -212,6 +213,7 @@ async fn update(connection: &mut SqliteConnection, device: &Device) -> Result<()
             (primary.as_deref(), secondary.as_deref()),
         ),
         Authentication::CertificateAuthority => (CERTIFICATE_AUTHORITY, None, (None, None)),
+        Authentication::None => (NONE, None, (None, None)),
     };
     sqlx::query(include_str!("../../queries/update_identity.sql"))
         .bind(device.key.0)
@@ -228,6 +230,9 @@ async fn update(connection: &mut SqliteConnection, device: &Device) -> Result<()
         .bind(device.is_edge)
         .bind(device.connection_state_updated_at.as_millis())
         .bind(device.last_activity_at.as_millis())
+        .bind(device.managed_by.as_deref())
+        .bind(device.device_scope.as_deref())
+        .bind(json!(device.parent_scopes).to_string())
         .execute(connection)
         .await
         .map_err(store_error)?;

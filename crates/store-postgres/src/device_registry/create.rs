@@ -9,6 +9,7 @@ use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::twin::Twin;
 use downlink_ports::events::{AuditRecord, IdentityWrite, Lifecycle, audit_event, lifecycle_event};
 use downlink_ports::{RegistryError, registered};
+use serde_json::json;
 
 use super::{Proof, module_text};
 use crate::error::Failure;
@@ -96,6 +97,9 @@ async fn insert(connection: &mut Session<'_>, device: &Device) -> sqlx::Result<b
         .bind(device.is_edge)
         .bind(device.connection_state_updated_at.as_millis())
         .bind(device.last_activity_at.as_millis())
+        .bind(device.managed_by.as_deref())
+        .bind(device.device_scope.as_deref())
+        .bind(json!(device.parent_scopes).to_string())
         .execute(connection)
         .await?;
     Ok(inserted.rows_affected() == 1)

@@ -8,6 +8,7 @@ use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{HubName, IdentityName};
 use downlink_ports::RegistryError;
 use downlink_ports::events::{AuditRecord, IdentityWrite, audit_event};
+use serde_json::json;
 
 use super::{Proof, checked, device, module_text};
 use crate::error::Failure;
@@ -66,6 +67,9 @@ async fn update(connection: &mut Session<'_>, device: &Device) -> sqlx::Result<(
         .bind(proof.thumbprints[0])
         .bind(proof.thumbprints[1])
         .bind(device.is_edge)
+        .bind(device.managed_by.as_deref())
+        .bind(device.device_scope.as_deref())
+        .bind(json!(device.parent_scopes).to_string())
         .execute(connection)
         .await?;
     Ok(())

@@ -22,7 +22,9 @@ impl Authenticator {
         chain: &ClientChain,
     ) -> Result<Proved, Refusal> {
         match &device.authentication {
-            Authentication::Sas(_) => Err(Refusal::of(Cause::CertificateForTokenIdentity)),
+            Authentication::Sas(_) | Authentication::None => {
+                Err(Refusal::of(Cause::CertificateForTokenIdentity))
+            }
             Authentication::SelfSigned { primary, secondary } => {
                 let registered = [primary.as_deref(), secondary.as_deref()];
                 let not_after = verify_thumbprint(chain, registered, self.now_seconds())?;

@@ -195,6 +195,9 @@ fn read_spec(spec: v1::DeviceSpec, ids: &dyn IdSource) -> Result<DeviceSpec, Api
         status_reason: spec.status_reason,
         authentication,
         is_edge: spec.is_edge,
+        managed_by: None,
+        device_scope: None,
+        parent_scopes: Vec::new(),
     })
 }
 
@@ -228,6 +231,7 @@ fn authentication(authentication: Authentication) -> v1::Authentication {
         Authentication::CertificateAuthority => {
             Way::CertificateAuthority(v1::CertificateAuthority {})
         }
+        Authentication::None => return v1::Authentication { way: None },
     };
     v1::Authentication { way: Some(way) }
 }

@@ -54,6 +54,7 @@ pub(super) fn authentication_type(authentication: &Authentication) -> &'static s
         Authentication::Sas(_) => "sas",
         Authentication::SelfSigned { .. } => "selfSigned",
         Authentication::CertificateAuthority => "certificateAuthority",
+        Authentication::None => "none",
     }
 }
 
@@ -61,7 +62,9 @@ pub(super) fn authentication_type(authentication: &Authentication) -> &'static s
 pub(super) fn thumbprints(authentication: &Authentication) -> Value {
     let (primary, secondary) = match authentication {
         Authentication::SelfSigned { primary, secondary } => (primary.as_ref(), secondary.as_ref()),
-        Authentication::Sas(_) | Authentication::CertificateAuthority => (None, None),
+        Authentication::Sas(_) | Authentication::CertificateAuthority | Authentication::None => {
+            (None, None)
+        }
     };
     json!({ "primaryThumbprint": primary, "secondaryThumbprint": secondary })
 }
@@ -72,7 +75,9 @@ fn authentication(authentication: &Authentication) -> Value {
             Some(STANDARD.encode(&keys.primary)),
             Some(STANDARD.encode(&keys.secondary)),
         ),
-        Authentication::SelfSigned { .. } | Authentication::CertificateAuthority => (None, None),
+        Authentication::SelfSigned { .. }
+        | Authentication::CertificateAuthority
+        | Authentication::None => (None, None),
     };
     json!({
         "symmetricKey": { "primaryKey": primary, "secondaryKey": secondary },
@@ -104,6 +109,9 @@ pub(super) fn parse_spec(
         status_reason: text_member(body, "statusReason")?.map(str::to_owned),
         authentication,
         is_edge: parse_is_edge(body)?,
+        managed_by: None,
+        device_scope: None,
+        parent_scopes: Vec::new(),
     })
 }
 

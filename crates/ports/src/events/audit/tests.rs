@@ -1,4 +1,4 @@
-use downlink_domain::device::{Authentication, DeviceSpec, DeviceStatus};
+use downlink_domain::device::{Authentication, DeviceSpec};
 use downlink_domain::id::DeviceId;
 
 use super::*;
@@ -21,12 +21,7 @@ fn caller() -> Actor {
 }
 
 fn device(name: &str, key: i64) -> Device {
-    let spec = DeviceSpec {
-        status: DeviceStatus::Enabled,
-        status_reason: None,
-        authentication: Authentication::CertificateAuthority,
-        is_edge: false,
-    };
+    let spec = DeviceSpec::of(Authentication::CertificateAuthority);
     let device: DeviceId = name.parse().unwrap();
     registered(DeviceKey(key), hub(), device.into(), spec, noon())
 }
