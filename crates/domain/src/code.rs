@@ -1,107 +1,19 @@
-//! The closed catalogue of error codes (errors-limits.md §3), as far as the hub can answer them.
+//! The closed catalogue of error codes (errors-limits.md §3): from a cause to what each door says.
+//!
+//! One row of [`table`] is one cause. A door never decides by itself what a cause looks like: it asks
+//! the row, and its match over [`AmqpCondition`], [`GrpcStatus`] or [`Connack`] is exhaustive, so that
+//! a new cause reaches every door or does not compile.
+//!
+//! What no row can hold is the shape of an HTTP body: it belongs to the endpoint (errors-limits.md §1),
+//! but for [`ErrorCode::is_flat`].
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $status:literal;)*) => {
-        /// One code of the catalogue. Each door owns one exhaustive match or asks these methods.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum ErrorCode {
-            $($(#[$doc])* $name,)*
-        }
+mod answers;
+#[macro_use]
+mod rows;
+mod table;
 
-        impl ErrorCode {
-            /// Every code, for tests that walk them through every door.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The six-digit number.
-            pub const fn number(self) -> u32 {
-                match self { $(Self::$name => $number,)* }
-            }
-
-            /// The name that goes into the `iothub-errorcode` header.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)* }
-            }
-
-            /// The HTTP status.
-            pub const fn http_status(self) -> u16 {
-                match self { $(Self::$name => $status,)* }
-            }
-        }
-    };
-}
-
-codes! {
-    /// Anything malformed that has no code of its own.
-    GenericBadRequest = 400_000, 400;
-    /// `api-version` missing or unknown.
-    InvalidProtocolVersion = 400_001, 400;
-    /// Not allowed for the target, or an AMQP `to` that names none.
-    InvalidOperation = 400_003, 400;
-    /// A field outside its rules.
-    ArgumentInvalid = 400_004, 400;
-    /// A required field is missing.
-    ArgumentNull = 400_005, 400;
-    /// JSON that cannot be read.
-    IotHubFormatError = 400_006, 400;
-    /// File uploads, for which this hub has no storage.
-    DefaultStorageEndpointNotConfigured = 400_014, 400;
-    /// A newer connection took over while a call was in flight.
-    ConnectionForcefullyClosedOnNewConnection = 400_027, 400;
-    /// The policy lacks the permission.
-    IotHubUnauthorizedAccess = 401_002, 401;
-    /// No credential, or one that does not hold.
-    IotHubUnauthorized = 401_003, 401;
-    /// A bearer token that holds, without the right to do this.
-    GenericForbidden = 403_000, 403;
-    /// The hub has as many of something as it may.
-    IotHubQuotaExceeded = 403_002, 403;
-    /// The device's queue is full.
-    DeviceMaximumQueueDepthExceeded = 403_004, 403;
-    /// An expiry in the past or too far away.
-    InvalidMessageExpiryTime = 403_009, 403;
-    /// A capability that this hub does not offer.
-    OperationNotAvailableInCurrentTier = 403_010, 403;
-    /// The device is disabled.
-    DeviceDisabled = 403_012, 403;
-    /// Too many method calls in flight for one device.
-    DeviceMaximumInflightMethodExceeded = 403_800, 403;
-    /// No such path or thing.
-    GenericNotFound = 404_000, 404;
-    /// Not registered, or disabled where only enabled devices are served.
-    DeviceNotFound = 404_001, 404;
-    /// An AMQP link address that is none of ours.
-    AmqpAddressNotFound = 404_006, 404;
-    /// Not a registered module.
-    ModuleNotFound = 404_010, 404;
-    /// The target of a method is offline or answers none.
-    DeviceNotOnline = 404_103, 404;
-    /// The device's connection closed during a call.
-    DeviceConnectionClosedRemotely = 404_104, 404;
-    /// A method that the path does not have.
-    GenericMethodNotAllowed = 405_000, 405;
-    /// Something that exists already, with no code of its own.
-    GenericConflict = 409_000, 409;
-    /// The identity exists already.
-    DeviceAlreadyExists = 409_001, 409;
-    /// A stale or missing etag.
-    PreconditionFailed = 412_001, 412;
-    /// Settled after the lock was lost.
-    DeviceMessageLockLost = 412_002, 412;
-    /// A body above its limit.
-    MessageTooLarge = 413_001, 413;
-    /// A rate above its limit.
-    ThrottlingException = 429_001, 429;
-    /// One device too often.
-    DeviceThrottlingLimitExceeded = 429_005, 429;
-    /// A fault of the hub.
-    ServerError = 500_001, 500;
-    /// A device answered something unusable.
-    GenericBadGateway = 502_000, 502;
-    /// A service or a store cannot be reached, try again.
-    ServiceUnavailable = 503_001, 503;
-    /// The device did not answer in time.
-    GatewayTimeout = 504_101, 504;
-}
+pub use answers::{AmqpCondition, Connack, GrpcStatus, Retry};
+pub use table::ErrorCode;
 
 impl ErrorCode {
     /// The code with this number, `None` when it is not in the catalogue.
@@ -112,25 +24,103 @@ impl ErrorCode {
             .find(|code| code.number() == number)
     }
 
+    /// The code with this name (the header `iothub-errorcode`), `None` when it is not in the
+    /// catalogue.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+
+    /// The HTTP status, with which the number begins; twin answers over MQTT and AMQP carry it too
+    /// (mqtt.md §11.3).
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the first three of six digits"
+    )]
+    pub const fn http_status(self) -> u16 {
+        (self.number() / 1000) as u16
+    }
+
     /// Tells whether the same request may succeed when it is made again.
     pub const fn is_retryable(self) -> bool {
-        matches!(self.http_status(), 429 | 500 | 503 | 504)
+        matches!(self.retry(), Retry::Later)
+    }
+
+    /// What CONNECT is answered with. Each SDK comes again after one answer and gives up after the
+    /// other, so it follows from [`retry`](Self::retry) (mqtt.md §3).
+    pub const fn connack(self) -> Connack {
+        match self.retry() {
+            Retry::Later => Connack::ServerUnavailable,
+            Retry::Never => Connack::NotAuthorized,
+        }
+    }
+
+    /// Whether the body is flat (shape B) whatever the endpoint: a module that exists already.
+    pub const fn is_flat(self) -> bool {
+        matches!(self, Self::ModuleAlreadyExistsOnDevice)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
-    fn a_code_begins_with_its_http_status() {
+    fn numbers_and_names_are_unique_and_lead_back_to_their_code() {
+        let mut numbers = HashSet::new();
+        let mut names = HashSet::new();
         for code in ErrorCode::ALL {
-            assert_eq!(
-                code.number() / 1000,
-                u32::from(code.http_status()),
+            assert!(numbers.insert(code.number()), "{code:?}");
+            assert!(names.insert(code.name()), "{code:?}");
+            assert_eq!(ErrorCode::from_number(code.number()), Some(*code));
+            assert_eq!(ErrorCode::from_name(code.name()), Some(*code));
+        }
+        assert_eq!(ErrorCode::from_number(200_000), None);
+        assert_eq!(ErrorCode::from_name("Nothing"), None);
+    }
+
+    #[test]
+    fn a_code_begins_with_a_status_of_a_failure() {
+        for code in ErrorCode::ALL {
+            assert!((400..600).contains(&code.http_status()), "{code:?}");
+            let begin = code.number() / 1000;
+            assert_eq!(u32::from(code.http_status()), begin, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn doors_agree_on_what_may_be_tried_again() {
+        for code in ErrorCode::ALL {
+            // Client libraries make a call again by themselves on this status alone.
+            if code.grpc() == GrpcStatus::Unavailable {
+                assert!(code.is_retryable(), "{code:?}");
+            }
+            // After these conditions the SDKs come again.
+            if matches!(
+                code.amqp(),
+                AmqpCondition::Timeout
+                    | AmqpCondition::DetachForced
+                    | AmqpCondition::DeviceContainerThrottled
+            ) {
+                assert!(code.is_retryable(), "{code:?}");
+            }
+            let comes_again = code.connack() == Connack::ServerUnavailable;
+            assert_eq!(comes_again, code.is_retryable(), "{code:?}");
+            if matches!(code.http_status(), 429 | 503 | 504) {
+                assert!(code.is_retryable(), "{code:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn conditions_have_the_names_that_the_sdks_translate() {
+        for code in ErrorCode::ALL {
+            let name = code.amqp().as_str();
+            assert!(
+                name.starts_with("amqp:") || name.starts_with("com.microsoft:"),
                 "{code:?}"
             );
-            assert_eq!(ErrorCode::from_number(code.number()), Some(*code));
         }
     }
 }

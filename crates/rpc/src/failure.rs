@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use downlink_domain::ErrorCode;
+use downlink_domain::code::GrpcStatus;
 use downlink_domain::method::MethodError;
 use downlink_ports::PeerError;
 use downlink_proto::v1::{CallFailure, FailureKind};
@@ -20,40 +21,20 @@ const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 
 /// The gRPC code of each code of the catalogue.
 pub fn grpc_code(code: ErrorCode) -> Code {
-    match code {
-        ErrorCode::GenericBadRequest
-        | ErrorCode::InvalidProtocolVersion
-        | ErrorCode::InvalidOperation
-        | ErrorCode::ArgumentInvalid
-        | ErrorCode::ArgumentNull
-        | ErrorCode::IotHubFormatError
-        | ErrorCode::InvalidMessageExpiryTime
-        | ErrorCode::MessageTooLarge => Code::InvalidArgument,
-        ErrorCode::IotHubUnauthorizedAccess
-        | ErrorCode::GenericForbidden
-        | ErrorCode::DeviceDisabled => Code::PermissionDenied,
-        ErrorCode::IotHubUnauthorized => Code::Unauthenticated,
-        ErrorCode::DeviceMaximumQueueDepthExceeded
-        | ErrorCode::DeviceMaximumInflightMethodExceeded
-        | ErrorCode::IotHubQuotaExceeded
-        | ErrorCode::DeviceThrottlingLimitExceeded
-        | ErrorCode::ThrottlingException => Code::ResourceExhausted,
-        ErrorCode::DefaultStorageEndpointNotConfigured
-        | ErrorCode::OperationNotAvailableInCurrentTier
-        | ErrorCode::GenericMethodNotAllowed => Code::Unimplemented,
-        ErrorCode::GenericNotFound
-        | ErrorCode::DeviceNotFound
-        | ErrorCode::AmqpAddressNotFound
-        | ErrorCode::ModuleNotFound => Code::NotFound,
-        ErrorCode::GenericConflict | ErrorCode::DeviceAlreadyExists => Code::AlreadyExists,
-        ErrorCode::DeviceNotOnline
-        | ErrorCode::PreconditionFailed
-        | ErrorCode::DeviceMessageLockLost => Code::FailedPrecondition,
-        ErrorCode::ConnectionForcefullyClosedOnNewConnection
-        | ErrorCode::DeviceConnectionClosedRemotely => Code::Aborted,
-        ErrorCode::ServerError | ErrorCode::GenericBadGateway => Code::Internal,
-        ErrorCode::ServiceUnavailable => Code::Unavailable,
-        ErrorCode::GatewayTimeout => Code::DeadlineExceeded,
+    match code.grpc() {
+        GrpcStatus::Cancelled => Code::Cancelled,
+        GrpcStatus::InvalidArgument => Code::InvalidArgument,
+        GrpcStatus::DeadlineExceeded => Code::DeadlineExceeded,
+        GrpcStatus::NotFound => Code::NotFound,
+        GrpcStatus::AlreadyExists => Code::AlreadyExists,
+        GrpcStatus::PermissionDenied => Code::PermissionDenied,
+        GrpcStatus::ResourceExhausted => Code::ResourceExhausted,
+        GrpcStatus::FailedPrecondition => Code::FailedPrecondition,
+        GrpcStatus::Aborted => Code::Aborted,
+        GrpcStatus::Unimplemented => Code::Unimplemented,
+        GrpcStatus::Internal => Code::Internal,
+        GrpcStatus::Unavailable => Code::Unavailable,
+        GrpcStatus::Unauthenticated => Code::Unauthenticated,
     }
 }
 

@@ -1,55 +1,17 @@
 //! From the catalogue of codes to AMQP conditions (amqp.md §8.3, §9).
 
-use downlink_amqp::performative::{AmqpError, condition};
+use downlink_amqp::performative::AmqpError;
 use downlink_amqp::types::{Symbol, Value};
 use downlink_domain::ErrorCode;
 use downlink_ports::PeerError;
 
-const ALREADY_EXISTS: Symbol = Symbol::from_static("com.microsoft:device-already-exists");
-const PRECONDITION_FAILED: Symbol = Symbol::from_static("com.microsoft:precondition-failed");
 /// Longest text of an error: it fits a frame of any client, the smallest of which are 512 bytes.
 const MAX_TEXT_BYTES: usize = 256;
-const QUOTA_EXCEEDED: Symbol = Symbol::from_static("com.microsoft:quota-exceeded");
 const ERROR_CODE: Symbol = Symbol::from_static("com.microsoft:error-code");
 
 /// Returns the condition that the SDKs translate into the error of `code`.
 pub(super) fn condition_of(code: ErrorCode) -> Symbol {
-    match code {
-        ErrorCode::GenericBadRequest
-        | ErrorCode::InvalidProtocolVersion
-        | ErrorCode::ArgumentInvalid
-        | ErrorCode::ArgumentNull
-        | ErrorCode::IotHubFormatError => condition::ARGUMENT_ERROR,
-        ErrorCode::InvalidOperation
-        | ErrorCode::ConnectionForcefullyClosedOnNewConnection
-        | ErrorCode::InvalidMessageExpiryTime
-        | ErrorCode::DefaultStorageEndpointNotConfigured
-        | ErrorCode::OperationNotAvailableInCurrentTier
-        | ErrorCode::GenericConflict
-        | ErrorCode::GenericMethodNotAllowed => condition::NOT_ALLOWED,
-        ErrorCode::IotHubUnauthorizedAccess
-        | ErrorCode::IotHubUnauthorized
-        | ErrorCode::GenericForbidden
-        | ErrorCode::DeviceDisabled => condition::UNAUTHORIZED_ACCESS,
-        ErrorCode::DeviceMaximumQueueDepthExceeded
-        | ErrorCode::DeviceMaximumInflightMethodExceeded => condition::RESOURCE_LIMIT_EXCEEDED,
-        ErrorCode::GenericNotFound
-        | ErrorCode::DeviceNotFound
-        | ErrorCode::AmqpAddressNotFound
-        | ErrorCode::ModuleNotFound
-        | ErrorCode::DeviceNotOnline
-        | ErrorCode::DeviceConnectionClosedRemotely => condition::NOT_FOUND,
-        ErrorCode::DeviceAlreadyExists => ALREADY_EXISTS,
-        ErrorCode::PreconditionFailed => PRECONDITION_FAILED,
-        ErrorCode::DeviceMessageLockLost => condition::MESSAGE_LOCK_LOST,
-        ErrorCode::MessageTooLarge => condition::MESSAGE_SIZE_EXCEEDED,
-        ErrorCode::IotHubQuotaExceeded => QUOTA_EXCEEDED,
-        ErrorCode::ThrottlingException | ErrorCode::DeviceThrottlingLimitExceeded => {
-            condition::DEVICE_CONTAINER_THROTTLED
-        }
-        ErrorCode::ServerError | ErrorCode::GenericBadGateway => condition::INTERNAL_ERROR,
-        ErrorCode::ServiceUnavailable | ErrorCode::GatewayTimeout => condition::TIMEOUT,
-    }
+    Symbol::from_static(code.amqp().as_str())
 }
 
 /// Returns the error a client gets for `code`; the text reaches the users of the SDKs. It is cut at
