@@ -1,5 +1,11 @@
 //! Who is connected where.
 
+mod record;
+
+pub use record::{
+    ChangeNumber, ConnectionEnd, ConnectionEvent, ConnectionRecord, ConnectionReport,
+};
+
 use crate::id::{ConnectionId, GatewayId};
 
 /// Order of two connections of one device: the higher one wins, whatever any clock says.
