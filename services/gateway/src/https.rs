@@ -20,13 +20,14 @@ use downlink_domain::policy::Coverage;
 use tokio::time::timeout;
 
 use self::answer::Answer;
-use self::error::{ApiError, Shape, Tracking};
+use self::error::{ApiError, Shape};
 use self::route::{Door, Endpoint, Route};
 use self::serve::Activity;
 use crate::audit::{self, Origin};
 use crate::authenticate::Principal;
 use crate::metrics;
 use crate::shared::Shared;
+use crate::tracking::Tracking;
 use crate::websocket::{self, HandshakeError};
 
 mod admin;
@@ -64,8 +65,7 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
     let (parts, mut body) = request.into_parts();
     let mut response = match route::find(request::method(&parts), parts.uri.path()) {
         Err(unrouted) => {
-            let tracking = tracking(&shared);
-            let mut response = unrouted.error.into_response(unrouted.shape, &tracking);
+            let mut response = refuse(&shared, &parts, unrouted.error, unrouted.shape);
             if let Some(allow) = allow(&unrouted.allowed) {
                 response.headers_mut().insert(ALLOW, allow);
             }
@@ -79,18 +79,13 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
             ..
         }) => match device::answer(&shared, &name, &call, &parts, &mut body).await {
             Ok(response) => response,
-            Err(refused) => refused.into_response(&tracking(&shared)),
+            Err(refused) => refused.into_response(&Tracking::new(&shared), &parts),
         },
         Ok(route) => {
             let shape = route.shape;
             match answer(&shared, route, &parts, &mut body).await {
                 Ok(answer) => answer.into_response(),
-                Err(error) => {
-                    let tracking = tracking(&shared);
-                    let code = error.code.name();
-                    tracing::debug!(tracking.id, code, "a request was refused");
-                    error.into_response(shape, &tracking)
-                }
+                Err(error) => refuse(&shared, &parts, error, shape),
             }
         }
     };
@@ -121,7 +116,7 @@ fn open_websocket(shared: &Shared, parts: &Parts, body: &Body) -> Response<Body>
         tracing::debug!(%error, "a websocket was refused");
         let text = error.to_string();
         let refusal = ApiError::new(ErrorCode::GenericBadRequest, text);
-        let mut response = refusal.into_response(Shape::Classic, &tracking(shared));
+        let mut response = refuse(shared, parts, refusal, Shape::Classic);
         if error == HandshakeError::Version {
             let headers = response.headers_mut();
             headers.insert(SEC_WEBSOCKET_VERSION, websocket::VERSION);
@@ -271,15 +266,11 @@ async fn use_case(
     }
 }
 
-fn tracking(shared: &Shared) -> Tracking {
-    let mut random = [0; 16];
-    shared.peers.ids.fill_random(&mut random);
-    let gateway = shared.options.id.as_str().bytes();
-    Tracking {
-        id: format!("{:032x}", u128::from_be_bytes(random)),
-        gateway: gateway.fold(0, |sum: u8, byte| sum.wrapping_mul(31).wrapping_add(byte)),
-        at: shared.peers.clock.now(),
-    }
+/// The answer to a request that failed, and the line of the log that its tracking id leads to.
+fn refuse(shared: &Shared, parts: &Parts, error: ApiError, shape: Shape) -> Response<Body> {
+    let tracking = Tracking::new(shared);
+    error.log(&tracking, parts);
+    error.into_response(shape, &tracking)
 }
 
 fn allow(methods: &[Method]) -> Option<HeaderValue> {

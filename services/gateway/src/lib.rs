@@ -27,6 +27,7 @@ mod passages;
 mod peers;
 mod settings;
 mod shared;
+mod tracking;
 mod websocket;
 
 use std::sync::Arc;

@@ -16,13 +16,14 @@ use downlink_domain::message::Verdict;
 use downlink_http_device::{Malformed, query};
 use tokio::time::timeout;
 
-use super::error::{ApiError, Shape, Tracking};
+use super::error::{ApiError, Shape};
 use super::{USE_CASE_DEADLINE, request};
 use crate::arrival::Arrival;
 use crate::audit::Origin;
 use crate::authenticate::{AuthenticatedDevice, Cause, Credential, Refusal, RefusalKind};
 use crate::metrics::{Door, RefusedFor};
 use crate::shared::Shared;
+use crate::tracking::Tracking;
 
 mod messages;
 mod telemetry;
@@ -52,9 +53,8 @@ pub(super) struct Refused {
 
 impl Refused {
     /// The answer.
-    pub(super) fn into_response(self, tracking: &Tracking) -> Response<Body> {
-        let code = self.error.code.name();
-        tracing::debug!(tracking.id, code, "a device was refused");
+    pub(super) fn into_response(self, tracking: &Tracking, parts: &Parts) -> Response<Body> {
+        self.error.log(tracking, parts);
         let mut response = self.error.into_response(Shape::Classic, tracking);
         if let Some(wait) = self.retry_after {
             // Whole seconds, and not one too early.

@@ -2,21 +2,28 @@
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use downlink_domain::ErrorCode;
 use downlink_domain::method::MethodError;
 use downlink_domain::twin::JsonError;
-use downlink_domain::{ErrorCode, Timestamp};
 use downlink_ports::{PeerError, StoreError};
 use serde_json::{Value, json};
 
 use super::answer::JSON;
 use crate::authenticate::{Denied, Refusal, RefusalKind};
+use crate::tracking::Tracking;
 
-/// Which body a failure has.
+/// Longest path of a refused request that is logged, in bytes.
+const MAX_LOGGED_PATH_BYTES: usize = 300;
+
+/// Which body a failure has. It belongs to the endpoint, but for codes that are flat everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// Shape A.
     Classic,
+    /// Shape B, of conflicts among modules.
+    Flat,
     /// Shape C, of direct methods.
     Nested,
 }
@@ -28,16 +35,6 @@ pub(crate) struct ApiError {
     text: String,
     /// Whether the caller may come again with a token of an issuer.
     is_challenge: bool,
-}
-
-/// What an operator finds a failed request by.
-#[derive(Clone, Debug)]
-pub(super) struct Tracking {
-    /// 32 hexadecimal digits.
-    pub(super) id: String,
-    /// Stands for the gateway.
-    pub(super) gateway: u8,
-    pub(super) at: Timestamp,
 }
 
 /// Seconds that a caller should wait after 429 and 503. The SDKs do not look at it; others do.
@@ -76,8 +73,9 @@ impl ApiError {
     }
 
     pub(super) fn into_response(self, shape: Shape, tracking: &Tracking) -> Response<Body> {
-        let body = match shape {
+        let body = match self.shape_at(shape) {
             Shape::Classic => self.classic(tracking),
+            Shape::Flat => self.flat(tracking),
             Shape::Nested => self.nested(tracking),
         };
         let mut response = Response::new(Body::from(body.to_string()));
@@ -99,6 +97,45 @@ impl ApiError {
         response
     }
 
+    /// The shape of this failure at an endpoint whose failures have `shape`.
+    fn shape_at(&self, shape: Shape) -> Shape {
+        if self.code.is_flat() {
+            Shape::Flat
+        } else {
+            shape
+        }
+    }
+
+    /// Writes the line of the log that the tracking id of the body leads to: a warning where it is the hub that failed.
+    /// Of the request it names method and path alone; credentials and bodies never.
+    pub(super) fn log(&self, tracking: &Tracking, parts: &Parts) {
+        let path = parts.uri.path();
+        let path = &path[..path.floor_char_boundary(MAX_LOGGED_PATH_BYTES)];
+        let (status, code) = (self.code.http_status(), self.code.name());
+        let method = parts.method.as_str();
+        if status >= 500 {
+            let error = self.text.as_str();
+            tracing::warn!(
+                tracking.id,
+                code,
+                status,
+                method,
+                ?path,
+                error,
+                "a request failed"
+            );
+        } else {
+            tracing::info!(
+                tracking.id,
+                code,
+                status,
+                method,
+                ?path,
+                "a request was refused"
+            );
+        }
+    }
+
     fn classic(&self, tracking: &Tracking) -> Value {
         // Clients split at the semicolon and show one part.
         let text = self.text.replace(';', ",");
@@ -108,34 +145,20 @@ impl ApiError {
         })
     }
 
-    /// `ExceptionMessage` is empty and `info` null because clients glue and parse them
-    /// (methods.md §2.3).
-    fn nested(&self, tracking: &Tracking) -> Value {
-        let inner = json!({
+    /// `info` is null because clients take nothing there but that and text (errors-limits.md §1.1).
+    fn flat(&self, tracking: &Tracking) -> Value {
+        json!({
             "errorCode": self.code.number(),
             "trackingId": tracking.to_string(),
             "message": self.text,
             "info": Value::Null,
             "timestampUtc": tracking.at.to_string(),
-        });
-        json!({ "Message": inner.to_string(), "ExceptionMessage": "" })
+        })
     }
-}
 
-/// `<32 hex>-G:<n>-TimeStamp:<MM/dd/yyyy HH:mm:ss>`, the time in UTC.
-impl std::fmt::Display for Tracking {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The ISO form has fixed places for years 1 to 9999, which is all there are.
-        let at = self.at.to_string();
-        let (date, time) = at.split_once('T').unwrap_or((&at, ""));
-        let (year, day) = date.split_once('-').unwrap_or((date, ""));
-        let time = time.get(..8).unwrap_or(time);
-        let day = day.replace('-', "/");
-        write!(
-            f,
-            "{}-G:{}-TimeStamp:{day}/{year} {time}",
-            self.id, self.gateway
-        )
+    /// `ExceptionMessage` is empty because clients glue and parse the two (methods.md §2.3).
+    fn nested(&self, tracking: &Tracking) -> Value {
+        json!({ "Message": self.flat(tracking).to_string(), "ExceptionMessage": "" })
     }
 }
 
@@ -184,6 +207,8 @@ impl From<Denied> for ApiError {
 
 #[cfg(test)]
 mod tests {
+    use downlink_domain::Timestamp;
+
     use super::*;
 
     fn tracking() -> Tracking {
@@ -219,9 +244,26 @@ mod tests {
     }
 
     #[test]
+    fn a_module_that_exists_already_is_told_flat_whatever_the_endpoint() {
+        for shape in [Shape::Classic, Shape::Flat, Shape::Nested] {
+            let error = ApiError::new(ErrorCode::ModuleAlreadyExistsOnDevice, "m exists");
+            assert_eq!(error.shape_at(shape), Shape::Flat);
+            assert_eq!(
+                error.flat(&tracking()).to_string(),
+                "{\"errorCode\":409301,\"trackingId\":\
+                 \"0123456789abcdef0123456789abcdef-G:5-TimeStamp:01/05/2026 09:12:31\",\
+                 \"message\":\"m exists\",\"info\":null,\
+                 \"timestampUtc\":\"2026-01-05T09:12:31.4120000Z\"}"
+            );
+        }
+        let other = ApiError::new(ErrorCode::GenericConflict, "x");
+        assert_eq!(other.shape_at(Shape::Classic), Shape::Classic);
+    }
+
+    #[test]
     fn every_code_has_its_status_and_its_name_in_the_header() {
         for code in ErrorCode::ALL {
-            for shape in [Shape::Classic, Shape::Nested] {
+            for shape in [Shape::Classic, Shape::Flat, Shape::Nested] {
                 let response = ApiError::new(*code, "text").into_response(shape, &tracking());
                 assert_eq!(response.status().as_u16(), code.http_status());
                 assert_eq!(response.headers()["iothub-errorcode"], code.name());
