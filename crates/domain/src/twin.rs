@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::caps;
 use crate::code::ErrorCode;
 use crate::device::IfMatch;
 use crate::time::Timestamp;
@@ -111,6 +112,8 @@ pub struct TwinRules {
     pub max_reported_bytes: usize,
     /// What a replacement tells the device.
     pub replaced_keys: ReplacedKeys,
+    /// How many changes of desired are kept for a device that comes back; 0 keeps none.
+    pub kept_changes: u32,
 }
 
 /// What the notification of a full replacement says of keys that are gone (mqtt.md §11.4).
@@ -132,6 +135,21 @@ pub enum TwinError {
     /// The etag or version is not the current one.
     #[error("etag mismatch")]
     PreconditionFailed,
+}
+
+impl DesiredNotification {
+    /// The body as it goes to the device.
+    pub fn text(&self) -> String {
+        Value::Object(self.body.clone()).to_string()
+    }
+
+    /// What is to be kept of the change, if anything: a large one costs as much as the section that
+    /// stands in for it, so it is not kept.
+    pub fn kept_text(&self, rules: TwinRules) -> Option<String> {
+        let is_kept = rules.kept_changes > 0;
+        let text = is_kept.then(|| self.text());
+        text.filter(|text| text.len() <= caps::MAX_KEPT_CHANGE_BYTES)
+    }
 }
 
 impl TwinError {

@@ -15,6 +15,7 @@
 pub mod access_rules;
 mod access_store;
 mod clock;
+mod desired_history;
 mod device_registry;
 mod error;
 pub mod events;
@@ -37,6 +38,7 @@ pub use error::{PeerError, StoreError};
 pub use message_store::{
     EnqueueError, EnqueueRules, Enqueued, FeedbackReceive, FeedbackStore, LockedMessage,
     MessageStore, PurgeOrder, PurgeOutcome, Receive, SettleError, Swept,
+pub use desired_history::{DesiredChanges, MissedChanges, Since};
 };
 pub use outbox::{Backlog, ClaimedEvents, EventOutbox, EventRelay, EventSink, OutboxBounds};
 pub use peer::{

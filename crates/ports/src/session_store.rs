@@ -19,4 +19,9 @@ pub trait SessionStore: Send + Sync {
         &self,
         sessions: Vec<(DeviceKey, Option<Bytes>)>,
     ) -> Result<(), StoreError>;
+
+    /// Notes the version of desired that the device of each session has been told, for
+    /// [`Since::LastTold`](crate::Since::LastTold). It only rises; devices without a session are
+    /// passed over, and a session that is removed takes its note with it.
+    async fn note_told(&self, told: Vec<(DeviceKey, u64)>) -> Result<(), StoreError>;
 }

@@ -148,6 +148,9 @@ macro_rules! conformance_tests {
         }
         $crate::conformance_tests! { @module $make access
             a_hub_that_does_not_exist_has_version_0_and_takes_nothing
+            the_newest_changes_of_desired_are_kept_as_they_were_told
+            a_large_change_of_desired_is_not_kept
+            a_session_remembers_what_its_device_was_told
             access_is_read_whole_and_only_when_it_is_new
             a_policy_reads_back_whole
             a_hub_may_be_made_with_limited_policies

@@ -5,7 +5,7 @@ use downlink_domain::Timestamp;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::twin::{Twin, TwinChange, TwinError, TwinRules, TwinWritten};
 
-use crate::StoreError;
+use crate::{DesiredChanges, Since, StoreError};
 
 /// Durable twins, one per identity.
 #[async_trait]
@@ -26,8 +26,16 @@ pub trait TwinStore: Send + Sync {
         Ok(twins.into_iter().map(version).collect())
     }
 
+    /// Reads what is kept of the changes of desired, and where they stand. By position; `None`
+    /// where the identity is gone. Version and changes are of one moment.
+    async fn find_changes(
+        &self,
+        wanted: Vec<(DeviceKey, Since)>,
+    ) -> Result<Vec<Option<DesiredChanges>>, StoreError>;
+
     /// Applies each change by `downlink_domain::twin::apply` as one read-modify-write, with its
-    /// change event in the same transaction; changes of one twin happen in the order given.
+    /// change event in the same transaction; changes of one twin happen in the order given. What
+    /// devices are to be told of desired is kept with it, as many changes as `rules` say.
     /// By position; `None` where the identity is gone.
     async fn update_twins(
         &self,

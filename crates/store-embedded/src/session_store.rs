@@ -7,8 +7,8 @@ use downlink_ports::{SessionStore, StoreError};
 use std::collections::HashMap;
 
 use crate::error::store_error;
-use crate::fields::Fields;
-use crate::statements::{DELETE_SESSIONS, WRITE_SESSIONS};
+use crate::fields::{Fields, stored};
+use crate::statements::{DELETE_SESSIONS, NOTE_TOLD, WRITE_SESSIONS};
 use crate::store::Store;
 use crate::writer::{Scope, Work};
 
@@ -30,6 +30,40 @@ impl SessionStore for Store {
         sessions: Vec<(DeviceKey, Option<Bytes>)>,
     ) -> Result<(), StoreError> {
         self.queue.call(SaveSessions { sessions }).await
+    }
+
+    async fn note_told(&self, told: Vec<(DeviceKey, u64)>) -> Result<(), StoreError> {
+        self.queue.call(NoteTold { told }).await
+    }
+}
+
+struct NoteTold {
+    told: Vec<(DeviceKey, u64)>,
+}
+
+#[async_trait]
+impl Work for NoteTold {
+    type Answer = ();
+
+    fn bytes(&self) -> usize {
+        self.told.len() * size_of::<(DeviceKey, u64)>()
+    }
+
+    async fn run(self, scope: &mut Scope<'_>) -> Result<(), StoreError> {
+        let mut newest: HashMap<DeviceKey, u64> = HashMap::new();
+        for (device, version) in self.told {
+            let known = newest.entry(device).or_insert(version);
+            *known = version.max(*known);
+        }
+        NOTE_TOLD
+            .execute(
+                scope.connection,
+                newest.into_iter().collect(),
+                |query, (device, told)| query.bind(device.0).bind(stored(told)),
+            )
+            .await
+            .map_err(store_error)?;
+        Ok(())
     }
 }
 

@@ -21,6 +21,9 @@ statements! {
     DELETE_EVENTS = "delete_events";
     DELETE_MESSAGES = "delete_messages";
     DELETE_SESSIONS = "delete_sessions";
+    DROP_CHANGES = "drop_changes";
+    FIND_CHANGES = "find_changes";
+    END_DEVICE_JOBS = "end_device_jobs";
     FIND_IDENTITIES = "find_identities";
     FIND_RECEIVABLE = "find_receivable";
     FIND_STANDINGS = "find_standings";
@@ -32,6 +35,8 @@ statements! {
     INSERT_FEEDBACK = "insert_feedback";
     INSERT_MESSAGES = "insert_messages";
     RECORD_CONNECTIONS = "record_connections";
+    KEEP_CHANGES = "keep_changes";
+    NOTE_TOLD = "note_told";
     UPDATE_STANDINGS = "update_standings";
     WRITE_SESSIONS = "write_sessions";
     WRITE_TWINS = "write_twins";

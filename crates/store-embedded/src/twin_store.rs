@@ -11,7 +11,7 @@ use downlink_domain::twin::{
     self, Object, Section, Twin, TwinChange, TwinError, TwinRules, TwinWritten,
 };
 use downlink_ports::events::twin_event;
-use downlink_ports::{StoreError, TwinStore};
+use downlink_ports::{DesiredChanges, Since, StoreError, TwinStore};
 use sqlx::SqliteConnection;
 
 use crate::device_registry::device;
@@ -21,6 +21,10 @@ use crate::outbox;
 use crate::statements::{FIND_TWIN_VERSIONS, FIND_TWINS, FIND_TWINS_WITH_IDENTITIES, WRITE_TWINS};
 use crate::store::Store;
 use crate::writer::{Scope, Work};
+
+use self::history::Told;
+
+mod history;
 
 /// Bytes that a change holds while it waits: most are far smaller than their bound.
 const CHANGE_BYTES: usize = 4_096;
@@ -66,6 +70,14 @@ impl TwinStore for Store {
         Ok(versions)
     }
 
+    async fn find_changes(
+        &self,
+        wanted: Vec<(DeviceKey, Since)>,
+    ) -> Result<Vec<Option<DesiredChanges>>, StoreError> {
+        let mut reader = self.reader().await?;
+        history::find(&mut reader, wanted).await
+    }
+
     async fn update_twins(
         &self,
         changes: Vec<(DeviceKey, TwinChange)>,
@@ -94,6 +106,13 @@ struct Current {
     is_changed: bool,
 }
 
+/// What changes leave beside the twins.
+#[derive(Default)]
+struct Traces {
+    events: Vec<Event>,
+    told: Vec<Told>,
+}
+
 #[async_trait]
 impl Work for UpdateTwins {
     type Answer = Vec<Option<Result<TwinWritten, TwinError>>>;
@@ -105,18 +124,19 @@ impl Work for UpdateTwins {
     async fn run(self, scope: &mut Scope<'_>) -> Result<Self::Answer, StoreError> {
         let keys: HashSet<_> = self.changes.iter().map(|(key, _)| *key).collect();
         let mut twins = load(scope.connection, keys.into_iter().collect()).await?;
-        let mut events = Vec::new();
+        let mut traces = Traces::default();
         let mut answers = Vec::with_capacity(self.changes.len());
         for (key, change) in self.changes {
             let current = twins.get_mut(&key);
             let written =
-                current.map(|current| apply(current, change, self.rules, self.now, &mut events));
+                current.map(|current| apply(current, change, self.rules, self.now, &mut traces));
             answers.push(written);
         }
         let changed = twins.into_values().filter(|current| current.is_changed);
         let changed = changed.map(|current| (current.device.key, current.device.hub, current.twin));
         write(scope.connection, changed.collect()).await?;
-        outbox::insert(scope, events).await?;
+        history::keep(scope.connection, traces.told, self.rules).await?;
+        outbox::insert(scope, traces.events).await?;
         Ok(answers)
     }
 }
@@ -126,20 +146,28 @@ fn apply(
     change: TwinChange,
     rules: TwinRules,
     now: Timestamp,
-    events: &mut Vec<Event>,
+    traces: &mut Traces,
 ) -> Result<TwinWritten, TwinError> {
     let op_type = change.op_type();
     let written = twin::apply(&current.twin, change, rules, now)?;
     if let Some(body) = written.event.clone() {
         current.twin = written.twin.clone();
         current.is_changed = true;
-        events.push(twin_event(
+        traces.events.push(twin_event(
             &current.device,
             &written.twin,
             op_type,
             body,
             now,
         ));
+    }
+    if let Some(notification) = &written.notification {
+        traces.told.push(Told {
+            device: current.device.key,
+            hub: current.device.hub.clone(),
+            version: notification.version,
+            text: notification.kept_text(rules),
+        });
     }
     Ok(written)
 }

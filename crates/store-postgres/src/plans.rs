@@ -17,10 +17,11 @@ use crate::open::connect_options;
 use crate::options::PostgresOptions;
 
 /// Tables whose rows belong to devices.
-const OF_DEVICES: [&str; 6] = [
+const OF_DEVICES: [&str; 7] = [
     "messages",
     "identities",
     "twins",
+    "desired_changes",
     "sessions",
     "outbox",
     "feedback",

@@ -9,7 +9,7 @@ use downlink_domain::id::DeviceKey;
 use downlink_ports::{SessionStore, StoreError};
 
 use crate::error::Failure;
-use crate::fields::Fields;
+use crate::fields::{Fields, stored};
 use crate::retry::{Extent, Repeat, Work};
 use crate::store::PostgresStore;
 
@@ -29,6 +29,40 @@ impl SessionStore for PostgresStore {
         // The last word on each session counts.
         let sessions = sessions.into_iter().collect();
         self.run(&SaveSessions { sessions }).await
+    }
+
+    async fn note_told(&self, told: Vec<(DeviceKey, u64)>) -> Result<(), StoreError> {
+        if told.is_empty() {
+            return Ok(());
+        }
+        let mut newest = BTreeMap::new();
+        for (device, version) in told {
+            let known = newest.entry(device).or_insert(version);
+            *known = version.max(*known);
+        }
+        self.run(&NoteTold { newest }).await
+    }
+}
+
+struct NoteTold {
+    newest: BTreeMap<DeviceKey, u64>,
+}
+
+#[async_trait]
+impl Work for NoteTold {
+    type Answer = ();
+    const EXTENT: Extent = Extent::Statement;
+    const REPEAT: Repeat = Repeat::Harmless;
+
+    async fn run(&self, connection: &mut Session<'_>) -> Result<(), Failure> {
+        let keys: Vec<i64> = self.newest.keys().map(|device| device.0).collect();
+        let told: Vec<i64> = self.newest.values().map(|told| stored(*told)).collect();
+        sqlx::query(include_str!("../queries/note_told.sql"))
+            .bind(keys)
+            .bind(told)
+            .execute(connection)
+            .await?;
+        Ok(())
     }
 }
 

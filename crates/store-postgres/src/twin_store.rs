@@ -8,14 +8,16 @@ use downlink_domain::Timestamp;
 use downlink_domain::device::Device;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::twin::{Object, Section, Twin, TwinChange, TwinError, TwinRules, TwinWritten};
-use downlink_ports::{StoreError, TwinStore};
+use downlink_ports::{DesiredChanges, Since, StoreError, TwinStore};
 
+use self::history::FindChanges;
 use self::update::UpdateTwins;
 use crate::error::Failure;
 use crate::fields::{Fields, stored};
 use crate::retry::{Extent, Repeat, Work};
 use crate::store::PostgresStore;
 
+mod history;
 mod update;
 
 #[async_trait]
@@ -31,6 +33,13 @@ impl TwinStore for PostgresStore {
     ) -> Result<Vec<Option<u64>>, StoreError> {
         let versions = self.run(&FindVersions { devices: &devices }).await?;
         Ok(by_position(&devices, &versions))
+    }
+
+    async fn find_changes(
+        &self,
+        wanted: Vec<(DeviceKey, Since)>,
+    ) -> Result<Vec<Option<DesiredChanges>>, StoreError> {
+        self.run(&FindChanges { wanted }).await
     }
 
     async fn update_twins(

@@ -46,6 +46,10 @@ struct State {
     identities: BTreeMap<DeviceKey, Device>,
     twins: HashMap<DeviceKey, Twin>,
     sessions: HashMap<DeviceKey, Bytes>,
+    /// Versions of desired that the devices of sessions have been told.
+    told: HashMap<DeviceKey, u64>,
+    /// Changes of desired that are kept, by version.
+    changes: HashMap<DeviceKey, BTreeMap<u64, Bytes>>,
     last_sequence: u64,
     messages: BTreeMap<(DeviceKey, SequenceNumber), Message>,
     last_record: u64,

@@ -66,6 +66,7 @@ impl Default for TwinOptions {
                 max_desired_bytes: caps::MAX_DESIRED_BYTES,
                 max_reported_bytes: caps::MAX_REPORTED_BYTES,
                 replaced_keys: ReplacedKeys::default(),
+                kept_changes: caps::KEPT_CHANGES,
             },
             reads: BatcherOptions::default(),
             writes,

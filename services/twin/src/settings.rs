@@ -17,6 +17,7 @@ impl From<&Config> for TwinOptions {
                     sections::ReplacedKeys::Omitted => ReplacedKeys::Omitted,
                     sections::ReplacedKeys::Nulls => ReplacedKeys::Nulls,
                 },
+                kept_changes: twin.kept_changes,
             },
             ..Self::default()
         }

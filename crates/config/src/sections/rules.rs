@@ -88,6 +88,10 @@ pub struct Twin {
     /// gets the whole new section, as documented. `nulls`: `null` for each, so that SDKs that merge what they are told
     /// see them go.
     pub desired_replace_nulls: ReplacedKeys,
+    /// How many changes of desired properties are kept for each device and module, 0 to 1000, each up to 4 KiB of text.
+    /// One that comes back and says which version it has, or whose MQTT session remembers, is told what it missed, in
+    /// order; where that is more than was kept it is told the whole section once.
+    pub kept_changes: u32,
 }
 
 impl Default for Twin {
@@ -97,6 +101,7 @@ impl Default for Twin {
             max_desired_bytes: ByteSize::from_kib(32),
             max_reported_bytes: ByteSize::from_kib(32),
             desired_replace_nulls: ReplacedKeys::default(),
+            kept_changes: 16,
         }
     }
 }
@@ -107,5 +112,10 @@ impl Twin {
         at.size("max_tags_bytes", self.max_tags_bytes, bounds());
         at.size("max_desired_bytes", self.max_desired_bytes, bounds());
         at.size("max_reported_bytes", self.max_reported_bytes, bounds());
+        at.require(
+            self.kept_changes <= 1_000,
+            "kept_changes",
+            "is more than 1000",
+        );
     }
 }

@@ -9,6 +9,7 @@ const RULES: TwinRules = TwinRules {
     max_desired_bytes: caps::MAX_DESIRED_BYTES,
     max_reported_bytes: caps::MAX_REPORTED_BYTES,
     replaced_keys: ReplacedKeys::Omitted,
+    kept_changes: caps::KEPT_CHANGES,
 };
 
 fn at(second: i64) -> Timestamp {

@@ -93,6 +93,7 @@ pub fn twin_rules() -> TwinRules {
         max_desired_bytes: caps::MAX_DESIRED_BYTES,
         max_reported_bytes: caps::MAX_REPORTED_BYTES,
         replaced_keys: ReplacedKeys::Omitted,
+        kept_changes: 4,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Twins.
 
+use bytes::Bytes;
 use downlink_domain::device::IfMatch;
 use downlink_domain::event::EventKind;
 use downlink_domain::id::DeviceKey;
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use super::Subject;
 use super::given::{noon, somebody, twin_rules};
+use crate::{DesiredChanges, Since};
 
 fn object(text: &str) -> Object {
     match parse_json(text.as_bytes()) {
@@ -171,4 +173,90 @@ pub async fn a_twin_whose_identity_is_gone_is_not_found(subject: Subject) {
     let answers = update(&subject, changes).await;
     assert_eq!(answers[0], None);
     assert!(matches!(answers[1], Some(Ok(_))));
+}
+
+async fn changes(subject: &Subject, device: DeviceKey, since: Since) -> DesiredChanges {
+    let found = subject.twins.find_changes(vec![(device, since)]).await;
+    let found = found.expect("a store that works").remove(0);
+    found.expect("a twin")
+}
+
+fn versions(changes: &DesiredChanges) -> Vec<u64> {
+    changes.kept.iter().map(|(version, _)| *version).collect()
+}
+
+#[doc(hidden)]
+pub async fn the_newest_changes_of_desired_are_kept_as_they_were_told(subject: Subject) {
+    let device = subject.register("dev-1").await.key;
+    let other = subject.register("dev-2").await.key;
+    // The usual rules of this suite keep four.
+    update(&subject, vec![(device, patch("{\"a\": 1}"))]).await;
+    update(&subject, vec![(device, report("{\"seen\": 1}"))]).await;
+    let more = (2..=6).map(|n| (device, patch(&format!("{{\"a\": {n}.0}}"))));
+    update(&subject, more.collect()).await;
+    update(&subject, vec![(other, patch("{\"b\": null}"))]).await;
+
+    let all = changes(&subject, device, Since::Version(0)).await;
+    assert_eq!((all.version, versions(&all)), (7, vec![4, 5, 6, 7]));
+    assert!(!all.is_whole());
+    let some = changes(&subject, device, Since::Version(5)).await;
+    assert!(some.is_whole());
+    let told: Vec<_> = some.kept.iter().map(|(_, body)| body.clone()).collect();
+    assert_eq!(
+        told,
+        ["{\"a\":5.0,\"$version\":6}", "{\"a\":6.0,\"$version\":7}"]
+    );
+
+    for since in [Since::Now, Since::Version(7), Since::LastTold] {
+        let none = changes(&subject, device, since).await;
+        assert_eq!((none.version, none.since, none.kept), (7, 7, vec![]));
+    }
+    let wanted = vec![
+        (other, Since::Version(1)),
+        (DeviceKey(i64::MAX), Since::Now),
+        (device, Since::Version(6)),
+    ];
+    let found = subject.twins.find_changes(wanted).await.unwrap();
+    assert_eq!(versions(found[0].as_ref().unwrap()), [2]);
+    assert_eq!(found[1], None);
+    assert_eq!(versions(found[2].as_ref().unwrap()), [7]);
+}
+
+#[doc(hidden)]
+pub async fn a_large_change_of_desired_is_not_kept(subject: Subject) {
+    let device = subject.register("dev-1").await.key;
+    let large = "x".repeat(3_000);
+    let large = format!("{{\"a\": \"{large}\", \"b\": \"{large}\"}}");
+    update(&subject, vec![(device, patch(&large))]).await;
+    update(&subject, vec![(device, patch("{\"a\": 1}"))]).await;
+    let kept = changes(&subject, device, Since::Version(1)).await;
+    assert_eq!((kept.version, versions(&kept)), (3, vec![3]));
+    assert!(!kept.is_whole());
+}
+
+#[doc(hidden)]
+pub async fn a_session_remembers_what_its_device_was_told(subject: Subject) {
+    let device = subject.register("dev-1").await.key;
+    let other = subject.register("dev-2").await.key;
+    let session = || vec![(device, Some(Bytes::from_static(b"session")))];
+    subject.sessions.save_sessions(session()).await.unwrap();
+    for n in 1..=3 {
+        update(&subject, vec![(device, patch(&format!("{{\"a\": {n}}}")))]).await;
+    }
+    let told = vec![(device, 3), (other, 2), (device, 2)];
+    subject.sessions.note_told(told).await.unwrap();
+    let missed = changes(&subject, device, Since::LastTold).await;
+    assert_eq!((missed.since, versions(&missed)), (3, vec![4]));
+
+    // It only rises, and another write of the session leaves it.
+    subject.sessions.note_told(vec![(device, 2)]).await.unwrap();
+    subject.sessions.save_sessions(session()).await.unwrap();
+    let missed = changes(&subject, device, Since::LastTold).await;
+    assert_eq!(missed.since, 3);
+    assert_eq!(changes(&subject, other, Since::LastTold).await.since, 1);
+
+    let removed = subject.sessions.save_sessions(vec![(device, None)]);
+    removed.await.unwrap();
+    subject.sessions.save_sessions(session()).await.unwrap();
+    assert_eq!(changes(&subject, device, Since::LastTold).await.since, 4);
 }

@@ -20,9 +20,10 @@ use crate::twin_store;
 use crate::writer::{Scope, Work};
 
 /// Tables of rows that belong to one life of an identity, the identity itself last.
-const OWNED: [&str; 4] = [
+const OWNED: [&str; 5] = [
     "DELETE FROM messages WHERE device_key = ?",
     "DELETE FROM sessions WHERE device_key = ?",
+    "DELETE FROM desired_changes WHERE device_key = ?",
     "DELETE FROM twins WHERE device_key = ?",
     "DELETE FROM identities WHERE device_key = ?",
 ];

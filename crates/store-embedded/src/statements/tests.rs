@@ -67,6 +67,7 @@ async fn no_statement_reads_a_whole_table() {
         "identities",
         "twins",
         "sessions",
+        "desired_changes",
         "feedback",
         "hubs",
         "policies",

@@ -12,6 +12,7 @@ use downlink_domain::twin::{self, Twin, TwinChange, TwinError, TwinRules, TwinWr
 use downlink_ports::StoreError;
 use downlink_ports::events::twin_event;
 
+use super::history::{Kept, Told};
 use super::{read, text};
 use crate::device_registry::device;
 use crate::error::Failure;
@@ -32,6 +33,13 @@ struct Current {
     is_changed: bool,
 }
 
+/// What changes leave beside the twins.
+#[derive(Default)]
+struct Traces {
+    events: Vec<Event>,
+    told: Vec<Told>,
+}
+
 #[async_trait]
 impl Work for UpdateTwins {
     type Answer = Vec<Option<Result<TwinWritten, TwinError>>>;
@@ -41,10 +49,10 @@ impl Work for UpdateTwins {
 
     async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
         let mut twins = self.lock(connection).await?;
-        let mut events = Vec::new();
+        let mut traces = Traces::default();
         let answers = self.changes.iter().map(|(key, change)| {
             let current = twins.get_mut(key)?;
-            Some(self.apply(current, change, &mut events))
+            Some(self.apply(current, change, &mut traces))
         });
         let answers = answers.collect();
         twins.retain(|_, current| current.is_changed);
@@ -52,7 +60,8 @@ impl Work for UpdateTwins {
             write(connection, &twins).await?;
             // After the locks of the rows: the events of one twin have positions in the order of
             // its versions.
-            outbox::insert(connection, &events).await?;
+            outbox::insert(connection, &traces.events).await?;
+            Kept::of(traces.told, self.rules).write(connection).await?;
         }
         Ok(answers)
     }
@@ -86,7 +95,7 @@ impl UpdateTwins {
         &self,
         current: &mut Current,
         change: &TwinChange,
-        events: &mut Vec<Event>,
+        traces: &mut Traces,
     ) -> Result<TwinWritten, TwinError> {
         let op_type = change.op_type();
         let written = twin::apply(&current.twin, change.clone(), self.rules, self.now)?;
@@ -94,7 +103,15 @@ impl UpdateTwins {
             current.twin = written.twin.clone();
             current.is_changed = true;
             let event = twin_event(&current.device, &written.twin, op_type, body, self.now);
-            events.push(event);
+            traces.events.push(event);
+        }
+        if let Some(notification) = &written.notification {
+            traces.told.push(Told {
+                device: current.device.key,
+                hub: current.device.hub.clone(),
+                version: notification.version,
+                text: notification.kept_text(self.rules),
+            });
         }
         Ok(written)
     }

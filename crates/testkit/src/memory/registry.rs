@@ -179,6 +179,8 @@ impl State {
         self.append(lifecycle_event(Lifecycle::Deleted, &device, &twin, now));
         self.names.remove(&(device.hub, device.name));
         self.sessions.remove(&key);
+        self.told.remove(&key);
+        self.changes.remove(&key);
         let messages = (key, SequenceNumber(0))..=(key, SequenceNumber(u64::MAX));
         self.messages
             .extract_if(messages, |_, _| true)

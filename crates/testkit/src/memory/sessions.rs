@@ -25,8 +25,20 @@ impl SessionStore for MemoryStore {
                 }
                 Some(_) => {}
                 None => {
+                    state.told.remove(&device);
                     state.sessions.remove(&device);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_told(&self, told: Vec<(DeviceKey, u64)>) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        for (device, version) in told {
+            if state.sessions.contains_key(&device) {
+                let known = state.told.entry(device).or_insert(version);
+                *known = version.max(*known);
             }
         }
         Ok(())
