@@ -82,3 +82,18 @@ pub const MAX_PARENT_SCOPES: usize = 64;
 
 /// Bytes of one scope: the scheme, a device id, a dash, a generation.
 pub const MAX_SCOPE_BYTES: usize = 192;
+
+/// Longest id of a job, in characters (registry.md §6.1).
+pub const MAX_JOB_ID_CHARS: usize = 64;
+/// How far ahead a job may be scheduled (registry.md §6.1).
+pub const MAX_JOB_DELAY: Duration = Duration::from_hours(168);
+/// Longest time a job may run.
+pub const MAX_JOB_EXECUTION: Duration = Duration::from_hours(168);
+/// Time a job may run that names none (registry.md §6.1).
+pub const DEFAULT_JOB_EXECUTION: Duration = Duration::from_hours(1);
+/// Longest condition of a job, in characters: that of a query (registry.md §5.1).
+pub const MAX_CONDITION_CHARS: usize = 8192;
+/// Largest work of a job as JSON text, in bytes: a method's payload and what stands around it.
+pub const MAX_JOB_WORK_BYTES: usize = MAX_METHOD_BYTES + 16 * 1024;
+/// How long an ended job is remembered (registry.md §6.3).
+pub const JOB_HISTORY: Duration = Duration::from_hours(720);

@@ -97,6 +97,13 @@ text_id!(
     MessageId, "message id", caps::MAX_MESSAGE_ID_CHARS, is_id_char
 );
 text_id!(
+    /// A job: 1–64 lower-case letters, digits, hyphens and apostrophes (registry.md §6.1).
+    JobId, "job id", caps::MAX_JOB_ID_CHARS, |c| c.is_ascii_lowercase()
+        || c.is_ascii_digit()
+        || c == '-'
+        || c == '\''
+);
+text_id!(
     /// A gateway process, unique for one life of it.
     GatewayId, "gateway id", caps::MAX_ID_CHARS, is_id_char
 );

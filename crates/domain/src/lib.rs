@@ -17,6 +17,7 @@ pub mod code;
 pub mod device;
 pub mod event;
 pub mod id;
+pub mod job;
 pub mod limits;
 pub mod message;
 pub mod method;
