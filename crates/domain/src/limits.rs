@@ -120,7 +120,18 @@ pub enum Per {
 }
 
 impl Per {
-    const fn seconds(self) -> u32 {
+    /// The unit of so many seconds.
+    pub const fn of_seconds(seconds: u32) -> Option<Self> {
+        match seconds {
+            1 => Some(Self::Second),
+            60 => Some(Self::Minute),
+            3_600 => Some(Self::Hour),
+            _ => None,
+        }
+    }
+
+    /// Its seconds.
+    pub const fn seconds(self) -> u32 {
         match self {
             Self::Second => 1,
             Self::Minute => 60,
@@ -165,6 +176,21 @@ impl Rate {
             return Err(NotARate);
         }
         Ok(Self { count, per, burst })
+    }
+
+    /// Operations in its unit of time.
+    pub const fn count(self) -> u32 {
+        self.count
+    }
+
+    /// Its unit of time.
+    pub const fn per(self) -> Per {
+        self.per
+    }
+
+    /// The burst that was stated, if one was.
+    pub const fn stated_burst(self) -> Option<u32> {
+        self.burst
     }
 
     /// Operations in a second.

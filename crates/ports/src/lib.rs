@@ -21,6 +21,7 @@ mod error;
 pub mod events;
 mod message_store;
 mod outbox;
+mod limits_store;
 mod peer;
 mod policy_store;
 mod poll_throttle;
@@ -29,6 +30,7 @@ mod session_store;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
 mod twin_queries;
+mod rate_shares;
 mod twin_store;
 
 pub use access_store::{AccessError, AccessSnapshot, AccessStore};
@@ -42,6 +44,7 @@ pub use desired_history::{DesiredChanges, MissedChanges, Since};
 };
 pub use outbox::{Backlog, ClaimedEvents, EventOutbox, EventRelay, EventSink, OutboxBounds};
 pub use peer::{
+pub use limits_store::{LimitsApi, LimitsStore, decide_limits};
     ConnectionChange, DeviceConnection, Disconnect, GatewayApi, Gateways, MethodApi,
     MethodDelivery, Notify, OpenedDevice, QueueApi, ReceiveCall, TwinApi, TwinView,
 };
@@ -55,3 +58,4 @@ pub use twin_queries::{
     Needs, Scan, ScanPage, ScanRow, Tallied, Tally, TallyGroup, TwinQueries, TwinQueryError,
 };
 pub use twin_store::TwinStore;
+pub use rate_shares::{MAX_SHARERS, RateShares, Wants};

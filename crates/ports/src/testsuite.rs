@@ -22,12 +22,14 @@ mod expect;
 pub mod feedback;
 pub mod given;
 pub mod messages;
+pub mod limits;
 pub mod outbox;
 pub mod policies;
 pub mod polls;
 pub mod presence;
 pub mod purge;
 pub mod registry;
+pub mod rates;
 pub mod relay;
 pub mod sessions;
 pub mod settle;
@@ -62,6 +64,12 @@ macro_rules! conformance_tests {
             large_batches_are_taken_whole
         }
         $crate::conformance_tests! { @module $make settle
+        $crate::conformance_tests! { @module $make limits
+            stated_limits_read_back_under_a_version_that_rises
+            limits_of_a_hub_that_does_not_exist_are_not_changed
+            hubs_have_limits_of_their_own
+            as_many_devices_as_may_have_limits_of_their_own_read_back
+            a_change_of_limits_is_audited_and_a_refused_one_is_not
             completed_messages_are_gone
             each_ack_mode_hears_of_the_outcomes_it_asked_for
             a_settlement_needs_the_current_token
@@ -128,6 +136,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @module $make audit
             every_write_of_an_identity_names_who_made_it
             a_refused_write_leaves_no_record
+        $crate::conformance_tests! { @module $make connections
             a_purge_names_who_asked_for_it
             a_record_holds_no_key
         }
@@ -244,6 +253,7 @@ mod tests {
         let modules = [
             include_str!("testsuite/access.rs"),
             include_str!("testsuite/feedback.rs"),
+        $crate::conformance_tests! { @module $make rates
             include_str!("testsuite/messages.rs"),
             include_str!("testsuite/outbox.rs"),
             include_str!("testsuite/policies.rs"),
@@ -261,11 +271,13 @@ mod tests {
             .iter()
             .flat_map(|text| text.split("\npub async fn ").skip(1))
             .map(|rest| rest.split('(').next().unwrap());
+            include_str!("testsuite/limits.rs"),
         let mut count = 0;
         for promise in promises {
             assert!(list.contains(&format!(" {promise}\n")), "{promise}");
             count += 1;
         }
         assert!(count > 80);
+            include_str!("testsuite/rates.rs"),
     }
 }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::polls::Polls;
+use crate::rates::Rates;
 use crate::shard::Shard;
 
 /// Most watches at a time; a further one is refused with [`StoreError::Overloaded`].
@@ -45,6 +46,7 @@ struct Inner {
     watches: AtomicUsize,
     leases: Mutex<HashMap<GatewayId, GatewayLease>>,
     polls: Mutex<Polls>,
+    rates: Mutex<Rates>,
 }
 
 impl MemoryPresence {
@@ -60,12 +62,17 @@ impl MemoryPresence {
                 watches: AtomicUsize::new(0),
                 leases: Mutex::default(),
                 polls: Mutex::default(),
+                rates: Mutex::default(),
             }),
         }
     }
 
     pub(crate) fn polls(&self) -> &Mutex<Polls> {
         &self.inner.polls
+    }
+
+    pub(crate) fn rates(&self) -> &Mutex<Rates> {
+        &self.inner.rates
     }
 
     /// How many watches are held, for metrics.

@@ -1,8 +1,8 @@
 //! Presence of devices in the memory of one process.
 //!
 //! [`MemoryPresence`] is the directory of the all-in-one, where gateway and services share a
-//! process and presence ends with it; so does it hold when devices polled. Wiring may enter; services see only
-//! `downlink_ports::PresenceDirectory`, `GatewayLeases` and `PollThrottle`.
+//! process and presence ends with it; so does it hold when devices polled and what gateways want of rates. Wiring may
+//! enter; services see only `downlink_ports::PresenceDirectory`, `GatewayLeases`, `PollThrottle` and `RateShares`.
 //!
 //! ```
 //! use downlink_domain::Timestamp;
@@ -14,6 +14,7 @@
 
 mod directory;
 mod polls;
+mod rates;
 mod shard;
 #[cfg(test)]
 mod tests;

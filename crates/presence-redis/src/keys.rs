@@ -1,6 +1,6 @@
 //! Where things lie: keys and channels.
 
-use downlink_domain::id::{DeviceKey, GatewayId};
+use downlink_domain::id::{DeviceKey, GatewayId, HubName};
 
 /// Names of everything kept under one prefix.
 #[derive(Clone, Debug)]
@@ -36,6 +36,11 @@ impl Keys {
     /// That a device has polled, beside its route.
     pub(crate) fn poll(&self, device: DeviceKey) -> String {
         format!("{}:{{{device}}}:poll", self.prefix)
+    }
+
+    /// When each gateway's word on the rates of a hub ends, and what it wants: one slot.
+    pub(crate) fn rates(&self, hub: &HubName) -> [String; 2] {
+        ["ends", "wants"].map(|kind| format!("{}:{{rates {hub}}}:{kind}", self.prefix))
     }
 
     /// A key of the gateway that lies where `tag` does: while it is there, that server was not

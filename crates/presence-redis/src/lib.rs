@@ -1,8 +1,8 @@
 //! Presence of devices, shared by processes through Redis.
 //!
 //! [`RedisPresence`] is the directory of any number of gateways and services in processes of their
-//! own, the leases of the gateways, and when devices polled. Wiring may enter; services see only
-//! `downlink_ports::PresenceDirectory`, `GatewayLeases` and `PollThrottle`.
+//! own, the leases of the gateways, when devices polled, and what gateways want of rates. Wiring may enter; services see only
+//! `downlink_ports::PresenceDirectory`, `GatewayLeases`, `PollThrottle` and `RateShares`.
 //!
 //! # What is kept where
 //!
@@ -15,6 +15,8 @@
 //! - The sharded channel of the first key's name: every change of the route, told by the script.
 //! - `<prefix>:{leases}:ends`, `…:details`: who holds a lease until when, by the server's clock,
 //!   and what each gateway says of itself; what has lapsed is removed by the next renewal.
+//! - `<prefix>:{rates <hub>}:ends`, `…:wants`: what each gateway wants of the hub's rates, and until when that counts, by
+//!   the server's clock; there while the hub has rates.
 //! - `<prefix>:{<tag>}:witness:<gateway>`: one on each master; where it is missing, that master
 //!   was emptied.
 //!
@@ -63,6 +65,7 @@ mod map;
 mod options;
 mod polls;
 mod presence;
+mod rates;
 mod scripts;
 mod shards;
 mod slot;

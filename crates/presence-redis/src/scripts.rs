@@ -33,6 +33,7 @@ pub(crate) struct Scripts {
     pub(crate) renew: StoredScript,
     pub(crate) release: StoredScript,
     pub(crate) live: StoredScript,
+    pub(crate) rates: StoredScript,
 }
 
 impl Scripts {
@@ -45,6 +46,7 @@ impl Scripts {
             renew: StoredScript::new(include_str!("scripts/renew.lua")),
             release: StoredScript::new(include_str!("scripts/release.lua")),
             live: StoredScript::new(include_str!("scripts/live.lua")),
+            rates: StoredScript::new(include_str!("scripts/rates.lua")),
         }
     }
 
@@ -58,6 +60,7 @@ impl Scripts {
             &self.renew,
             &self.release,
             &self.live,
+            &self.rates,
         ];
         for script in all {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(script.text);

@@ -30,6 +30,7 @@ mod error;
 mod feedback_store;
 mod fields;
 mod message_store;
+mod limits_store;
 mod open;
 mod outbox;
 mod policy_store;

@@ -29,6 +29,7 @@ mod error;
 mod feedback_store;
 mod fields;
 mod message_store;
+mod limits_store;
 mod open;
 mod options;
 mod outbox;

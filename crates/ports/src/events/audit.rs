@@ -71,6 +71,8 @@ operations! {
     /// It was removed.
     DeleteAuthority = "deleteCertificateAuthority";
     /// A credential was presented.
+    /// Limits of the hub or of devices were stated otherwise.
+    ChangeLimits = "changeLimits";
     Authenticate = "authenticate";
     /// An operation was asked for with a credential that holds.
     Authorize = "authorize";
@@ -204,6 +206,11 @@ impl AuditRecord {
 /// The event of a record.
 pub fn audit_event(record: &AuditRecord) -> Event {
     let name = record.device.as_ref().map(|(_, name)| name);
+    /// The record of changed limits, which stand at `version` after the write. To be stored with it.
+    pub fn of_limits(hub: &HubName, version: u64, by: &Actor, at: Timestamp) -> Self {
+            id: hub_event_id(&format!("{hub} limits"), version),
+            operation: AuditOperation::ChangeLimits,
+            target: "limits".to_owned(),
     let operation = record.operation.name();
     let mut properties = wrapper(&record.hub, name, record.at);
     properties.extend(described("auditEvents", "auditNotification", operation));

@@ -7,8 +7,8 @@ use downlink_domain::id::{ConnectionId, DeviceKey, GatewayId};
 use downlink_domain::presence::{LeaseEpoch, Protocol, Route, Subscriptions};
 
 use crate::{
-    Connected, GatewayLease, GatewayLeases, LeaseState, PollThrottle, PresenceDirectory, Restored,
-    StoreError,
+    Connected, GatewayLease, GatewayLeases, LeaseState, PollThrottle, PresenceDirectory,
+    RateShares, Restored, StoreError,
 };
 
 /// A directory with the leases of its gateways, both empty. Devices and gateways are the test's
@@ -21,18 +21,21 @@ pub struct Presence {
     pub leases: Arc<dyn GatewayLeases>,
     /// How often devices may poll.
     pub polls: Arc<dyn PollThrottle>,
+    /// What gateways want of rates.
+    pub rates: Arc<dyn RateShares>,
 }
 
 impl Presence {
     /// The subject of an adapter that is all of it.
     pub fn of<P>(presence: Arc<P>) -> Self
     where
-        P: PresenceDirectory + GatewayLeases + PollThrottle + 'static,
+        P: PresenceDirectory + GatewayLeases + PollThrottle + RateShares + 'static,
     {
         Self {
             directory: Arc::clone(&presence) as _,
             leases: Arc::clone(&presence) as _,
-            polls: presence,
+            polls: Arc::clone(&presence) as _,
+            rates: presence,
         }
     }
 }

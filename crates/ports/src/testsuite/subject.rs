@@ -14,8 +14,8 @@ use downlink_domain::message::{NewMessage, QueueRules, Settlement, Verdict};
 
 use super::given;
 use crate::{
-    AccessStore, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox, EventRelay,
-    FeedbackReceive, FeedbackStore, LockedMessage, MessageStore, PolicyStore, Receive,
+    AccessStore, ConnectionStore, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox, EventRelay,
+    FeedbackReceive, FeedbackStore, LimitsStore, LockedMessage, MessageStore, PolicyStore, Receive,
     SessionStore, SettleError, Swept, TwinStore,
 };
 
@@ -27,6 +27,8 @@ pub struct Subject {
     pub feedback: Arc<dyn FeedbackStore>,
     /// Identities.
     pub registry: Arc<dyn DeviceRegistry>,
+    /// Connections of those identities.
+    pub connections: Arc<dyn ConnectionStore>,
     /// Twins of those identities.
     pub twins: Arc<dyn TwinStore>,
     /// Sessions of those identities.
@@ -35,6 +37,8 @@ pub struct Subject {
     pub policies: Arc<dyn PolicyStore>,
     /// Policies and certificate authorities.
     pub access: Arc<dyn AccessStore>,
+    /// Limits.
+    pub limits: Arc<dyn LimitsStore>,
     /// Events of all of them.
     pub outbox: Arc<dyn EventOutbox>,
     /// The way out for those events.
@@ -47,17 +51,20 @@ impl Subject {
     /// Wraps a store that implements every port; `guard` lives as long as the subject.
     pub fn of<S>(store: Arc<S>, guard: impl Any + Send + Sync) -> Self
     where
-        S: MessageStore + FeedbackStore + DeviceRegistry + TwinStore,
+        S: MessageStore + FeedbackStore + DeviceRegistry + ConnectionStore + TwinStore,
+        S: LimitsStore,
         S: SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
     {
         Self {
             messages: Arc::clone(&store) as _,
             feedback: Arc::clone(&store) as _,
             registry: Arc::clone(&store) as _,
+            connections: Arc::clone(&store) as _,
             twins: Arc::clone(&store) as _,
             sessions: Arc::clone(&store) as _,
             policies: Arc::clone(&store) as _,
             access: Arc::clone(&store) as _,
+            limits: Arc::clone(&store) as _,
             outbox: Arc::clone(&store) as _,
             relay: store,
             tokens: AtomicU64::new(1),
