@@ -19,24 +19,25 @@ mod desired_history;
 mod device_registry;
 mod error;
 pub mod events;
+mod limits_store;
 mod message_store;
 mod outbox;
-mod limits_store;
 mod peer;
 mod policy_store;
 mod poll_throttle;
 mod presence;
+mod rate_shares;
 mod session_store;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
 mod twin_queries;
-mod rate_shares;
 mod twin_store;
 
 pub use access_store::{AccessError, AccessSnapshot, AccessStore};
 pub use clock::{Clock, IdSource};
 pub use device_registry::{DeviceRegistry, RegistryCounts, RegistryError, registered};
 pub use error::{PeerError, StoreError};
+pub use limits_store::{LimitsApi, LimitsStore, decide_limits};
 pub use message_store::{
     EnqueueError, EnqueueRules, Enqueued, FeedbackReceive, FeedbackStore, LockedMessage,
     MessageStore, PurgeOrder, PurgeOutcome, Receive, SettleError, Swept,
@@ -44,7 +45,6 @@ pub use desired_history::{DesiredChanges, MissedChanges, Since};
 };
 pub use outbox::{Backlog, ClaimedEvents, EventOutbox, EventRelay, EventSink, OutboxBounds};
 pub use peer::{
-pub use limits_store::{LimitsApi, LimitsStore, decide_limits};
     ConnectionChange, DeviceConnection, Disconnect, GatewayApi, Gateways, MethodApi,
     MethodDelivery, Notify, OpenedDevice, QueueApi, ReceiveCall, TwinApi, TwinView,
 };
@@ -53,9 +53,9 @@ pub use poll_throttle::{PollThrottle, PollTurn};
 pub use presence::{
     Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, PresenceWatch, Restored,
 };
+pub use rate_shares::{MAX_SHARERS, RateShares, Wants};
 pub use session_store::SessionStore;
 pub use twin_queries::{
     Needs, Scan, ScanPage, ScanRow, Tallied, Tally, TallyGroup, TwinQueries, TwinQueryError,
 };
 pub use twin_store::TwinStore;
-pub use rate_shares::{MAX_SHARERS, RateShares, Wants};

@@ -21,15 +21,15 @@ pub mod audit;
 mod expect;
 pub mod feedback;
 pub mod given;
-pub mod messages;
 pub mod limits;
+pub mod messages;
 pub mod outbox;
 pub mod policies;
 pub mod polls;
 pub mod presence;
 pub mod purge;
-pub mod registry;
 pub mod rates;
+pub mod registry;
 pub mod relay;
 pub mod sessions;
 pub mod settle;
@@ -63,13 +63,16 @@ macro_rules! conformance_tests {
             hubs_do_not_share_devices
             large_batches_are_taken_whole
         }
-        $crate::conformance_tests! { @module $make settle
         $crate::conformance_tests! { @module $make limits
+            a_hub_of_which_nothing_is_stated_has_version_zero
             stated_limits_read_back_under_a_version_that_rises
+            a_change_under_another_version_changes_nothing
             limits_of_a_hub_that_does_not_exist_are_not_changed
             hubs_have_limits_of_their_own
             as_many_devices_as_may_have_limits_of_their_own_read_back
             a_change_of_limits_is_audited_and_a_refused_one_is_not
+        }
+        $crate::conformance_tests! { @module $make settle
             completed_messages_are_gone
             each_ack_mode_hears_of_the_outcomes_it_asked_for
             a_settlement_needs_the_current_token
@@ -136,7 +139,6 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @module $make audit
             every_write_of_an_identity_names_who_made_it
             a_refused_write_leaves_no_record
-        $crate::conformance_tests! { @module $make connections
             a_purge_names_who_asked_for_it
             a_record_holds_no_key
         }
@@ -242,6 +244,12 @@ macro_rules! presence_conformance_tests {
             a_turn_comes_again_after_its_interval
             of_many_calls_at_once_one_takes_the_turn
         }
+        $crate::conformance_tests! { @module $make rates
+            gateways_hear_the_newest_word_of_each_other_and_their_own
+            hubs_have_rates_of_their_own
+            a_gateway_that_leaves_is_heard_no_more
+            a_word_that_is_not_said_again_ends
+        }
     };
 }
 
@@ -253,13 +261,14 @@ mod tests {
         let modules = [
             include_str!("testsuite/access.rs"),
             include_str!("testsuite/feedback.rs"),
-        $crate::conformance_tests! { @module $make rates
+            include_str!("testsuite/limits.rs"),
             include_str!("testsuite/messages.rs"),
             include_str!("testsuite/outbox.rs"),
             include_str!("testsuite/policies.rs"),
             include_str!("testsuite/polls.rs"),
             include_str!("testsuite/presence.rs"),
             include_str!("testsuite/purge.rs"),
+            include_str!("testsuite/rates.rs"),
             include_str!("testsuite/registry.rs"),
             include_str!("testsuite/relay.rs"),
             include_str!("testsuite/sessions.rs"),
@@ -271,13 +280,11 @@ mod tests {
             .iter()
             .flat_map(|text| text.split("\npub async fn ").skip(1))
             .map(|rest| rest.split('(').next().unwrap());
-            include_str!("testsuite/limits.rs"),
         let mut count = 0;
         for promise in promises {
             assert!(list.contains(&format!(" {promise}\n")), "{promise}");
             count += 1;
         }
         assert!(count > 80);
-            include_str!("testsuite/rates.rs"),
     }
 }

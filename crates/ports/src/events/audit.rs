@@ -70,9 +70,9 @@ operations! {
     UpdateAuthority = "updateCertificateAuthority";
     /// It was removed.
     DeleteAuthority = "deleteCertificateAuthority";
-    /// A credential was presented.
     /// Limits of the hub or of devices were stated otherwise.
     ChangeLimits = "changeLimits";
+    /// A credential was presented.
     Authenticate = "authenticate";
     /// An operation was asked for with a credential that holds.
     Authorize = "authorize";
@@ -189,7 +189,7 @@ impl AuditRecord {
             _ => "policies",
         };
         Self {
-            id: hub_event_id(hub, version),
+            id: hub_event_id(hub.as_str(), version),
             hub: hub.clone(),
             at,
             actor: by.clone(),
@@ -203,14 +203,27 @@ impl AuditRecord {
     }
 }
 
+impl AuditRecord {
+    /// The record of changed limits, which stand at `version` after the write. To be stored with it.
+    pub fn of_limits(hub: &HubName, version: u64, by: &Actor, at: Timestamp) -> Self {
+        Self {
+            id: hub_event_id(&format!("{hub} limits"), version),
+            hub: hub.clone(),
+            at,
+            actor: by.clone(),
+            operation: AuditOperation::ChangeLimits,
+            target: "limits".to_owned(),
+            device: None,
+            outcome: AuditOutcome::Accepted,
+            detail: Vec::new(),
+            count: 1,
+        }
+    }
+}
+
 /// The event of a record.
 pub fn audit_event(record: &AuditRecord) -> Event {
     let name = record.device.as_ref().map(|(_, name)| name);
-    /// The record of changed limits, which stand at `version` after the write. To be stored with it.
-    pub fn of_limits(hub: &HubName, version: u64, by: &Actor, at: Timestamp) -> Self {
-            id: hub_event_id(&format!("{hub} limits"), version),
-            operation: AuditOperation::ChangeLimits,
-            target: "limits".to_owned(),
     let operation = record.operation.name();
     let mut properties = wrapper(&record.hub, name, record.at);
     properties.extend(described("auditEvents", "auditNotification", operation));
@@ -295,19 +308,16 @@ fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
 
-/// An id of something of a hub: 48 bits of a hash of its name, a tag, 62 bits of `counter`.
+/// An id of something of a hub: 48 bits of a hash of a name that begins with the hub's, a tag, 62 bits of `counter`.
 ///
 /// Only the operator names hubs, so that no caller can look for two that share the hash.
-fn hub_event_id(hub: &HubName, counter: u64) -> [u8; 16] {
+fn hub_event_id(name: &str, counter: u64) -> [u8; 16] {
     /// Above the tags of kinds.
     const TAG: u8 = 15;
     // FNV-1a.
-    let hash = hub
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let mut id = [0; 16];
     id[..6].copy_from_slice(&hash.to_be_bytes()[..6]);
     id[6] = 0x80 | TAG;
