@@ -12,7 +12,7 @@ use crate::id::{DeviceKey, GenerationId, HubName, IdentityName};
 use crate::presence::DisconnectReason;
 use crate::time::Timestamp;
 
-pub use self::scope::{EDGE_MODULES, EDGE_OWNER, Place, edge_scope};
+pub use self::scope::{EDGE_MODULES, EDGE_OWNER, Place, edge_scope, parse_scope};
 
 mod scope;
 #[cfg(test)]
@@ -165,8 +165,8 @@ impl DeviceSpecError {
             | Self::Key
             | Self::Thumbprint
             | Self::ManagedBy
-            | Self::Scope
             | Self::ParentScopes => ErrorCode::ArgumentInvalid,
+            Self::Scope => ErrorCode::InvalidDeviceScope,
         }
     }
 }
@@ -233,7 +233,7 @@ impl DeviceSpec {
             return Err(DeviceSpecError::ParentScopes);
         }
         let mut scopes = self.device_scope.iter().chain(&self.parent_scopes);
-        if !scopes.all(|scope| scope::is_scope(scope)) {
+        if !scopes.all(|scope| parse_scope(scope).is_some()) {
             return Err(DeviceSpecError::Scope);
         }
         match &self.authentication {

@@ -15,10 +15,14 @@
 pub mod access_rules;
 mod access_store;
 mod clock;
+pub mod connection_rules;
+mod connection_store;
 mod desired_history;
 mod device_registry;
 mod error;
 pub mod events;
+mod fleet;
+mod job_store;
 mod limits_store;
 mod message_store;
 mod outbox;
@@ -27,26 +31,32 @@ mod policy_store;
 mod poll_throttle;
 mod presence;
 mod rate_shares;
+mod registry_write;
 mod session_store;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
-mod twin_queries;
+pub mod twin_queries;
 mod twin_store;
 
 pub use access_store::{AccessError, AccessSnapshot, AccessStore};
 pub use clock::{Clock, IdSource};
+pub use connection_store::{ConnectionApi, ConnectionChange, ConnectionStore};
+pub use desired_history::{DesiredChanges, MissedChanges, Since};
 pub use device_registry::{DeviceRegistry, RegistryCounts, RegistryError, registered};
 pub use error::{PeerError, StoreError};
+pub use fleet::FleetApi;
+pub use job_store::{
+    ClaimedJob, DeviceJobPlace, FoundTargets, JobClaim, JobEnd, JobFilter, JobProgress, JobStore,
+};
 pub use limits_store::{LimitsApi, LimitsStore, decide_limits};
 pub use message_store::{
     EnqueueError, EnqueueRules, Enqueued, FeedbackReceive, FeedbackStore, LockedMessage,
     MessageStore, PurgeOrder, PurgeOutcome, Receive, SettleError, Swept,
-pub use desired_history::{DesiredChanges, MissedChanges, Since};
 };
 pub use outbox::{Backlog, ClaimedEvents, EventOutbox, EventRelay, EventSink, OutboxBounds};
 pub use peer::{
-    ConnectionChange, DeviceConnection, Disconnect, GatewayApi, Gateways, MethodApi,
-    MethodDelivery, Notify, OpenedDevice, QueueApi, ReceiveCall, TwinApi, TwinView,
+    DeviceConnection, Disconnect, GatewayApi, Gateways, MethodApi, MethodDelivery, Notify,
+    OpenedDevice, QueueApi, ReceiveCall, TwinApi, TwinView,
 };
 pub use policy_store::PolicyStore;
 pub use poll_throttle::{PollThrottle, PollTurn};
@@ -54,6 +64,10 @@ pub use presence::{
     Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, PresenceWatch, Restored,
 };
 pub use rate_shares::{MAX_SHARERS, RateShares, Wants};
+pub use registry_write::{
+    RegistryChange, RegistryPlan, RegistryRules, RegistryWrite, RegistryWritten, RotatedKeys,
+    devices_of, has_creations, most_keys,
+};
 pub use session_store::SessionStore;
 pub use twin_queries::{
     Needs, Scan, ScanPage, ScanRow, Tallied, Tally, TallyGroup, TwinQueries, TwinQueryError,

@@ -1,3 +1,6 @@
-SELECT COUNT(*) AS total, COUNT(*) FILTER (WHERE status = 'enabled') AS enabled
+SELECT
+    COUNT(*) FILTER (WHERE module_id = '') AS total,
+    COUNT(*) FILTER (WHERE module_id = '' AND status = 'enabled') AS enabled,
+    COUNT(*) FILTER (WHERE module_id <> '') AS modules
 FROM identities
-WHERE hub = ? AND module_id = ''
+WHERE hub = ?

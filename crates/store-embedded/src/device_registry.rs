@@ -4,74 +4,37 @@ use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
 use downlink_domain::device::SymmetricKeys;
-use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, IfMatch};
-use downlink_domain::id::{DeviceKey, GenerationId, HubName, IdentityName};
-use downlink_ports::{ConnectionChange, DeviceRegistry, RegistryCounts, RegistryError, StoreError};
+use downlink_domain::device::{Authentication, Device, DeviceStatus};
+use downlink_domain::id::{DeviceId, DeviceKey, GenerationId, HubName, IdentityName};
+use downlink_ports::{
+    DeviceRegistry, RegistryCounts, RegistryError, RegistryRules, RegistryWrite, RegistryWritten,
+    StoreError,
+};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use self::connections::RecordConnections;
-use self::write::{Create, Delete, Replace};
+use self::write::WriteIdentities;
 use crate::error::store_error;
 use crate::fields::Fields;
 use crate::statements::FIND_IDENTITIES;
 use crate::store::Store;
 
-mod connections;
 mod write;
 
 #[async_trait]
 impl DeviceRegistry for Store {
-    async fn create(
+    async fn write(
         &self,
         hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
+        writes: Vec<RegistryWrite>,
+        rules: RegistryRules,
         by: Actor,
         now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        let work = Create {
+    ) -> Result<Vec<Result<RegistryWritten, RegistryError>>, StoreError> {
+        let work = WriteIdentities {
             hub,
-            name,
-            spec,
-            by,
-            now,
-        };
-        self.queue.call(work).await
-    }
-
-    async fn replace(
-        &self,
-        hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
-        if_match: IfMatch,
-        by: Actor,
-        now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        let work = Replace {
-            hub,
-            name,
-            spec,
-            if_match,
-            by,
-            now,
-        };
-        self.queue.call(work).await
-    }
-
-    async fn delete(
-        &self,
-        hub: HubName,
-        name: IdentityName,
-        if_match: IfMatch,
-        by: Actor,
-        now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        let work = Delete {
-            hub,
-            name,
-            if_match,
+            writes,
+            rules,
             by,
             now,
         };
@@ -98,6 +61,18 @@ impl DeviceRegistry for Store {
         rows.iter().map(device).collect()
     }
 
+    async fn list_modules(
+        &self,
+        hub: HubName,
+        devices: Vec<DeviceId>,
+    ) -> Result<Vec<Device>, StoreError> {
+        let mut reader = self.reader().await?;
+        let mut found = write::find_under(&mut reader, &hub, devices).await?;
+        found.retain(|device| device.name.module.is_some());
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
     async fn counts(&self, hub: HubName) -> Result<RegistryCounts, StoreError> {
         let mut reader = self.reader().await?;
         let row = sqlx::query(include_str!("../queries/count_devices.sql"))
@@ -109,11 +84,8 @@ impl DeviceRegistry for Store {
         Ok(RegistryCounts {
             total: row.number("total")?,
             enabled: row.number("enabled")?,
+            modules: row.number("modules")?,
         })
-    }
-
-    async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), StoreError> {
-        self.queue.call(RecordConnections { changes }).await
     }
 }
 

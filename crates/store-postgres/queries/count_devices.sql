@@ -1,3 +1,6 @@
-SELECT count(*) AS total, count(*) FILTER (WHERE status = 'enabled') AS enabled
+SELECT
+    count(*) FILTER (WHERE module_id = '') AS total,
+    count(*) FILTER (WHERE module_id = '' AND status = 'enabled') AS enabled,
+    count(*) FILTER (WHERE module_id <> '') AS modules
 FROM identities
-WHERE hub = $1 AND module_id = ''
+WHERE hub = $1

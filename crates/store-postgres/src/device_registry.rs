@@ -3,89 +3,53 @@
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
-use downlink_domain::device::{
-    Authentication, Device, DeviceSpec, DeviceStatus, IfMatch, SymmetricKeys,
+use downlink_domain::device::{Authentication, Device, DeviceStatus, SymmetricKeys};
+use downlink_domain::id::{DeviceId, DeviceKey, GenerationId, HubName, IdentityName};
+use downlink_ports::{
+    DeviceRegistry, RegistryChange, RegistryCounts, RegistryError, RegistryRules, RegistryWrite,
+    RegistryWritten, StoreError,
 };
-use downlink_domain::id::{DeviceKey, GenerationId, HubName, IdentityName};
-use downlink_ports::{ConnectionChange, DeviceRegistry, RegistryCounts, RegistryError, StoreError};
 use sqlx::postgres::PgRow;
 
-use self::connections::RecordConnections;
-use self::create::Create;
-use self::delete::Delete;
-use self::read::{Count, Find, List};
-use self::replace::Replace;
+use self::read::{Count, Find, List, ListModules};
+use self::write::WriteIdentities;
 use crate::fields::Fields;
 use crate::store::PostgresStore;
 
-mod connections;
-mod create;
-mod delete;
+mod columns;
 mod read;
-mod replace;
+mod write;
 
 #[async_trait]
 impl DeviceRegistry for PostgresStore {
-    async fn create(
+    async fn write(
         &self,
         hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
+        writes: Vec<RegistryWrite>,
+        rules: RegistryRules,
         by: Actor,
         now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        if let Err(error) = check(&spec) {
-            return Ok(Err(error));
-        }
-        let work = Create {
+    ) -> Result<Vec<Result<RegistryWritten, RegistryError>>, StoreError> {
+        // Postgres knows no text with a NUL: what has one is refused alone, the rest is written.
+        let faults: Vec<_> = writes.iter().map(nul_fault).collect();
+        let writes = writes.into_iter().zip(&faults);
+        let writes = writes
+            .filter(|(_, fault)| fault.is_none())
+            .map(|(write, _)| write)
+            .collect();
+        let work = WriteIdentities {
             hub,
-            name,
-            spec,
+            writes,
+            rules,
             by,
             now,
         };
-        self.run(&work).await
-    }
-
-    async fn replace(
-        &self,
-        hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
-        if_match: IfMatch,
-        by: Actor,
-        now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        if let Err(error) = check(&spec) {
-            return Ok(Err(error));
-        }
-        let work = Replace {
-            hub,
-            name,
-            spec,
-            if_match,
-            by,
-            now,
-        };
-        self.run(&work).await
-    }
-
-    async fn delete(
-        &self,
-        hub: HubName,
-        name: IdentityName,
-        if_match: IfMatch,
-        by: Actor,
-        now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        let work = Delete {
-            hub,
-            name,
-            if_match,
-            by,
-            now,
-        };
-        self.run(&work).await
+        let mut answers = self.run(&work).await?.into_iter();
+        let answers = faults.into_iter().map(|fault| match fault {
+            Some(fault) => Err(fault),
+            None => answers.next().expect("an answer for each write"),
+        });
+        Ok(answers.collect())
     }
 
     async fn find(
@@ -100,44 +64,33 @@ impl DeviceRegistry for PostgresStore {
         self.run(&List { hub, limit }).await
     }
 
+    async fn list_modules(
+        &self,
+        hub: HubName,
+        devices: Vec<DeviceId>,
+    ) -> Result<Vec<Device>, StoreError> {
+        self.run(&ListModules { hub, devices }).await
+    }
+
     async fn counts(&self, hub: HubName) -> Result<RegistryCounts, StoreError> {
         self.run(&Count { hub }).await
     }
-
-    async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), StoreError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.run(&RecordConnections::of(&changes)).await
-    }
 }
 
-/// The rules of a spec, and one of this store: Postgres knows no text with a NUL.
-fn check(spec: &DeviceSpec) -> Result<(), RegistryError> {
-    spec.check()
-        .map_err(|error| RegistryError::Invalid(error.to_string()))?;
-    if spec
-        .status_reason
-        .as_deref()
-        .is_some_and(|reason| reason.contains('\0'))
-    {
-        let fault = "the status reason holds the character U+0000";
-        return Err(RegistryError::Invalid(fault.to_owned()));
-    }
-    Ok(())
-}
-
-/// The identity that was found, if the condition of the write holds for it.
-fn checked(
-    found: Option<Device>,
-    name: &IdentityName,
-    if_match: &IfMatch,
-) -> Result<Device, RegistryError> {
-    match found {
-        None => Err(RegistryError::NotFound(name.clone())),
-        Some(found) if if_match.names(&found.etag_text()) => Ok(found),
-        Some(_) => Err(RegistryError::PreconditionFailed(name.clone())),
-    }
+/// The refusal of a write with a text that this store cannot hold.
+fn nul_fault(write: &RegistryWrite) -> Option<RegistryError> {
+    let (RegistryChange::Create { spec, .. } | RegistryChange::Replace { spec, .. }) =
+        &write.change
+    else {
+        return None;
+    };
+    let mut texts = [&spec.status_reason, &spec.managed_by]
+        .into_iter()
+        .flatten();
+    texts.any(|text| text.contains('\0')).then(|| {
+        let fault = "the status reason or managedBy holds the character U+0000";
+        RegistryError::Invalid(fault.to_owned())
+    })
 }
 
 /// The module as it is stored.
@@ -195,38 +148,5 @@ fn authentication(row: &Fields<'_>) -> Result<Authentication, StoreError> {
         CERTIFICATE_AUTHORITY => Ok(Authentication::CertificateAuthority),
         NONE => Ok(Authentication::None),
         _ => Err(row.corrupt("authentication")),
-    }
-}
-
-/// An [`Authentication`] as its columns.
-#[derive(Default)]
-struct Proof<'a> {
-    kind: &'static str,
-    keys: [Option<&'a [u8]>; 2],
-    thumbprints: [Option<&'a str>; 2],
-}
-
-impl<'a> Proof<'a> {
-    fn of(authentication: &'a Authentication) -> Self {
-        match authentication {
-            Authentication::Sas(keys) => Self {
-                kind: SAS,
-                keys: [Some(&keys.primary), Some(&keys.secondary)],
-                ..Self::default()
-            },
-            Authentication::SelfSigned { primary, secondary } => Self {
-                kind: SELF_SIGNED,
-                thumbprints: [primary.as_deref(), secondary.as_deref()],
-                ..Self::default()
-            },
-            Authentication::CertificateAuthority => Self {
-                kind: CERTIFICATE_AUTHORITY,
-                ..Self::default()
-            },
-            Authentication::None => Self {
-                kind: NONE,
-                ..Self::default()
-            },
-        }
     }
 }

@@ -6,7 +6,7 @@ use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::device::Device;
-use downlink_domain::id::DeviceKey;
+use downlink_domain::id::{DeviceKey, HubName};
 use downlink_domain::twin::{Object, Section, Twin, TwinChange, TwinError, TwinRules, TwinWritten};
 use downlink_ports::{DesiredChanges, Since, StoreError, TwinStore};
 
@@ -133,24 +133,28 @@ pub(crate) fn read(row: &Fields<'_>, etag: &'static str) -> Result<Twin, StoreEr
     })
 }
 
-/// Writes the twin of a new identity.
+/// Writes the twins of new identities.
 pub(crate) async fn insert(
     connection: &mut Session<'_>,
-    device: &Device,
-    twin: &Twin,
+    hub: &HubName,
+    created: &[(Device, Twin)],
 ) -> sqlx::Result<()> {
-    sqlx::query(include_str!("../queries/insert_twin.sql"))
-        .bind(device.key.0)
-        .bind(device.hub.as_str())
-        .bind(text(&twin.tags))
-        .bind(text(&twin.desired.values))
-        .bind(text(&twin.desired.metadata))
-        .bind(stored(twin.desired.version))
-        .bind(text(&twin.reported.values))
-        .bind(text(&twin.reported.metadata))
-        .bind(stored(twin.reported.version))
-        .bind(stored(twin.etag))
-        .bind(stored(twin.version))
+    fn each<T>(created: &[(Device, Twin)], column: impl Fn(&Twin) -> T) -> Vec<T> {
+        created.iter().map(|(_, twin)| column(twin)).collect()
+    }
+    let keys: Vec<i64> = created.iter().map(|(device, _)| device.key.0).collect();
+    sqlx::query(include_str!("../queries/insert_twins.sql"))
+        .bind(hub.as_str())
+        .bind(keys)
+        .bind(each(created, |twin| text(&twin.tags)))
+        .bind(each(created, |twin| text(&twin.desired.values)))
+        .bind(each(created, |twin| text(&twin.desired.metadata)))
+        .bind(each(created, |twin| stored(twin.desired.version)))
+        .bind(each(created, |twin| text(&twin.reported.values)))
+        .bind(each(created, |twin| text(&twin.reported.metadata)))
+        .bind(each(created, |twin| stored(twin.reported.version)))
+        .bind(each(created, |twin| stored(twin.etag)))
+        .bind(each(created, |twin| stored(twin.version)))
         .execute(connection)
         .await?;
     Ok(())

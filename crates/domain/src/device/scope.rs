@@ -2,7 +2,7 @@
 
 use super::DeviceSpec;
 use crate::caps;
-use crate::id::{GenerationId, IdentityName};
+use crate::id::{DeviceId, GenerationId, IdentityName};
 
 /// How every scope begins.
 const SCHEME: &str = "ms-azure-iot-edge://";
@@ -18,16 +18,16 @@ pub fn edge_scope(name: &IdentityName, generation: GenerationId) -> String {
     format!("{SCHEME}{}-{generation}", name.device)
 }
 
-/// Tells whether the text may be the scope of some Edge device.
-pub(super) fn is_scope(text: &str) -> bool {
-    let named = text
-        .strip_prefix(SCHEME)
-        .and_then(|rest| rest.rsplit_once('-'));
-    text.len() <= caps::MAX_SCOPE_BYTES
-        && named.is_some_and(|(device, generation)| {
-            let is_number = generation.bytes().all(|b| b.is_ascii_digit());
-            device.parse::<crate::id::DeviceId>().is_ok() && !generation.is_empty() && is_number
-        })
+/// Whose scope the text is: the name of an Edge device and its life; `None` when it is no scope.
+pub fn parse_scope(text: &str) -> Option<(IdentityName, GenerationId)> {
+    if text.len() > caps::MAX_SCOPE_BYTES {
+        return None;
+    }
+    let (device, generation) = text.strip_prefix(SCHEME)?.rsplit_once('-')?;
+    let is_number = generation.bytes().all(|b| b.is_ascii_digit());
+    let generation = generation.parse().ok().filter(|_| is_number)?;
+    let device: DeviceId = device.parse().ok()?;
+    Some((device.into(), GenerationId(generation)))
 }
 
 /// The scopes of an identity.
@@ -53,9 +53,12 @@ impl Place {
                 parent_scopes: spec.parent_scopes.clone(),
             };
         }
+        // Who was an Edge device a moment ago still names the scope that it had then.
+        let own = edge_scope(name, generation);
+        let parent = spec.device_scope.clone().filter(|scope| *scope != own);
         Self {
-            device_scope: spec.device_scope.clone(),
-            parent_scopes: spec.device_scope.iter().cloned().collect(),
+            parent_scopes: parent.iter().cloned().collect(),
+            device_scope: parent,
         }
     }
 }

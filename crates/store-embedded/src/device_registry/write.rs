@@ -1,188 +1,134 @@
-//! Identities created, replaced, deleted.
+//! Identities written: created, replaced, deleted, their keys exchanged.
+
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
-use downlink_domain::device::{Authentication, Device, DeviceSpec, IfMatch};
-use downlink_domain::id::{DeviceKey, HubName, IdentityName};
+use downlink_domain::device::{Authentication, Device};
+use downlink_domain::id::{DeviceId, DeviceKey, HubName};
 use downlink_domain::twin::Twin;
-use downlink_ports::events::{AuditRecord, IdentityWrite, Lifecycle, audit_event, lifecycle_event};
-use downlink_ports::{RegistryError, StoreError, registered};
+use downlink_ports::{
+    RegistryError, RegistryPlan, RegistryRules, RegistryWrite, RegistryWritten, StoreError,
+    devices_of, has_creations,
+};
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{CERTIFICATE_AUTHORITY, NONE, SAS, SELF_SIGNED, device, find, module_text};
+use super::{CERTIFICATE_AUTHORITY, NONE, SAS, SELF_SIGNED, device, module_text};
 use crate::error::store_error;
 use crate::fields::{Fields, stored};
 use crate::outbox;
-use crate::statements::FIND_TWINS;
+use crate::rows::RowsStatement;
+use crate::statements::{
+    DELETE_OWN_CHANGES, DELETE_OWN_IDENTITIES, DELETE_OWN_MESSAGES, DELETE_OWN_TWINS,
+    DELETE_SESSIONS, FIND_TWINS, FIND_UNDER_DEVICES, WRITE_IDENTITIES,
+};
 use crate::twin_store;
 use crate::writer::{Scope, Work};
 
-/// Tables of rows that belong to one life of an identity, the identity itself last.
-const OWNED: [&str; 5] = [
-    "DELETE FROM messages WHERE device_key = ?",
-    "DELETE FROM sessions WHERE device_key = ?",
-    "DELETE FROM desired_changes WHERE device_key = ?",
-    "DELETE FROM twins WHERE device_key = ?",
-    "DELETE FROM identities WHERE device_key = ?",
+/// What removes the rows that belong to one life of an identity, the identity itself last.
+static OWNED: [&RowsStatement; 5] = [
+    &DELETE_OWN_MESSAGES,
+    &DELETE_SESSIONS,
+    &DELETE_OWN_CHANGES,
+    &DELETE_OWN_TWINS,
+    &DELETE_OWN_IDENTITIES,
 ];
 
-pub(super) struct Create {
+/// Bytes that a write holds while it waits: most are far smaller than their bound.
+const WRITE_BYTES: usize = 4_096;
+
+pub(super) struct WriteIdentities {
     pub(super) hub: HubName,
-    pub(super) name: IdentityName,
-    pub(super) spec: DeviceSpec,
+    pub(super) writes: Vec<RegistryWrite>,
+    pub(super) rules: RegistryRules,
     pub(super) by: Actor,
     pub(super) now: Timestamp,
 }
 
 #[async_trait]
-impl Work for Create {
-    type Answer = Result<Device, RegistryError>;
+impl Work for WriteIdentities {
+    type Answer = Vec<Result<RegistryWritten, RegistryError>>;
 
-    async fn run(self, scope: &mut Scope<'_>) -> Result<Self::Answer, StoreError> {
-        if let Err(error) = self.spec.check() {
-            return Ok(Err(RegistryError::Invalid(error.to_string())));
-        }
-        let parent = IdentityName::from(self.name.device.clone());
-        let names = vec![self.name.clone(), parent.clone()];
-        let found = find(scope.connection, &self.hub, names).await?;
-        if found[0].is_some() {
-            return Ok(Err(RegistryError::AlreadyExists(self.name)));
-        }
-        if self.name.module.is_some() && found[1].is_none() {
-            return Ok(Err(RegistryError::NotFound(parent)));
-        }
-        let inserted = sqlx::query(include_str!("../../queries/insert_identity.sql"))
-            .bind(self.hub.as_str())
-            .bind(self.name.device.as_str())
-            .bind(module_text(&self.name))
-            .execute(&mut *scope.connection)
-            .await
-            .map_err(store_error)?;
-        let key = DeviceKey(inserted.last_insert_rowid());
-        let created = registered(key, self.hub, self.name, self.spec, self.now);
-        update(scope.connection, &created).await?;
-        let twin = Twin::new(self.now);
-        let record = AuditRecord::of_identity(IdentityWrite::Created, &created, &self.by, self.now);
-        let events = vec![
-            lifecycle_event(Lifecycle::Created, &created, &twin, self.now),
-            audit_event(&record),
-        ];
-        twin_store::write(scope.connection, vec![(key, created.hub.clone(), twin)]).await?;
-        outbox::insert(scope, events).await?;
-        Ok(Ok(created))
+    fn bytes(&self) -> usize {
+        self.writes.len() * WRITE_BYTES
     }
-}
-
-pub(super) struct Replace {
-    pub(super) hub: HubName,
-    pub(super) name: IdentityName,
-    pub(super) spec: DeviceSpec,
-    pub(super) if_match: IfMatch,
-    pub(super) by: Actor,
-    pub(super) now: Timestamp,
-}
-
-#[async_trait]
-impl Work for Replace {
-    type Answer = Result<Device, RegistryError>;
 
     async fn run(self, scope: &mut Scope<'_>) -> Result<Self::Answer, StoreError> {
-        if let Err(error) = self.spec.check() {
-            return Ok(Err(RegistryError::Invalid(error.to_string())));
-        }
-        let found = find_current(scope, &self.hub, self.name, &self.if_match).await?;
-        let next = match found {
-            Ok(found) => found.rewritten(self.spec, self.now),
-            Err(error) => return Ok(Err(error)),
+        let devices = devices_of(&self.writes);
+        let counted = self.rules.max_identities.is_some() && has_creations(&self.writes);
+        let count = if counted {
+            count(scope.connection, &self.hub).await?
+        } else {
+            0
         };
-        update(scope.connection, &next).await?;
-        let record = AuditRecord::of_identity(IdentityWrite::Replaced, &next, &self.by, self.now);
-        outbox::insert(scope, vec![audit_event(&record)]).await?;
-        scope
-            .memory
-            .forget_device(&(self.hub, next.name.device.clone()));
-        Ok(Ok(next))
-    }
-}
-
-pub(super) struct Delete {
-    pub(super) hub: HubName,
-    pub(super) name: IdentityName,
-    pub(super) if_match: IfMatch,
-    pub(super) by: Actor,
-    pub(super) now: Timestamp,
-}
-
-#[async_trait]
-impl Work for Delete {
-    type Answer = Result<Device, RegistryError>;
-
-    async fn run(self, scope: &mut Scope<'_>) -> Result<Self::Answer, StoreError> {
-        let found = find_current(scope, &self.hub, self.name, &self.if_match).await?;
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut ended = vec![found.clone()];
-        if found.name.module.is_none() {
-            ended.extend(find_modules(scope.connection, &found).await?);
+        let last_key = last_key(scope.connection).await?;
+        let current = find_under(scope.connection, &self.hub, devices.clone()).await?;
+        let plan = RegistryPlan::of(
+            &self.hub,
+            current,
+            count,
+            self.writes,
+            self.rules,
+            (last_key.saturating_add(1)..).map(DeviceKey),
+            self.now,
+        );
+        let last_twins = find_twins(scope.connection, &plan.ended).await?;
+        delete_owned(scope.connection, &plan.ended).await?;
+        let created = plan.inserted.iter().map(|(device, _)| device);
+        let written: Vec<Device> = plan.updated.iter().chain(created).cloned().collect();
+        write(scope.connection, written).await?;
+        let twins = plan
+            .inserted
+            .iter()
+            .map(|(device, twin)| (device.key, device.hub.clone(), twin.clone()));
+        twin_store::write(scope.connection, twins.collect()).await?;
+        for device in devices {
+            scope.memory.forget_device(&(self.hub.clone(), device));
         }
-        let mut events = lifecycle_events(scope.connection, &ended, self.now).await?;
-        let record = AuditRecord::of_identity(IdentityWrite::Deleted, &found, &self.by, self.now);
-        events.push(audit_event(&record));
-        // At most fifty modules a device.
-        for ended in &ended {
-            for statement in OWNED {
-                sqlx::query(statement)
-                    .bind(ended.key.0)
-                    .execute(&mut *scope.connection)
-                    .await
-                    .map_err(store_error)?;
-            }
-        }
-        scope
-            .memory
-            .forget_device(&(self.hub, found.name.device.clone()));
+        let events = plan.events(&last_twins, &self.by, self.now);
         outbox::insert(scope, events).await?;
-        Ok(Ok(found))
+        Ok(plan.answers)
     }
 }
 
-/// The identity of that name if the condition of the write holds.
-async fn find_current(
-    scope: &mut Scope<'_>,
-    hub: &HubName,
-    name: IdentityName,
-    if_match: &IfMatch,
-) -> Result<Result<Device, RegistryError>, StoreError> {
-    let found = find(scope.connection, hub, vec![name.clone()]).await?;
-    Ok(match found.into_iter().flatten().next() {
-        None => Err(RegistryError::NotFound(name)),
-        Some(found) if if_match.names(&found.etag_text()) => Ok(found),
-        Some(_) => Err(RegistryError::PreconditionFailed(name)),
-    })
-}
-
-async fn find_modules(
+/// All identities of the devices named, modules too.
+pub(super) async fn find_under(
     connection: &mut SqliteConnection,
-    parent: &Device,
+    hub: &HubName,
+    devices: Vec<DeviceId>,
 ) -> Result<Vec<Device>, StoreError> {
-    let rows = sqlx::query(include_str!("../../queries/find_modules.sql"))
-        .bind(parent.hub.as_str())
-        .bind(parent.name.device.as_str())
-        .fetch_all(connection)
+    let rows = FIND_UNDER_DEVICES
+        .fetch(connection, None, devices, |query, id| {
+            query.bind(hub.as_str()).bind(id.as_str())
+        })
         .await
         .map_err(store_error)?;
     rows.iter().map(device).collect()
 }
 
-async fn lifecycle_events(
+/// The last key that was given; the writer is alone, so the next ones are free.
+async fn last_key(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let last = sqlx::query_scalar(include_str!("../../queries/find_last_key.sql"))
+        .fetch_one(connection)
+        .await;
+    last.map_err(store_error)
+}
+
+async fn count(connection: &mut SqliteConnection, hub: &HubName) -> Result<u64, StoreError> {
+    let row = sqlx::query(include_str!("../../queries/count_identities.sql"))
+        .bind(hub.as_str())
+        .fetch_one(connection)
+        .await
+        .map_err(store_error)?;
+    Fields::new(&row, "identities", "identities").number("identities")
+}
+
+async fn find_twins(
     connection: &mut SqliteConnection,
     ended: &[Device],
-    now: Timestamp,
-) -> Result<Vec<downlink_domain::event::Event>, StoreError> {
+) -> Result<HashMap<DeviceKey, Twin>, StoreError> {
     let wanted: Vec<_> = (0_i64..).zip(ended.iter().map(|ended| ended.key)).collect();
     let rows = FIND_TWINS
         .fetch(connection, None, wanted, |query, (position, key)| {
@@ -194,47 +140,61 @@ async fn lifecycle_events(
         .map(|row| {
             let row = Fields::new(row, "twins", "device_key");
             let position: usize = row.number("position")?;
-            let twin = twin_store::read(&row, "etag")?;
-            Ok(lifecycle_event(
-                Lifecycle::Deleted,
-                &ended[position],
-                &twin,
-                now,
-            ))
+            Ok((ended[position].key, twin_store::read(&row, "etag")?))
         })
         .collect()
 }
 
-async fn update(connection: &mut SqliteConnection, device: &Device) -> Result<(), StoreError> {
-    let (kind, keys, thumbprints) = match &device.authentication {
-        Authentication::Sas(keys) => (SAS, Some(keys), (None, None)),
-        Authentication::SelfSigned { primary, secondary } => (
-            SELF_SIGNED,
-            None,
-            (primary.as_deref(), secondary.as_deref()),
-        ),
-        Authentication::CertificateAuthority => (CERTIFICATE_AUTHORITY, None, (None, None)),
-        Authentication::None => (NONE, None, (None, None)),
-    };
-    sqlx::query(include_str!("../../queries/update_identity.sql"))
-        .bind(device.key.0)
-        .bind(stored(device.generation.0))
-        .bind(stored(device.etag))
-        .bind(device.status.as_str())
-        .bind(device.status_reason.as_deref())
-        .bind(device.status_updated_at.as_millis())
-        .bind(kind)
-        .bind(keys.map(|keys| &keys.primary[..]))
-        .bind(keys.map(|keys| &keys.secondary[..]))
-        .bind(thumbprints.0)
-        .bind(thumbprints.1)
-        .bind(device.is_edge)
-        .bind(device.connection_state_updated_at.as_millis())
-        .bind(device.last_activity_at.as_millis())
-        .bind(device.managed_by.as_deref())
-        .bind(device.device_scope.as_deref())
-        .bind(json!(device.parent_scopes).to_string())
-        .execute(connection)
+async fn delete_owned(
+    connection: &mut SqliteConnection,
+    ended: &[Device],
+) -> Result<(), StoreError> {
+    // One statement for each table.
+    for statement in OWNED {
+        let keys: Vec<i64> = ended.iter().map(|ended| ended.key.0).collect();
+        statement
+            .execute(connection, keys, |query, key| query.bind(key))
+            .await
+            .map_err(store_error)?;
+    }
+    Ok(())
+}
+
+/// Writes identities, new ones and old ones.
+async fn write(connection: &mut SqliteConnection, devices: Vec<Device>) -> Result<(), StoreError> {
+    WRITE_IDENTITIES
+        .execute(connection, devices, |query, device| {
+            let (kind, keys, thumbprints) = match device.authentication {
+                Authentication::Sas(keys) => (SAS, Some(keys), (None, None)),
+                Authentication::SelfSigned { primary, secondary } => {
+                    (SELF_SIGNED, None, (primary, secondary))
+                }
+                Authentication::CertificateAuthority => (CERTIFICATE_AUTHORITY, None, (None, None)),
+                Authentication::None => (NONE, None, (None, None)),
+            };
+            let (primary, secondary) = keys.map(|keys| (keys.primary, keys.secondary)).unzip();
+            query
+                .bind(device.key.0)
+                .bind(device.hub.as_str().to_owned())
+                .bind(device.name.device.as_str().to_owned())
+                .bind(module_text(&device.name))
+                .bind(stored(device.generation.0))
+                .bind(stored(device.etag))
+                .bind(device.status.as_str())
+                .bind(device.status_reason)
+                .bind(device.status_updated_at.as_millis())
+                .bind(kind)
+                .bind(primary)
+                .bind(secondary)
+                .bind(thumbprints.0)
+                .bind(thumbprints.1)
+                .bind(device.is_edge)
+                .bind(device.connection_state_updated_at.as_millis())
+                .bind(device.last_activity_at.as_millis())
+                .bind(device.managed_by)
+                .bind(device.device_scope)
+                .bind(json!(device.parent_scopes).to_string())
+        })
         .await
         .map_err(store_error)?;
     Ok(())

@@ -3,7 +3,7 @@
 use crate::session::Session;
 use async_trait::async_trait;
 use downlink_domain::device::Device;
-use downlink_domain::id::{HubName, IdentityName};
+use downlink_domain::id::{DeviceId, HubName, IdentityName};
 use downlink_ports::RegistryCounts;
 
 use super::{device, module_text};
@@ -63,6 +63,29 @@ impl Work for List {
     }
 }
 
+pub(super) struct ListModules {
+    pub(super) hub: HubName,
+    pub(super) devices: Vec<DeviceId>,
+}
+
+#[async_trait]
+impl Work for ListModules {
+    type Answer = Vec<Device>;
+    const EXTENT: Extent = Extent::Statement;
+    const REPEAT: Repeat = Repeat::Harmless;
+
+    async fn run(&self, connection: &mut Session<'_>) -> Result<Self::Answer, Failure> {
+        let ids: Vec<&str> = self.devices.iter().map(DeviceId::as_str).collect();
+        let rows = sqlx::query(include_str!("../../queries/list_modules.sql"))
+            .bind(self.hub.as_str())
+            .bind(ids)
+            .fetch_all(connection)
+            .await?;
+        let modules = rows.iter().map(device).collect::<Result<_, _>>();
+        Ok(modules?)
+    }
+}
+
 pub(super) struct Count {
     pub(super) hub: HubName,
 }
@@ -82,6 +105,7 @@ impl Work for Count {
         Ok(RegistryCounts {
             total: row.number("total")?,
             enabled: row.number("enabled")?,
+            modules: row.number("modules")?,
         })
     }
 }

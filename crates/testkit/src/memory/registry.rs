@@ -1,78 +1,58 @@
 //! Identities in memory.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
-use downlink_domain::device::{Device, DeviceSpec, DeviceStatus, IfMatch};
-use downlink_domain::id::{DeviceKey, HubName, IdentityName, SequenceNumber};
+use downlink_domain::device::{Device, DeviceStatus};
+use downlink_domain::id::{DeviceId, DeviceKey, HubName, IdentityName, SequenceNumber};
 use downlink_domain::twin::Twin;
-use downlink_ports::events::{
-    AuditRecord, IdentityWrite, Lifecycle, audit_event, connection_event, lifecycle_event,
-};
 use downlink_ports::{
-    ConnectionChange, DeviceRegistry, RegistryCounts, RegistryError, StoreError, registered,
+    DeviceRegistry, RegistryCounts, RegistryError, RegistryPlan, RegistryRules, RegistryWrite,
+    RegistryWritten, StoreError, devices_of,
 };
 
 use super::{MemoryStore, State};
 
 #[async_trait]
 impl DeviceRegistry for MemoryStore {
-    async fn create(
+    async fn write(
         &self,
         hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
+        writes: Vec<RegistryWrite>,
+        rules: RegistryRules,
         by: Actor,
         now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        Ok(self.state.lock().create(hub, name, spec, &by, now))
-    }
-
-    async fn replace(
-        &self,
-        hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
-        if_match: IfMatch,
-        by: Actor,
-        now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        if let Err(error) = spec.check() {
-            return Ok(Err(RegistryError::Invalid(error.to_string())));
-        }
+    ) -> Result<Vec<Result<RegistryWritten, RegistryError>>, StoreError> {
         let mut state = self.state.lock();
-        let Some(found) = state.find(&hub, &name) else {
-            return Ok(Err(RegistryError::NotFound(name)));
-        };
-        if !if_match.names(&found.etag_text()) {
-            return Ok(Err(RegistryError::PreconditionFailed(name)));
+        let state = &mut *state;
+        let current = devices_of(&writes);
+        let current = state.under(&hub, &current);
+        let count = state.names.keys().filter(|(of, _)| *of == hub).count();
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let keys = std::iter::from_fn(|| {
+            state.last_key += 1;
+            Some(DeviceKey(state.last_key))
+        });
+        let plan = RegistryPlan::of(&hub, current, count, writes, rules, keys, now);
+        let ended = plan.ended.iter().map(|device| device.key);
+        let last_twins: HashMap<_, _> = ended
+            .filter_map(|key| Some((key, state.remove(key)?)))
+            .collect();
+        for device in &plan.updated {
+            state.identities.insert(device.key, device.clone());
         }
-        let next = found.rewritten(spec, now);
-        state.identities.insert(next.key, next.clone());
-        state.audit(IdentityWrite::Replaced, &next, &by, now);
-        Ok(Ok(next))
-    }
-
-    async fn delete(
-        &self,
-        hub: HubName,
-        name: IdentityName,
-        if_match: IfMatch,
-        by: Actor,
-        now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        let mut state = self.state.lock();
-        let Some(found) = state.find(&hub, &name).cloned() else {
-            return Ok(Err(RegistryError::NotFound(name)));
-        };
-        if !if_match.names(&found.etag_text()) {
-            return Ok(Err(RegistryError::PreconditionFailed(name)));
+        for (device, twin) in &plan.inserted {
+            let name = (device.hub.clone(), device.name.clone());
+            state.names.insert(name, device.key);
+            state.identities.insert(device.key, device.clone());
+            state.twins.insert(device.key, twin.clone());
         }
-        for key in state.keys_under(&hub, &name) {
-            state.remove(key, now);
+        for event in plan.events(&last_twins, &by, now) {
+            state.append(event);
         }
-        state.audit(IdentityWrite::Deleted, &found, &by, now);
-        Ok(Ok(found))
+        Ok(plan.answers)
     }
 
     async fn find(
@@ -93,6 +73,16 @@ impl DeviceRegistry for MemoryStore {
         Ok(state.devices_of(&hub).take(limit).cloned().collect())
     }
 
+    async fn list_modules(
+        &self,
+        hub: HubName,
+        devices: Vec<DeviceId>,
+    ) -> Result<Vec<Device>, StoreError> {
+        let mut modules = self.state.lock().under(&hub, &devices);
+        modules.retain(|device| device.name.module.is_some());
+        Ok(modules)
+    }
+
     async fn counts(&self, hub: HubName) -> Result<RegistryCounts, StoreError> {
         let state = self.state.lock();
         let mut counts = RegistryCounts::default();
@@ -100,20 +90,10 @@ impl DeviceRegistry for MemoryStore {
             counts.total += 1;
             counts.enabled += u64::from(device.status == DeviceStatus::Enabled);
         }
+        let modules = state.names.keys();
+        let modules = modules.filter(|(of, name)| *of == hub && name.module.is_some());
+        counts.modules = u64::try_from(modules.count()).unwrap_or(u64::MAX);
         Ok(counts)
-    }
-
-    async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), StoreError> {
-        let mut state = self.state.lock();
-        for change in changes {
-            if let Some(device) = state.identities.get_mut(&change.connection.device) {
-                let at = device.connection_state_updated_at.max(change.at);
-                device.connection_state_updated_at = at;
-                device.last_activity_at = device.last_activity_at.max(change.at);
-            }
-            state.append(connection_event(&change));
-        }
-        Ok(())
     }
 }
 
@@ -125,58 +105,19 @@ impl State {
             .map(|(_, key)| &self.identities[key])
     }
 
-    fn create(
-        &mut self,
-        hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
-        by: &Actor,
-        now: Timestamp,
-    ) -> Result<Device, RegistryError> {
-        if let Err(error) = spec.check() {
-            return Err(RegistryError::Invalid(error.to_string()));
-        }
-        if self.find(&hub, &name).is_some() {
-            return Err(RegistryError::AlreadyExists(name));
-        }
-        let parent = IdentityName::from(name.device.clone());
-        if name.module.is_some() && self.find(&hub, &parent).is_none() {
-            return Err(RegistryError::NotFound(parent));
-        }
-        self.last_key += 1;
-        let key = DeviceKey(self.last_key);
-        let device = registered(key, hub, name, spec, now);
-        let twin = Twin::new(now);
-        self.append(lifecycle_event(Lifecycle::Created, &device, &twin, now));
-        self.audit(IdentityWrite::Created, &device, by, now);
-        self.names
-            .insert((device.hub.clone(), device.name.clone()), key);
-        self.identities.insert(key, device.clone());
-        self.twins.insert(key, twin);
-        Ok(device)
+    /// All identities of the devices named.
+    fn under(&self, hub: &HubName, devices: &[DeviceId]) -> Vec<Device> {
+        let named = self
+            .names
+            .iter()
+            .filter(|((of, name), _)| of == hub && devices.contains(&name.device));
+        named.map(|(_, key)| self.identities[key].clone()).collect()
     }
 
-    fn audit(&mut self, write: IdentityWrite, device: &Device, by: &Actor, now: Timestamp) {
-        let record = AuditRecord::of_identity(write, device, by, now);
-        self.append(audit_event(&record));
-    }
-
-    /// The identity of that name and, when it is a device, its modules.
-    fn keys_under(&self, hub: &HubName, name: &IdentityName) -> Vec<DeviceKey> {
-        let under = self.names.iter().filter(|((of, other), _)| {
-            of == hub
-                && other.device == name.device
-                && (name.module.is_none() || other.module == name.module)
-        });
-        under.map(|(_, key)| *key).collect()
-    }
-
-    fn remove(&mut self, key: DeviceKey, now: Timestamp) {
-        let (Some(device), Some(twin)) = (self.identities.remove(&key), self.twins.remove(&key))
-        else {
-            return;
-        };
-        self.append(lifecycle_event(Lifecycle::Deleted, &device, &twin, now));
+    /// Removes the identity with all that is its own; its last twin.
+    fn remove(&mut self, key: DeviceKey) -> Option<Twin> {
+        let device = self.identities.remove(&key)?;
+        let twin = self.twins.remove(&key)?;
         self.names.remove(&(device.hub, device.name));
         self.sessions.remove(&key);
         self.told.remove(&key);
@@ -185,5 +126,6 @@ impl State {
         self.messages
             .extract_if(messages, |_, _| true)
             .for_each(drop);
+        Some(twin)
     }
 }

@@ -1,0 +1,1 @@
+SELECT COUNT(*) AS identities FROM identities WHERE hub = ?

@@ -1,0 +1,1 @@
+DELETE FROM desired_changes WHERE device_key IN (VALUES /*rows*/ (?))

@@ -1,0 +1,1 @@
+DELETE FROM identities WHERE device_key IN (VALUES /*rows*/ (?))

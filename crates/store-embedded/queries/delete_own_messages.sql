@@ -1,0 +1,1 @@
+DELETE FROM messages WHERE device_key IN (VALUES /*rows*/ (?))

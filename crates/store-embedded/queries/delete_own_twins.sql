@@ -1,0 +1,1 @@
+DELETE FROM twins WHERE device_key IN (VALUES /*rows*/ (?))

@@ -1,0 +1,1 @@
+SELECT count(*) AS identities FROM identities WHERE hub = $1

@@ -1,0 +1,3 @@
+SELECT * FROM identities
+WHERE hub = $1 AND device_id = ANY ($2) AND module_id <> ''
+ORDER BY device_id, module_id
