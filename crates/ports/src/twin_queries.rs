@@ -1,6 +1,7 @@
 //! Twins found by what is in them.
 
 use async_trait::async_trait;
+use downlink_domain::Timestamp;
 use downlink_domain::device::Device;
 use downlink_domain::id::{DeviceKey, HubName};
 use downlink_domain::query::{Field, Filter, GroupValue, Source};
@@ -8,6 +9,12 @@ use downlink_domain::twin::{Object, Twin};
 use thiserror::Error;
 
 use crate::StoreError;
+
+pub use self::count::{Counting, TooManyGroups};
+pub use self::evaluate::{Found, find, holds};
+
+mod count;
+mod evaluate;
 
 /// Which parts of a row the caller reads; what it does not need may be left out of the row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +50,8 @@ pub struct Scan {
     pub limit: u32,
     /// What the caller reads of them.
     pub needs: Needs,
+    /// The time, for the messages that wait.
+    pub now: Timestamp,
 }
 
 /// One identity with its twin.
