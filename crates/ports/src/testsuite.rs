@@ -18,9 +18,11 @@
 
 pub mod access;
 pub mod audit;
+pub mod connections;
 mod expect;
 pub mod feedback;
 pub mod given;
+pub mod jobs;
 pub mod limits;
 pub mod messages;
 pub mod outbox;
@@ -133,8 +135,16 @@ macro_rules! conformance_tests {
             modules_are_identities_under_their_device
             devices_are_listed_in_order_and_counted
             identities_are_found_by_position
-            connects_and_disconnects_move_times_forward_and_make_events
             hubs_do_not_share_identities
+        }
+        $crate::conformance_tests! { @module $make connections
+            connects_and_disconnects_move_state_and_times_and_make_events
+            reports_are_taken_in_the_order_of_epochs_and_told_once
+            what_a_lost_gateway_left_is_found_and_ended_once
+            a_gateway_that_was_presumed_lost_has_its_connections_back
+            connected_devices_of_a_hub_are_counted_without_modules
+            activity_moves_forward_only
+            a_deletion_tells_the_disconnect_and_later_reports_tell_nothing
         }
         $crate::conformance_tests! { @module $make audit
             every_write_of_an_identity_names_who_made_it
@@ -148,6 +158,29 @@ macro_rules! conformance_tests {
             a_refused_change_leaves_the_twin_as_it_was
             each_change_makes_an_event
             a_twin_whose_identity_is_gone_is_not_found
+            the_newest_changes_of_desired_are_kept_as_they_were_told
+            a_large_change_of_desired_is_not_kept
+            a_session_remembers_what_its_device_was_told
+        }
+        $crate::conformance_tests! { @module $make jobs
+            a_created_job_reads_back_whole
+            an_id_of_a_job_is_taken_once
+            a_hub_has_a_most_of_jobs_that_have_not_ended
+            jobs_created_at_once_keep_to_the_most
+            a_job_is_cancelled_before_it_begins_and_not_after
+            jobs_are_listed_in_order_by_kind_and_state
+            a_job_is_claimed_once_it_is_due_the_earliest_first
+            of_many_runners_one_gets_the_job
+            a_claim_lapses_and_writes_under_it_come_to_nothing
+            a_released_job_is_claimed_at_once
+            identities_are_found_in_pages_and_each_once
+            identities_are_begun_in_order_and_ended_once
+            a_begun_twin_update_is_begun_again_by_the_next_runner
+            a_begun_method_call_has_failed_for_the_next_runner
+            an_ended_job_is_not_claimed_again
+            rows_of_jobs_are_listed_in_pages
+            jobs_are_forgotten_with_their_rows_in_pages
+            creation_and_cancellation_of_jobs_are_audited
         }
         $crate::conformance_tests! { @module $make sessions
             a_saved_session_reads_back_until_it_is_removed
@@ -159,9 +192,6 @@ macro_rules! conformance_tests {
         }
         $crate::conformance_tests! { @module $make access
             a_hub_that_does_not_exist_has_version_0_and_takes_nothing
-            the_newest_changes_of_desired_are_kept_as_they_were_told
-            a_large_change_of_desired_is_not_kept
-            a_session_remembers_what_its_device_was_told
             access_is_read_whole_and_only_when_it_is_new
             a_policy_reads_back_whole
             a_hub_may_be_made_with_limited_policies
@@ -260,8 +290,10 @@ mod tests {
         let list = include_str!("testsuite.rs");
         let modules = [
             include_str!("testsuite/access.rs"),
+            include_str!("testsuite/connections.rs"),
             include_str!("testsuite/feedback.rs"),
             include_str!("testsuite/limits.rs"),
+            include_str!("testsuite/jobs.rs"),
             include_str!("testsuite/messages.rs"),
             include_str!("testsuite/outbox.rs"),
             include_str!("testsuite/policies.rs"),

@@ -20,6 +20,7 @@ mod read;
 mod write;
 
 pub(crate) use self::policy::insert as insert_policy;
+pub(crate) use self::read::version;
 
 #[async_trait]
 impl AccessStore for Store {

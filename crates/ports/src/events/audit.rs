@@ -11,6 +11,7 @@ use downlink_domain::access::Actor;
 use downlink_domain::device::Device;
 use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
+use downlink_domain::job::Job;
 use downlink_domain::{ErrorCode, Timestamp};
 use serde_json::{Value, json};
 
@@ -72,6 +73,10 @@ operations! {
     DeleteAuthority = "deleteCertificateAuthority";
     /// Limits of the hub or of devices were stated otherwise.
     ChangeLimits = "changeLimits";
+    /// A job was created.
+    CreateJob = "createJob";
+    /// It was cancelled.
+    CancelJob = "cancelJob";
     /// A credential was presented.
     Authenticate = "authenticate";
     /// An operation was asked for with a credential that holds.
@@ -198,6 +203,28 @@ impl AuditRecord {
             device: None,
             outcome: AuditOutcome::Accepted,
             detail: Vec::new(),
+            count: 1,
+        }
+    }
+
+    /// The record of a created or cancelled job. To be stored with the write.
+    pub fn of_job(operation: AuditOperation, job: &Job, by: &Actor, at: Timestamp) -> Self {
+        let is_end = operation == AuditOperation::CancelJob;
+        let counter = (job.key.0.cast_unsigned() << 1) | u64::from(is_end);
+        Self {
+            // Jobs have numbers of their own, so they have a name of their own too.
+            id: hub_event_id(&format!("{} jobs", job.hub), counter),
+            hub: job.hub.clone(),
+            at,
+            actor: by.clone(),
+            operation,
+            target: format!("jobs/{}", job.spec.id),
+            device: None,
+            outcome: AuditOutcome::Accepted,
+            detail: vec![
+                ("type", job.spec.kind.as_str().to_owned()),
+                ("queryCondition", job.spec.condition.clone()),
+            ],
             count: 1,
         }
     }

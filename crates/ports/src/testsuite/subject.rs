@@ -14,9 +14,9 @@ use downlink_domain::message::{NewMessage, QueueRules, Settlement, Verdict};
 
 use super::given;
 use crate::{
-    AccessStore, ConnectionStore, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox, EventRelay,
-    FeedbackReceive, FeedbackStore, LimitsStore, LockedMessage, MessageStore, PolicyStore, Receive,
-    SessionStore, SettleError, Swept, TwinStore,
+    AccessStore, ConnectionStore, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued,
+    EventOutbox, EventRelay, FeedbackReceive, FeedbackStore, JobStore, LimitsStore, LockedMessage,
+    MessageStore, PolicyStore, Receive, SessionStore, SettleError, Swept, TwinStore,
 };
 
 /// Fresh, empty stores of one adapter that share one truth.
@@ -39,6 +39,8 @@ pub struct Subject {
     pub access: Arc<dyn AccessStore>,
     /// Limits.
     pub limits: Arc<dyn LimitsStore>,
+    /// Jobs.
+    pub jobs: Arc<dyn JobStore>,
     /// Events of all of them.
     pub outbox: Arc<dyn EventOutbox>,
     /// The way out for those events.
@@ -53,7 +55,7 @@ impl Subject {
     where
         S: MessageStore + FeedbackStore + DeviceRegistry + ConnectionStore + TwinStore,
         S: LimitsStore,
-        S: SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
+        S: JobStore + SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
     {
         Self {
             messages: Arc::clone(&store) as _,
@@ -65,6 +67,7 @@ impl Subject {
             policies: Arc::clone(&store) as _,
             access: Arc::clone(&store) as _,
             limits: Arc::clone(&store) as _,
+            jobs: Arc::clone(&store) as _,
             outbox: Arc::clone(&store) as _,
             relay: store,
             tokens: AtomicU64::new(1),

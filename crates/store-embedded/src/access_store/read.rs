@@ -11,7 +11,7 @@ use crate::error::store_error;
 use crate::fields::Fields;
 
 /// The version of a hub's snapshot; `None` when there is no such hub.
-pub(super) async fn version(
+pub(crate) async fn version(
     connection: &mut SqliteConnection,
     hub: &HubName,
 ) -> Result<Option<u64>, StoreError> {

@@ -1,0 +1,110 @@
+//! Jobs created and cancelled.
+
+use async_trait::async_trait;
+use downlink_domain::Timestamp;
+use downlink_domain::access::Actor;
+use downlink_domain::id::{HubName, JobId};
+use downlink_domain::job::{Job, JobError, JobSpec};
+use downlink_ports::StoreError;
+use downlink_ports::events::{AuditOperation, AuditRecord, audit_event};
+
+use super::read::{find, job};
+use crate::access_store::version;
+use crate::error::store_error;
+use crate::outbox;
+use crate::writer::{Scope, Work};
+
+pub(super) struct CreateJob {
+    pub(super) hub: HubName,
+    pub(super) spec: JobSpec,
+    pub(super) by: Actor,
+    pub(super) max_active: u32,
+    pub(super) now: Timestamp,
+}
+
+#[async_trait]
+impl Work for CreateJob {
+    type Answer = Result<Job, JobError>;
+
+    async fn run(self, scope: &mut Scope<'_>) -> Result<Self::Answer, StoreError> {
+        let (hub, spec) = (&self.hub, &self.spec);
+        if version(scope.connection, hub).await?.is_none() {
+            return Ok(Err(JobError::NoHub));
+        }
+        if find(scope.connection, hub, &spec.id).await?.is_some() {
+            return Ok(Err(JobError::AlreadyExists(spec.id.clone())));
+        }
+        let active: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM jobs WHERE hub = ? AND ended_at IS NULL")
+                .bind(hub.as_str())
+                .fetch_one(&mut *scope.connection)
+                .await
+                .map_err(store_error)?;
+        if active >= i64::from(self.max_active) {
+            return Ok(Err(JobError::TooMany(self.max_active)));
+        }
+        let work = serde_json::to_string(&spec.work).expect("an object is always JSON");
+        let millis = i64::try_from(spec.max_execution.as_millis()).unwrap_or(i64::MAX);
+        let row = sqlx::query(include_str!("../../queries/create_job.sql"))
+            .bind(hub.as_str())
+            .bind(spec.id.as_str())
+            .bind(spec.kind.as_str())
+            .bind(&spec.condition)
+            .bind(work)
+            .bind(spec.first_state(self.now).as_str())
+            .bind(self.now.as_millis())
+            .bind(spec.start_at.as_millis())
+            .bind(millis)
+            .bind(spec.start_at.max(self.now).as_millis())
+            .fetch_one(&mut *scope.connection)
+            .await
+            .map_err(store_error)?;
+        let job = job(&row)?;
+        tell(scope, AuditOperation::CreateJob, &job, &self.by, self.now).await?;
+        Ok(Ok(job))
+    }
+}
+
+pub(super) struct CancelJob {
+    pub(super) hub: HubName,
+    pub(super) id: JobId,
+    pub(super) by: Actor,
+    pub(super) now: Timestamp,
+}
+
+#[async_trait]
+impl Work for CancelJob {
+    type Answer = Result<Job, JobError>;
+
+    async fn run(self, scope: &mut Scope<'_>) -> Result<Self::Answer, StoreError> {
+        let row = sqlx::query(include_str!("../../queries/cancel_job.sql"))
+            .bind(self.hub.as_str())
+            .bind(self.id.as_str())
+            .bind(self.now.as_millis())
+            .fetch_optional(&mut *scope.connection)
+            .await
+            .map_err(store_error)?;
+        let Some(row) = row else {
+            return Ok(Err(
+                match find(scope.connection, &self.hub, &self.id).await? {
+                    None => JobError::NotFound(self.id.clone()),
+                    Some(job) => JobError::NotCancellable(job.state),
+                },
+            ));
+        };
+        let job = job(&row)?;
+        tell(scope, AuditOperation::CancelJob, &job, &self.by, self.now).await?;
+        Ok(Ok(job))
+    }
+}
+
+async fn tell(
+    scope: &mut Scope<'_>,
+    operation: AuditOperation,
+    job: &Job,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let record = AuditRecord::of_job(operation, job, by, now);
+    outbox::insert(scope, vec![audit_event(&record)]).await
+}
