@@ -70,6 +70,15 @@ impl<'r> Fields<'r> {
         self.get(column).map(Timestamp::from_millis)
     }
 
+    /// Reads an instant that need not be there.
+    pub(crate) fn optional_instant(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let millis: Option<i64> = self.get(column)?;
+        Ok(millis.map(Timestamp::from_millis))
+    }
+
     /// Reads bytes.
     pub(crate) fn bytes(&self, column: &'static str) -> Result<Bytes, StoreError> {
         self.get(column).map(Bytes::copy_from_slice)

@@ -24,10 +24,12 @@
 //! ```
 
 mod access_store;
+mod connection_store;
 mod device_registry;
 mod error;
 mod feedback_store;
 mod fields;
+mod job_store;
 mod limits_store;
 mod message_store;
 mod open;
