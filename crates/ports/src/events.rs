@@ -10,10 +10,9 @@ use downlink_domain::device::Device;
 use downlink_domain::event::{Event, EventKind};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName, SequenceNumber};
 use downlink_domain::message::feedback::FeedbackRecord;
+use downlink_domain::presence::{ChangeNumber, ConnectionEvent};
 use downlink_domain::twin::{Object, Twin};
 use serde_json::{Value, json};
-
-use crate::ConnectionChange;
 
 pub use audit::{
     AuditOperation, AuditOutcome, AuditRecord, IdentityWrite, audit_event, identity_target,
@@ -102,32 +101,41 @@ pub fn twin_event(
     source.event(device, at, &Value::Object(body))
 }
 
-/// The event of a connect or a disconnect.
-pub fn connection_event(change: &ConnectionChange) -> Event {
-    let connection = &change.connection;
-    let op_type = if change.is_connected {
-        "deviceConnected"
-    } else {
-        "deviceDisconnected"
+/// Why a connection ended, as a property of its event: one of `ConnectionEnd::as_str`.
+pub const END_PROPERTY: &str = "downlink-reason";
+
+/// The event of a connect or a disconnect of the identity `device`.
+pub fn connection_event(
+    hub: &HubName,
+    device: (DeviceKey, &IdentityName),
+    change: ConnectionEvent,
+    at: Timestamp,
+) -> Event {
+    let (key, name) = device;
+    let op_type = match change.ended {
+        None => "deviceConnected",
+        Some(_) => "deviceDisconnected",
     };
-    let mut properties = wrapper(&connection.hub, Some(&connection.name), change.at);
+    let mut properties = wrapper(hub, Some(name), at);
     properties.extend(described(
         "deviceConnectionStateEvents",
         "deviceConnectionStateNotification",
         op_type,
     ));
-    // Two events share an epoch, its connect and its disconnect; the later one is the larger.
-    let order = u128::from(connection.epoch.0) * 2 + u128::from(!change.is_connected);
+    properties.extend(change.ended.map(|end| pair(END_PROPERTY, end.as_str())));
+    let ChangeNumber { epoch, turn } = change.number;
+    let mut id = event_id(EventKind::Connection, key, epoch.0);
+    id[7] = turn.to_le_bytes()[0];
     Event {
-        id: change.event_id,
-        hub: connection.hub.clone(),
-        device_key: connection.device,
-        device: Some(connection.name.device.clone()),
-        module: connection.name.module.clone(),
+        id,
+        hub: hub.clone(),
+        device_key: key,
+        device: Some(name.device.clone()),
+        module: name.module.clone(),
         kind: EventKind::Connection,
-        at: change.at,
+        at,
         properties,
-        body: to_bytes(&json!({ "sequenceNumber": format!("{order:064X}") })),
+        body: to_bytes(&json!({ "sequenceNumber": change.number.to_string() })),
     }
 }
 

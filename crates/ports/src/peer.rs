@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
 use downlink_domain::authority::CertificateAuthority;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
@@ -23,8 +22,8 @@ use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Protocol};
 use downlink_domain::twin::{Twin, TwinChange};
 
 use crate::{
-    AccessSnapshot, EnqueueError, Enqueued, LockedMessage, PeerError, PurgeOutcome, RegistryCounts,
-    SettleError,
+    AccessSnapshot, ConnectionChange, EnqueueError, Enqueued, LockedMessage, MissedChanges,
+    PeerError, PurgeOutcome, RegistryCounts, SettleError, Since,
 };
 
 /// A device's request for its next messages.
@@ -123,23 +122,10 @@ pub struct DeviceConnection {
     pub hub: HubName,
     /// Name.
     pub name: IdentityName,
-    /// Order among its connections; the sequence number of the event.
+    /// Order among its connections.
     pub epoch: LeaseEpoch,
     /// What it speaks.
     pub protocol: Protocol,
-}
-
-/// A connect or a disconnect that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionChange {
-    /// Stable id of the event.
-    pub event_id: [u8; 16],
-    /// Which connection.
-    pub connection: DeviceConnection,
-    /// Whether it began or ended.
-    pub is_connected: bool,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// The twin service: registry, twins, sessions, policies.
@@ -158,7 +144,8 @@ pub trait TwinApi: Send + Sync {
         sessions: Vec<(DeviceKey, Option<Bytes>)>,
     ) -> Result<(), PeerError>;
 
-    /// Notes connects and disconnects.
+    /// Has the records of connections take reports, those of one identity in the order given
+    /// (`ConnectionStore::record_connections`).
     async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), PeerError>;
 
     /// Creates (`IfMatch::Absent`) or replaces an identity. Missing keys are minted by the
@@ -209,6 +196,31 @@ pub trait TwinApi: Send + Sync {
 
     /// The device's own read; refuses with `DeviceNotFound`.
     async fn get_own_twin(&self, device: DeviceKey) -> Result<Twin, PeerError>;
+
+    /// What the device is to be told of its desired properties since then: every change where as
+    /// many were kept, else the whole section as one. Refuses with `DeviceNotFound`.
+    ///
+    /// This body is for services that keep no changes.
+    async fn missed_changes(
+        &self,
+        device: DeviceKey,
+        since: Since,
+    ) -> Result<MissedChanges, PeerError> {
+        let desired = self.get_own_twin(device).await?.desired;
+        let since = match since {
+            Since::Version(version) => version,
+            Since::LastTold | Since::Now => desired.version,
+        };
+        Ok(MissedChanges::whole(&desired, since))
+    }
+
+    /// Notes which versions of desired the devices of MQTT sessions have been told, as
+    /// `SessionStore::note_told`; at most 65,536.
+    ///
+    /// This body is for services that keep no changes.
+    async fn note_told(&self, _told: Vec<(DeviceKey, u64)>) -> Result<(), PeerError> {
+        Ok(())
+    }
 
     /// Versions of many twins, for those who watch them: at most 65,536 devices. By position;
     /// `None` where the identity is gone.

@@ -8,14 +8,19 @@ use downlink_domain::Timestamp;
 use downlink_domain::device::Device;
 use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceKey, HubName, IdentityName, LockToken, SequenceNumber};
+use downlink_domain::limits::LimitsSnapshot;
 use downlink_domain::message::Message;
 use downlink_domain::message::feedback::FeedbackRecord;
+use downlink_domain::presence::ConnectionRecord;
 use downlink_domain::twin::Twin;
 use downlink_ports::AccessSnapshot;
 use parking_lot::Mutex;
 
 mod access;
+mod connections;
 mod feedback;
+mod jobs;
+mod limits;
 mod messages;
 mod outbox;
 mod policies;
@@ -44,6 +49,7 @@ struct State {
     last_key: i64,
     names: BTreeMap<(HubName, IdentityName), DeviceKey>,
     identities: BTreeMap<DeviceKey, Device>,
+    connections: BTreeMap<DeviceKey, ConnectionRecord>,
     twins: HashMap<DeviceKey, Twin>,
     sessions: HashMap<DeviceKey, Bytes>,
     /// Versions of desired that the devices of sessions have been told.
@@ -58,6 +64,8 @@ struct State {
     outbox: BTreeMap<u64, Event>,
     outbox_ids: HashSet<[u8; 16]>,
     relay: relay::Lanes,
+    jobs: jobs::Jobs,
+    limits: HashMap<HubName, LimitsSnapshot>,
 }
 
 /// A record in the feedback queue.

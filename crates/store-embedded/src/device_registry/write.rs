@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
 use downlink_domain::device::{Authentication, Device};
+use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceId, DeviceKey, HubName};
 use downlink_domain::twin::Twin;
+use downlink_ports::connection_rules::deletion_event;
 use downlink_ports::{
     RegistryError, RegistryPlan, RegistryRules, RegistryWrite, RegistryWritten, StoreError,
     devices_of, has_creations,
@@ -16,6 +18,7 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 
 use super::{CERTIFICATE_AUTHORITY, NONE, SAS, SELF_SIGNED, device, module_text};
+use crate::connection_store;
 use crate::error::store_error;
 use crate::fields::{Fields, stored};
 use crate::outbox;
@@ -75,6 +78,7 @@ impl Work for WriteIdentities {
             self.now,
         );
         let last_twins = find_twins(scope.connection, &plan.ended).await?;
+        let mut events = disconnects(scope.connection, &plan.ended, self.now).await?;
         delete_owned(scope.connection, &plan.ended).await?;
         let created = plan.inserted.iter().map(|(device, _)| device);
         let written: Vec<Device> = plan.updated.iter().chain(created).cloned().collect();
@@ -87,7 +91,7 @@ impl Work for WriteIdentities {
         for device in devices {
             scope.memory.forget_device(&(self.hub.clone(), device));
         }
-        let events = plan.events(&last_twins, &self.by, self.now);
+        events.extend(plan.events(&last_twins, &self.by, self.now));
         outbox::insert(scope, events).await?;
         Ok(plan.answers)
     }
@@ -143,6 +147,19 @@ async fn find_twins(
             Ok((ended[position].key, twin_store::read(&row, "etag")?))
         })
         .collect()
+}
+
+/// The disconnects of those that are connected.
+async fn disconnects(
+    connection: &mut SqliteConnection,
+    ended: &[Device],
+    now: Timestamp,
+) -> Result<Vec<Event>, StoreError> {
+    let connected = ended.iter().filter(|ended| ended.is_connected);
+    let keys = connected.map(|ended| ended.key).collect();
+    let recorded = connection_store::load(connection, keys).await?.into_iter();
+    let events = recorded.filter_map(|recorded| deletion_event(recorded, now));
+    Ok(events.collect())
 }
 
 async fn delete_owned(

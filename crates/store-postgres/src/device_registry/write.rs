@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
 use downlink_domain::device::Device;
+use downlink_domain::event::Event;
 use downlink_domain::id::{DeviceKey, HubName};
 use downlink_domain::twin::Twin;
+use downlink_ports::connection_rules::deletion_event;
 use downlink_ports::{
     RegistryChange, RegistryError, RegistryPlan, RegistryRules, RegistryWrite, RegistryWritten,
     StoreError, devices_of, has_creations, most_keys,
@@ -16,6 +18,7 @@ use downlink_ports::{
 
 use super::columns::{insert_identities, update_identities};
 use super::device;
+use crate::connection_store;
 use crate::error::Failure;
 use crate::fields::Fields;
 use crate::outbox;
@@ -52,10 +55,11 @@ impl Work for WriteIdentities {
         );
         // Takes the locks of the twins before the events get their positions: an event of a twin
         // written before stands before the one of its end.
+        let mut events = disconnects(connection, &plan.ended, self.now).await?;
         let last_twins = delete_owned(connection, &plan.ended).await?;
         update_identities(connection, &plan.updated).await?;
         self.insert(connection, &mut plan).await?;
-        let events = plan.events(&last_twins, &self.by, self.now);
+        events.extend(plan.events(&last_twins, &self.by, self.now));
         outbox::insert(connection, &events).await?;
         Ok(plan.answers)
     }
@@ -151,6 +155,28 @@ impl WriteIdentities {
         twin_store::insert(connection, &self.hub, &plan.inserted).await?;
         Ok(())
     }
+}
+
+/// The disconnects of those that are connected, whose rows are locked already.
+async fn disconnects(
+    connection: &mut Session<'_>,
+    ended: &[Device],
+    now: Timestamp,
+) -> Result<Vec<Event>, Failure> {
+    let connected = ended.iter().filter(|ended| ended.is_connected);
+    let keys: Vec<i64> = connected.map(|ended| ended.key.0).collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(include_str!("../../queries/find_connections.sql"))
+        .bind(keys)
+        .fetch_all(connection)
+        .await?;
+    let recorded: Result<Vec<_>, _> = rows.iter().map(connection_store::recorded).collect();
+    let events = recorded?.into_iter();
+    Ok(events
+        .filter_map(|recorded| deletion_event(recorded, now))
+        .collect())
 }
 
 /// Deletes the identities with all that is their own; what their twins were.

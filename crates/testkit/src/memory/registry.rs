@@ -36,6 +36,9 @@ impl DeviceRegistry for MemoryStore {
             Some(DeviceKey(state.last_key))
         });
         let plan = RegistryPlan::of(&hub, current, count, writes, rules, keys, now);
+        for device in &plan.ended {
+            state.end_connections(device.key, now);
+        }
         let ended = plan.ended.iter().map(|device| device.key);
         let last_twins: HashMap<_, _> = ended
             .filter_map(|key| Some((key, state.remove(key)?)))

@@ -1,0 +1,17 @@
+-- Records of connections for one who ends what others left behind: what somebody else writes now is
+-- passed over, and found again if it is still to be ended.
+SELECT
+    device_key,
+    hub,
+    device_id,
+    module_id,
+    connection_epoch,
+    connection_turn,
+    is_connected,
+    connected_gateway,
+    connection_state_updated_at,
+    last_activity_at
+FROM identities
+WHERE device_key = ANY ($1)
+ORDER BY device_key
+FOR NO KEY UPDATE SKIP LOCKED
