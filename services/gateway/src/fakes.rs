@@ -128,6 +128,7 @@ impl TestHub {
             is_busy: AtomicBool::new(false),
             is_mute: AtomicBool::new(false),
             is_stuck: AtomicBool::new(false),
+            refusal: RwLock::default(),
         });
         let presence = Arc::new(MemoryPresence::new(clock.now()));
         let mut peers = Peers {
@@ -385,9 +386,15 @@ pub(crate) struct Backend {
     is_busy: AtomicBool,
     is_mute: AtomicBool,
     is_stuck: AtomicBool,
+    refusal: RwLock<Option<ErrorCode>>,
 }
 
 impl Backend {
+    /// From now on every call is refused for this cause.
+    pub(crate) fn refuse(&self, code: ErrorCode) {
+        *self.refusal.write() = Some(code);
+    }
+
     /// From now on policies are never answered, or they are again.
     pub(crate) fn set_mute(&self, is_mute: bool) {
         self.is_mute.store(is_mute, Ordering::SeqCst);
@@ -415,7 +422,10 @@ impl Backend {
         if self.is_down.load(Ordering::SeqCst) {
             return Err(PeerError::Unavailable { service: "test" });
         }
-        Ok(())
+        match *self.refusal.read() {
+            Some(code) => Err(PeerError::refused(code, &"the test refuses")),
+            None => Ok(()),
+        }
     }
 
     async fn wake(&self, devices: Vec<DeviceKey>) {
