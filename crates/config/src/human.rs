@@ -1,10 +1,12 @@
 //! Values written as people write them.
 
 pub use self::duration::HumanDuration;
+pub use self::limit::{HumanLimit, NotALimit};
 pub use self::list::List;
 pub use self::size::ByteSize;
 
 mod duration;
+mod limit;
 mod list;
 mod size;
 

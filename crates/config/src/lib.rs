@@ -24,7 +24,7 @@ pub mod secret;
 pub mod sections;
 pub mod violation;
 
-pub use human::{ByteSize, HumanDuration, List};
+pub use human::{ByteSize, HumanDuration, HumanLimit, List};
 pub use layers::{Configuration, Layers, LoadError, config_file_variable, to_toml};
 pub use process::Process;
 pub use secret::Secret;

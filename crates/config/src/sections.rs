@@ -9,6 +9,7 @@ pub use self::backing::{
 };
 pub use self::doors::{Amqp, DisabledConnack, Gateway, Grpc, Https, Mqtt};
 pub use self::hub::{FurtherHub, Hub};
+pub use self::limits::{DeviceRates, HubRates, Limits, LimitsPreset};
 pub use self::oidc::{Oidc, OidcIssuer, TokenAlgorithm};
 pub use self::peers::Peers;
 pub use self::place::{Listen, Storage, StorageKind, Tls};
@@ -21,6 +22,7 @@ use crate::violation::Checker;
 mod backing;
 mod doors;
 mod hub;
+mod limits;
 mod oidc;
 mod peers;
 mod place;
@@ -67,6 +69,8 @@ pub struct Config {
     pub grpc: Grpc,
     /// Bearer tokens of back-ends.
     pub oidc: Oidc,
+    /// Rates at which hubs and devices are served.
+    pub limits: Limits,
     /// Events that wait for their consumers.
     pub outbox: Outbox,
     /// Log lines on stderr.
@@ -99,6 +103,7 @@ impl Configuration for Config {
         checker.section("https", |at| self.https.check(at));
         checker.section("grpc", |at| self.grpc.check(at));
         checker.section("oidc", |at| self.oidc.check(at));
+        checker.section("limits", |at| self.limits.check(at));
         checker.section("outbox", |at| self.outbox.check(at));
         checker.section("log", |at| self.log.check(at));
         checker.section("shutdown", |at| self.shutdown.check(at));

@@ -15,7 +15,7 @@ pub use self::overrides::{
     Replaces,
 };
 pub use self::preset::Preset;
-pub use self::share::{MAX_WANT, share};
+pub use self::share::{WANTS_PER_OPERATION, share};
 
 mod effective;
 mod json;

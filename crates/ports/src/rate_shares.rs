@@ -11,7 +11,7 @@ use crate::StoreError;
 /// Most gateways of a hub of which an exchange tells; those beyond it count for nothing.
 pub const MAX_SHARERS: usize = 1_024;
 
-/// How many operations of each class a gateway wants to do in a second, at the places of
+/// How many operations of each class a gateway wants to do in a second, in thousandths, at the places of
 /// [`HubOperation::ALL`].
 pub type Wants = [u32; HubOperation::COUNT];
 

@@ -1,9 +1,9 @@
 //! How gateways that know each other's wants divide a rate, each by itself and all alike.
 
-/// Most operations a second that a gateway says it wants.
-pub const MAX_WANT: u32 = 1_000_000_000;
+/// Wants are told in thousandths of operations a second, as far as 32 bits go.
+pub const WANTS_PER_OPERATION: f64 = 1_000.0;
 
-/// What gateway number `mine` of `wants` may take of `rate`; the shares of all are `rate` together.
+/// What gateway number `mine` of `wants` may take of `rate`, which is in thousandths of operations a second as they are; the shares of all are `rate` together.
 ///
 /// Where all have what they want, what is left is divided evenly, so that each has room to grow. Where they do not, no
 /// one has more than another that wants more (max-min fairness): a greedy gateway takes from nobody who asks for less
