@@ -116,12 +116,27 @@ pub enum MethodError {
     /// A payload is above the limit.
     #[error("the method payload is larger than the limit")]
     PayloadTooLarge,
-    /// Unknown or disabled target.
+    /// The device is not registered.
     #[error("the device is not registered or is disabled")]
     DeviceNotFound,
-    /// Nobody there, or nobody subscribed to methods, until the connect timeout.
+    /// The module is not registered.
+    #[error("the module is not registered")]
+    ModuleNotFound,
+    /// The target may not connect; the contract has no code of its own for it.
+    #[error("the device is not registered or is disabled")]
+    Disabled,
+    /// Nobody there until the connect timeout.
     #[error("the operation failed because the requested device isn't online")]
     NotOnline,
+    /// Nobody there until the connect timeout, and never before in this life of the identity.
+    #[error("the operation failed because the requested device isn't online: it has never connected")]
+    NeverConnected,
+    /// Somebody there who takes no method calls until the connect timeout.
+    #[error(
+        "the operation failed because the requested device isn't online for methods: it is \
+         connected and takes none"
+    )]
+    NotSubscribed,
     /// The connection broke after the call was handed to it.
     #[error("the connection to the device was closed before it answered")]
     ConnectionLost,
@@ -137,24 +152,74 @@ pub enum MethodError {
     /// More calls in flight for this device than allowed.
     #[error("too many method calls are in flight for this device")]
     TooManyInFlight,
+    /// More calls than the rates of the hub or the device allow.
+    #[error("method calls are throttled, try again later")]
+    Throttled,
     /// A service on the way cannot be reached.
     #[error("the service is unavailable, try again")]
     Unavailable,
 }
 
 impl MethodError {
+    /// Every one.
+    pub const ALL: [Self; 16] = [
+        Self::InvalidName,
+        Self::InvalidTimeouts,
+        Self::PayloadTooLarge,
+        Self::DeviceNotFound,
+        Self::ModuleNotFound,
+        Self::Disabled,
+        Self::NotOnline,
+        Self::NeverConnected,
+        Self::NotSubscribed,
+        Self::ConnectionLost,
+        Self::Superseded,
+        Self::TimedOut,
+        Self::BadAnswer,
+        Self::TooManyInFlight,
+        Self::Throttled,
+        Self::Unavailable,
+    ];
+
+    /// What stands beside the code where callers can tell causes apart that share one: a word for
+    /// each, stable, in the alphabet of header values and metric labels.
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::InvalidName => "invalid-name",
+            Self::InvalidTimeouts => "invalid-timeouts",
+            Self::PayloadTooLarge => "payload-too-large",
+            Self::DeviceNotFound => "unknown-device",
+            Self::ModuleNotFound => "unknown-module",
+            Self::Disabled => "disabled",
+            Self::NotOnline => "offline",
+            Self::NeverConnected => "never-connected",
+            Self::NotSubscribed => "not-subscribed",
+            Self::ConnectionLost => "connection-lost",
+            Self::Superseded => "superseded",
+            Self::TimedOut => "timed-out",
+            Self::BadAnswer => "bad-answer",
+            Self::TooManyInFlight => "too-many-in-flight",
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
     /// The code of the catalogue (methods.md §2.1).
     pub fn code(self) -> ErrorCode {
         match self {
             Self::InvalidName | Self::InvalidTimeouts => ErrorCode::ArgumentInvalid,
             Self::PayloadTooLarge => ErrorCode::MessageTooLarge,
-            Self::DeviceNotFound => ErrorCode::DeviceNotFound,
-            Self::NotOnline => ErrorCode::DeviceNotOnline,
+            Self::DeviceNotFound | Self::Disabled => ErrorCode::DeviceNotFound,
+            Self::ModuleNotFound => ErrorCode::ModuleNotFound,
+            Self::NotOnline | Self::NeverConnected | Self::NotSubscribed => {
+                ErrorCode::DeviceNotOnline
+            }
             Self::ConnectionLost => ErrorCode::DeviceConnectionClosedRemotely,
             Self::Superseded => ErrorCode::ConnectionForcefullyClosedOnNewConnection,
             Self::TimedOut => ErrorCode::GatewayTimeout,
             Self::BadAnswer => ErrorCode::GenericBadGateway,
             Self::TooManyInFlight => ErrorCode::DeviceMaximumInflightMethodExceeded,
+            Self::Throttled => ErrorCode::ThrottlingException,
             Self::Unavailable => ErrorCode::ServiceUnavailable,
         }
     }
@@ -174,6 +239,15 @@ mod tests {
                 "{bad:?}"
             );
         }
+    }
+
+    #[test]
+    fn every_cause_has_a_word_of_its_own() {
+        let words: std::collections::HashSet<_> =
+            MethodError::ALL.iter().map(|error| error.cause()).collect();
+        assert_eq!(words.len(), MethodError::ALL.len());
+        let is_plain = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        assert!(words.iter().all(|word| is_plain(word)), "{words:?}");
     }
 
     #[test]

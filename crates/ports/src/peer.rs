@@ -324,8 +324,8 @@ pub trait GatewayApi: Send + Sync {
     /// Hands a call to the device's connection and waits for the answer.
     ///
     /// `MethodError::NotOnline` says that nothing was handed over (the epoch is not that of a
-    /// connection here, or that connection answers no methods); after any other error the device
-    /// may have the call.
+    /// connection here), `MethodError::NotSubscribed` that nothing was because that connection answers
+    /// no methods; after any other error the device may have the call.
     async fn invoke(&self, delivery: MethodDelivery) -> Result<MethodAnswer, MethodError>;
 
     /// Passes desired changes on, in the order given. Those of devices not here are dropped.

@@ -216,19 +216,7 @@ pub(crate) fn answer(text: &'static str) -> MethodAnswer {
 
 /// Every outcome that a method call may have.
 pub(crate) fn every_outcome() -> Vec<Result<MethodAnswer, MethodError>> {
-    vec![
-        Ok(answer("{\"ok\":true}")),
-        Ok(answer("")),
-        Err(MethodError::InvalidName),
-        Err(MethodError::InvalidTimeouts),
-        Err(MethodError::PayloadTooLarge),
-        Err(MethodError::DeviceNotFound),
-        Err(MethodError::NotOnline),
-        Err(MethodError::ConnectionLost),
-        Err(MethodError::Superseded),
-        Err(MethodError::TimedOut),
-        Err(MethodError::BadAnswer),
-        Err(MethodError::TooManyInFlight),
-        Err(MethodError::Unavailable),
-    ]
+    let answers = [answer("{\"ok\":true}"), answer("")].map(Ok);
+    let errors = MethodError::ALL.map(Err);
+    answers.into_iter().chain(errors).collect()
 }

@@ -74,37 +74,68 @@ async fn find_route(
     budget: Budget,
     stale: Option<LeaseEpoch>,
 ) -> Result<Route, MethodError> {
-    let is_new = |route: &Route| stale.is_none_or(|stale| route.epoch > stale);
-    if let Some(route) = look_up(shared, call, budget).await?.filter(is_new) {
-        return Ok(route);
-    }
+    let first = look_up(shared, call, budget).await?;
+    let mut seen = match Seen::of(first, stale) {
+        Ok(route) => return Ok(route),
+        Err(seen) => seen,
+    };
     if budget.connect_until <= Instant::now() {
-        return Err(MethodError::NotOnline);
+        return Err(seen.error());
     }
     // The watch comes before the second look: who connects in between is seen by one of them.
     let watch = shared.deps.presence.watch(call.device);
     let mut watch = within(budget, watch).await?;
-    if let Some(route) = look_up(shared, call, budget).await?.filter(is_new) {
-        return Ok(route);
-    }
+    let second = look_up(shared, call, budget).await?;
+    seen = match Seen::of(second, stale) {
+        Ok(route) => return Ok(route),
+        Err(seen) => seen,
+    };
     let connected = async {
         loop {
-            let changed = watch.changed().await;
-            if let Some(route) = changed.filter(answers_methods) {
-                return route;
+            // A change brings back a route that was tried.
+            match Seen::of(watch.changed().await, None) {
+                Ok(route) => return route,
+                Err(now) => seen = now,
             }
         }
     };
-    tokio::select! {
+    let waited = tokio::select! {
         // Nothing was handed over: another node may take the call.
-        () = shared.drain.cancelled() => Err(MethodError::Unavailable),
-        waited = timeout_at(budget.connect_until, connected) => {
-            waited.map_err(|_| MethodError::NotOnline)
+        () = shared.drain.cancelled() => return Err(MethodError::Unavailable),
+        waited = timeout_at(budget.connect_until, connected) => waited,
+    };
+    waited.map_err(|_| seen.error())
+}
+
+/// Why a device cannot be called now.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// Nobody is there.
+    Nobody,
+    /// Somebody is who takes no calls.
+    Deaf,
+}
+
+impl Seen {
+    /// Takes the route if it is one that answers methods and was not tried before.
+    fn of(route: Option<Route>, stale: Option<LeaseEpoch>) -> Result<Route, Self> {
+        let is_new = |route: &Route| stale.is_none_or(|stale| route.epoch > stale);
+        match route.filter(is_new) {
+            None => Err(Self::Nobody),
+            Some(route) if route.subscriptions.methods => Ok(route),
+            Some(_) => Err(Self::Deaf),
+        }
+    }
+
+    fn error(self) -> MethodError {
+        match self {
+            Self::Nobody => MethodError::NotOnline,
+            Self::Deaf => MethodError::NotSubscribed,
         }
     }
 }
 
-/// The device's connection, if there is one that answers methods.
+/// The device's connection, if there is one.
 async fn look_up(
     shared: &Shared,
     call: &MethodCall,
@@ -112,11 +143,7 @@ async fn look_up(
 ) -> Result<Option<Route>, MethodError> {
     let device = [call.device];
     let mut routes = within(budget, shared.deps.presence.lookup(&device)).await?;
-    Ok(routes.pop().flatten().filter(answers_methods))
-}
-
-fn answers_methods(route: &Route) -> bool {
-    route.subscriptions.methods
+    Ok(routes.pop().flatten())
 }
 
 /// Asks presence within the time of the call.
@@ -151,7 +178,7 @@ async fn offer(shared: &Shared, call: &MethodCall, route: Route, budget: Budget)
     };
     match timeout_at(budget.answer_until, gateway.invoke(delivery)).await {
         Err(_) => Offer::Outcome(Err(MethodError::TimedOut)),
-        Ok(Err(MethodError::NotOnline)) => Offer::NotTaken,
+        Ok(Err(MethodError::NotOnline | MethodError::NotSubscribed)) => Offer::NotTaken,
         // The gateway or the way to it broke: the device may have the call, so it is not sent
         // again, and "try again" would be the wrong advice (methods.md §4.2).
         Ok(Err(MethodError::Unavailable)) => Offer::Outcome(Err(MethodError::ConnectionLost)),

@@ -6,28 +6,16 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 use tokio::time::Instant;
 
-/// Outcomes of calls, as the label says them; the order is that of [`outcome_index`].
-const OUTCOMES: [&str; 12] = [
-    "answered",
-    "hung_up",
-    "invalid",
-    "payload_too_large",
-    "device_not_found",
-    "not_online",
-    "connection_lost",
-    "superseded",
-    "timed_out",
-    "bad_answer",
-    "too_many_in_flight",
-    "unavailable",
-];
-
-/// The place of [`OUTCOMES`] for calls whose caller hung up.
+/// Outcomes of calls as the label says them: two, and one for each cause of a failure.
+const OUTCOMES: usize = 2 + MethodError::ALL.len();
+/// The place of answered calls.
+const ANSWERED: usize = 0;
+/// The place of calls whose caller hung up.
 const HUNG_UP: usize = 1;
 
 /// Every metric of the service.
 pub(crate) struct MethodMetrics {
-    calls: [HotCounter; OUTCOMES.len()],
+    calls: [HotCounter; OUTCOMES],
     pub(crate) in_flight: HotGauge,
     request_bytes: Histogram<u64>,
     response_bytes: Histogram<u64>,
@@ -48,7 +36,7 @@ impl MethodMetrics {
             unit: "",
             description: "direct methods, by outcome",
         };
-        let labels = OUTCOMES.map(|outcome| vec![KeyValue::new("outcome", outcome)]);
+        let labels = std::array::from_fn(|place| vec![KeyValue::new("outcome", label(place))]);
         let calls = hot_counters(meter, spec, labels);
         let spec = InstrumentSpec {
             name: "downlink.method_router.calls.in_flight",
@@ -115,19 +103,20 @@ impl Drop for Recorder<'_> {
     }
 }
 
-/// The place of an outcome in [`OUTCOMES`].
-fn outcome_index(outcome: &Result<MethodAnswer, MethodError>) -> usize {
-    match outcome {
-        Ok(_) => 0,
-        Err(MethodError::InvalidName | MethodError::InvalidTimeouts) => 2,
-        Err(MethodError::PayloadTooLarge) => 3,
-        Err(MethodError::DeviceNotFound) => 4,
-        Err(MethodError::NotOnline) => 5,
-        Err(MethodError::ConnectionLost) => 6,
-        Err(MethodError::Superseded) => 7,
-        Err(MethodError::TimedOut) => 8,
-        Err(MethodError::BadAnswer) => 9,
-        Err(MethodError::TooManyInFlight) => 10,
-        Err(MethodError::Unavailable) => 11,
+/// The label of a place.
+fn label(place: usize) -> &'static str {
+    match place {
+        ANSWERED => "answered",
+        HUNG_UP => "hung-up",
+        _ => MethodError::ALL[place - 2].cause(),
     }
+}
+
+/// The place of an outcome.
+fn outcome_index(outcome: &Result<MethodAnswer, MethodError>) -> usize {
+    let Err(error) = outcome else {
+        return ANSWERED;
+    };
+    let place = MethodError::ALL.iter().position(|other| other == error);
+    place.map_or(HUNG_UP, |place| place + 2)
 }

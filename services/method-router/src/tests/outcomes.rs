@@ -56,16 +56,25 @@ async fn an_offline_device_is_not_online_at_once_without_a_connect_timeout() {
     let outcome = bench.router.invoke(a_call(0, 30)).await;
     assert_eq!(outcome, Err(MethodError::NotOnline));
     assert_eq!(started.elapsed(), Duration::ZERO);
-    assert_eq!(bench.counted("not_online"), 1);
+    assert_eq!(bench.counted("offline"), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_that_answers_no_methods_is_not_online() {
+async fn a_device_that_takes_no_methods_is_told_from_one_that_is_not_there() {
     let bench = Bench::start(echo);
-    bench.connect_to("gateway-a").await;
-    let outcome = bench.router.invoke(a_call(0, 30)).await;
-    assert_eq!(outcome, Err(MethodError::NotOnline));
+    let epoch = bench.connect_to("gateway-a").await;
+    for connect in [0, 10] {
+        let outcome = bench.router.invoke(a_call(connect, 30)).await;
+        assert_eq!(outcome, Err(MethodError::NotSubscribed));
+    }
     assert_eq!(bench.call_count(), 0);
+    assert_eq!(bench.counted("not-subscribed"), 2);
+    // The last word counts.
+    let (outcome, ()) = tokio::join!(bench.router.invoke(a_call(10, 30)), async {
+        sleep(Duration::from_secs(5)).await;
+        bench.leave(epoch).await;
+    });
+    assert_eq!(outcome, Err(MethodError::NotOnline));
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +234,7 @@ async fn a_caller_that_hangs_up_frees_its_place() {
     }
     bench.bring_online().await;
     assert!(bench.router.invoke(a_call(0, 30)).await.is_ok());
-    assert_eq!(bench.counted("hung_up"), 1);
+    assert_eq!(bench.counted("hung-up"), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,6 +131,12 @@ impl Bench {
         subscribed.await.unwrap();
     }
 
+    /// Ends the connection.
+    pub(super) async fn leave(&self, epoch: LeaseEpoch) {
+        let left = self.presence.disconnect(vec![(DEVICE, epoch)]);
+        left.await.unwrap();
+    }
+
     /// Connects the device to the known gateway and has it answer methods.
     pub(super) async fn bring_online(&self) -> LeaseEpoch {
         let epoch = self.connect_to("gateway-a").await;
