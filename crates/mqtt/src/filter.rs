@@ -4,6 +4,8 @@ use crate::identity::ClientIdentity;
 
 const TWIN_RESPONSES: &str = "$iothub/twin/res/#";
 const DESIRED_PATCHES: &str = "$iothub/twin/PATCH/properties/desired/#";
+/// What stands before the version that a device has.
+const DESIRED_SINCE: &str = "$iothub/twin/PATCH/properties/desired/?$version=";
 const METHODS: &str = "$iothub/methods/POST/#";
 const METHOD_PREFIX: &str = "$iothub/methods/POST/";
 
@@ -51,6 +53,15 @@ impl Feature {
     ];
 }
 
+/// Returns the version that the filter names: `$iothub/twin/PATCH/properties/desired/?$version={n}` asks
+/// for the changes after it, and is else the same as `$iothub/twin/PATCH/properties/desired/#`. It is this
+/// hub's own addition to the contract.
+pub fn version_named(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix(DESIRED_SINCE)?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
+}
+
 impl Filter {
     /// Returns the granted form that `text` is, or nothing for every other filter.
     pub fn parse(text: &str, identity: &ClientIdentity) -> Option<Self> {
@@ -66,6 +77,7 @@ impl Filter {
         match text {
             TWIN_RESPONSES => Some(Self::TwinResponses),
             DESIRED_PATCHES => Some(Self::DesiredPatches),
+            _ if version_named(text).is_some() => Some(Self::DesiredPatches),
             METHODS => Some(Self::Methods),
             _ => {
                 let name = text.strip_prefix(METHOD_PREFIX)?.strip_suffix("/#")?;
@@ -139,6 +151,24 @@ mod tests {
         ] {
             assert_round_trip(text, &identity, &filter);
         }
+    }
+
+    #[test]
+    fn a_filter_may_name_the_version_of_desired_that_the_device_has() {
+        let identity = ClientIdentity::device("dev1").unwrap();
+        let prefix = "$iothub/twin/PATCH/properties/desired/?$version=";
+        for (digits, version) in [("0", 0), ("7", 7), ("18446744073709551615", u64::MAX)] {
+            let text = format!("{prefix}{digits}");
+            assert_eq!(version_named(&text), Some(version));
+            let filter = Filter::parse(&text, &identity);
+            assert_eq!(filter, Some(Filter::DesiredPatches));
+        }
+        for digits in ["", "+7", "-1", "7/#", "seven", "18446744073709551616"] {
+            let text = format!("{prefix}{digits}");
+            assert_eq!(version_named(&text), None, "{digits}");
+            assert_eq!(Filter::parse(&text, &identity), None, "{digits}");
+        }
+        assert_eq!(version_named(DESIRED_PATCHES), None);
     }
 
     #[test]

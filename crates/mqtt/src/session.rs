@@ -22,11 +22,11 @@ pub use self::subscriptions::{FeatureChange, RestoreError, StoredSubscription, S
 pub use self::telemetry::{Telemetry, Will};
 
 use crate::error::Violation;
-use crate::filter::Feature;
+use crate::filter::{Feature, version_named};
 use crate::identity::ClientIdentity;
 use crate::limits::{DEFAULT_WINDOW, MAX_MESSAGE_BYTES, MAX_SUBSCRIPTIONS};
 use crate::packet::{
-    ClientPacket, Delivery, PacketId, Publish, Qos, Suback, Subscribe, Unsubscribe,
+    ClientPacket, Delivery, PacketId, Publish, Qos, Suback, Subscribe, SubscribeFilter, Unsubscribe,
 };
 use crate::topic::{DeviceTopic, ExpectedVersion};
 
@@ -100,6 +100,8 @@ pub enum Action<T> {
         suback: Suback,
         /// Features that were off and are on now.
         changes: Vec<FeatureChange>,
+        /// The version of desired that the device says it has, if it does.
+        desired_since: Option<u64>,
         /// Whether the subscriptions differ from before in anything that is stored.
         is_changed: bool,
     },
@@ -300,6 +302,7 @@ impl<T> Session<T> {
                 codes,
             },
             changes: self.subscriptions.changes_since(&before),
+            desired_since: subscribe.filters.iter().rev().find_map(named_version),
             is_changed: self.subscriptions != before,
         })
     }
@@ -314,6 +317,10 @@ impl<T> Session<T> {
             is_changed: self.subscriptions != before,
         }
     }
+}
+
+fn named_version(asked: &SubscribeFilter) -> Option<u64> {
+    version_named(&asked.filter)
 }
 
 /// Whether a message was delivered before, on this connection or another.

@@ -1,6 +1,8 @@
 //! Changes of desired properties that a device was not there for.
 
 use bytes::Bytes;
+use downlink_domain::twin::Section;
+use serde_json::Value;
 
 /// From where on a device wants to know the changes of its desired properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,28 @@ pub struct MissedChanges {
     /// Versions and texts of JSON objects with `$version`, in order: every change, or where too
     /// few were kept the whole section as one.
     pub changes: Vec<(u64, Bytes)>,
+}
+
+impl MissedChanges {
+    /// All changes of `found`, if none is missing.
+    pub fn every(found: DesiredChanges) -> Option<Self> {
+        found.is_whole().then_some(Self {
+            version: found.version,
+            changes: found.kept,
+        })
+    }
+
+    /// The whole section as one change for a device that has `since`; nothing where that is its
+    /// version.
+    pub fn whole(desired: &Section, since: u64) -> Self {
+        let text = || Value::Object(desired.device_view()).to_string();
+        let is_missed = since != desired.version;
+        let change = is_missed.then(|| (desired.version, text().into()));
+        Self {
+            version: desired.version,
+            changes: change.into_iter().collect(),
+        }
+    }
 }
 
 #[cfg(test)]

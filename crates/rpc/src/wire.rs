@@ -21,6 +21,8 @@ pub(crate) mod method;
 pub(crate) mod queue;
 #[cfg(test)]
 mod tests;
+pub(crate) mod missed;
+pub(crate) mod query;
 pub(crate) mod twin;
 
 /// Largest section or patch of a twin on the wire, in bytes: values and metadata together are a

@@ -2,6 +2,7 @@
 //! telemetry, twin requests, method calls. The MQTT and AMQP doors drive it.
 
 mod calls;
+mod desired;
 mod messages;
 mod recheck;
 pub(crate) mod reported;

@@ -22,6 +22,7 @@ mod error;
 mod get;
 mod metrics;
 mod notify;
+mod missed;
 mod options;
 mod registry;
 mod report;

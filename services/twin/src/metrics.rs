@@ -12,8 +12,10 @@ pub(crate) enum Operation {
     ServiceUpdate,
     DeviceRead,
     DeviceUpdate,
+    MissedChanges,
     IdentityWrite,
     IdentityDelete,
+    BulkItem,
     PolicyWrite,
     PolicyDelete,
     AuthorityWrite,
@@ -21,13 +23,15 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::ServiceRead,
         Self::ServiceUpdate,
         Self::DeviceRead,
         Self::DeviceUpdate,
+        Self::MissedChanges,
         Self::IdentityWrite,
         Self::IdentityDelete,
+        Self::BulkItem,
         Self::PolicyWrite,
         Self::PolicyDelete,
         Self::AuthorityWrite,
@@ -40,8 +44,10 @@ impl Operation {
             Self::ServiceUpdate => "service_update",
             Self::DeviceRead => "device_read",
             Self::DeviceUpdate => "device_update",
+            Self::MissedChanges => "missed_changes",
             Self::IdentityWrite => "identity_write",
             Self::IdentityDelete => "identity_delete",
+            Self::BulkItem => "bulk_item",
             Self::PolicyWrite => "policy_write",
             Self::PolicyDelete => "policy_delete",
             Self::AuthorityWrite => "authority_write",

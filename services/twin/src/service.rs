@@ -11,7 +11,8 @@ use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::policy::Policy;
 use downlink_domain::twin::{Twin, TwinChange};
 use downlink_ports::{
-    AccessSnapshot, ConnectionChange, OpenedDevice, PeerError, RegistryCounts, TwinApi, TwinView,
+    AccessSnapshot, ConnectionChange, MissedChanges, OpenedDevice, PeerError, RegistryCounts,
+    Since, TwinApi, TwinView,
 };
 use downlink_runtime::Lifecycle;
 
@@ -19,6 +20,7 @@ use crate::access::{AccessReader, start_access_reader};
 use crate::by_gateway::Finder;
 use crate::get::{IdentityReader, TwinReader, start_identity_reader, start_twin_reader};
 use crate::metrics::{Metrics, Operation};
+use crate::missed::{ChangesReader, ToldWriter, start_changes_reader, start_told_writer};
 use crate::notify::Notifier;
 use crate::options::{TwinDeps, TwinOptions};
 use crate::revoke::Revoker;
@@ -30,6 +32,8 @@ pub(crate) struct TwinService {
     pub(crate) identities: IdentityReader,
     pub(crate) twins: TwinReader,
     pub(crate) access: AccessReader,
+    pub(crate) changes: ChangesReader,
+    pub(crate) told: ToldWriter,
     pub(crate) writer: Writer,
     pub(crate) revoker: Revoker,
     pub(crate) metrics: Metrics,
@@ -64,6 +68,8 @@ impl TwinService {
             access: start_access_reader(Arc::clone(&deps.access), options.reads, &ahead),
             writer: desk.start(options.writes, &ahead),
             revoker,
+            told: start_told_writer(Arc::clone(&deps.sessions), options.reads, &ahead),
+            changes: start_changes_reader(Arc::clone(&deps.twins), options.reads, &ahead),
             metrics,
             lifecycle: ahead,
             deps,
@@ -160,6 +166,19 @@ impl TwinApi for TwinService {
 
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
         let result = self.write_report(device, change).await;
+    async fn missed_changes(
+        &self,
+        device: DeviceKey,
+        since: Since,
+    ) -> Result<MissedChanges, PeerError> {
+        let result = self.read_missed(device, since).await;
+        self.metrics.count(Operation::MissedChanges, result)
+    }
+
+    async fn note_told(&self, told: Vec<(DeviceKey, u64)>) -> Result<(), PeerError> {
+        self.write_told(told).await
+    }
+
         self.metrics.count(Operation::DeviceUpdate, result)
     }
 

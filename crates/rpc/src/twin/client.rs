@@ -12,7 +12,8 @@ use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::policy::Policy;
 use downlink_domain::twin::{Twin, TwinChange};
 use downlink_ports::{
-    AccessSnapshot, ConnectionChange, OpenedDevice, PeerError, RegistryCounts, TwinApi, TwinView,
+    AccessSnapshot, ConnectionChange, MissedChanges, OpenedDevice, PeerError, RegistryCounts,
+    Since, TwinApi, TwinView,
 };
 use downlink_proto::v1;
 use downlink_proto::v1::twin_call::Call;
@@ -76,6 +77,23 @@ impl Item for ConnectionChange {
         self.connection.device
     }
 }
+impl ToWire for (DeviceKey, u64) {
+    type Wire = v1::ToldDevice;
+
+    fn to_wire(self) -> v1::ToldDevice {
+        v1::ToldDevice {
+            device_key: self.0.0,
+            version: self.1,
+        }
+    }
+}
+
+impl Item for (DeviceKey, u64) {
+    fn lane_key(&self) -> impl Hash + '_ {
+        self.0
+    }
+}
+
 
 #[async_trait]
 impl TwinApi for GrpcTwinClient {
@@ -289,6 +307,30 @@ impl TwinApi for GrpcTwinClient {
     ) -> Result<Vec<Option<u64>>, PeerError> {
         let expected = devices.len();
         let first = devices.first().copied();
+    async fn missed_changes(
+        &self,
+        device: DeviceKey,
+        since: Since,
+    ) -> Result<MissedChanges, PeerError> {
+        let call = Call::MissedChanges((device, since).to_wire());
+        match self.peer.call(&device, call, None, Repeat::Read).await? {
+            Reply::MissedChanges(reply) => Ok(MissedChanges::from_wire(reply).map_err(broken)?),
+            _ => Err(unreadable(SERVICE)),
+        }
+    }
+
+    async fn note_told(&self, told: Vec<(DeviceKey, u64)>) -> Result<(), PeerError> {
+        let make = |told| Call::NoteTold(v1::NoteToldCall { told });
+        let read = |reply, positions: &[usize]| match reply {
+            Reply::NoteTold(_) => Ok(vec![(); positions.len()]),
+            _ => Err(unreadable(SERVICE)),
+        };
+        self.peer
+            .call_with_items(told, Repeat::Harmless, make, read)
+            .await?;
+        Ok(())
+    }
+
         let request = v1::FindTwinVersionsRequest {
             device_keys: devices.into_iter().map(|key| key.0).collect(),
         };

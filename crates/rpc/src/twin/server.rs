@@ -66,6 +66,20 @@ impl Dispatch<TwinStream> for Calls {
                 }
                 Call::Report(call) => report(&*api, call).await,
                 Call::SaveSessions(call) => save_sessions(&*api, call).await,
+                Call::MissedChanges(call) => {
+                    let (device, since) = FromWire::from_wire(call)?;
+                    let missed = api.missed_changes(device, since).await?;
+                    Ok(Reply::MissedChanges(missed.to_wire()))
+                }
+                Call::NoteTold(call) => {
+                    if call.told.len() > MAX_CALL_ITEMS {
+                        return Err(WireError::OutOfRange("number of items").into());
+                    }
+                    let told = call.told.into_iter();
+                    let told = told.map(|told| (DeviceKey(told.device_key), told.version));
+                    api.note_told(told.collect()).await?;
+                    Ok(Reply::NoteTold(v1::NoteToldReply {}))
+                }
                 Call::RecordConnections(call) => {
                     let changes = Vec::<ConnectionChange>::from_wire(call)?;
                     api.record_connections(changes).await?;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use downlink_domain::device::Device;
 use downlink_domain::id::LockToken;
-use downlink_ports::{LockedMessage, PeerError, SettleError};
+use downlink_ports::{LockedMessage, MissedChanges, PeerError, SettleError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Operating = 4,
     LapseTimer = 8,
     Rechecking = 16,
+    CatchingUp = 32,
 }
 
 /// How a call ended.
@@ -35,6 +36,10 @@ pub(super) enum Done<T> {
     Lapse,
     /// What the identity is now.
     Rechecked(Box<Result<Option<Device>, PeerError>>),
+    /// What the device missed of its desired properties.
+    CaughtUp(Box<Result<MissedChanges, PeerError>>),
+    /// The pause after that could not be read is over.
+    CatchUp,
     /// A receive was not made, because it may not be made now.
     Withdrawn,
     /// The pause after a failed receive is over.
@@ -44,12 +49,13 @@ pub(super) enum Done<T> {
 impl<T> Done<T> {
     fn kind(&self) -> Option<Kind> {
         match self {
-            Self::Received(..) | Self::Withdrawn | Self::Retry => None,
+            Self::Received(..) | Self::Withdrawn | Self::Retry | Self::CatchUp => None,
             Self::Settled(..) => Some(Kind::Settling),
             Self::Stored(..) => Some(Kind::Storing),
             Self::Ended(..) => Some(Kind::Operating),
             Self::Lapse => Some(Kind::LapseTimer),
             Self::Rechecked(..) => Some(Kind::Rechecking),
+            Self::CaughtUp(..) => Some(Kind::CatchingUp),
         }
     }
 }

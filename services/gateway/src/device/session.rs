@@ -16,6 +16,7 @@ use downlink_ports::{DeviceConnection, LockedMessage, Notify, PeerError, SettleE
 use tracing::{debug, warn};
 
 use super::calls::OpenCalls;
+use super::desired::DesiredFeed;
 use super::messages::{Received, Window};
 use super::running::{Done, Kind, Running};
 use super::stay::Turn;
@@ -111,6 +112,8 @@ pub struct DeviceSession<T> {
     pub(super) event_bytes: usize,
     pub(super) operations: VecDeque<(T, Operation)>,
     pub(super) running: Running<T>,
+    /// Changes of desired on their way.
+    pub(super) desired: DesiredFeed,
     pub(super) closed_by: Option<DisconnectReason>,
     /// Whether the identity is to be looked at once more; see [`super::recheck`].
     pub(super) wants_recheck: bool,
@@ -240,6 +243,9 @@ impl<T: Send + 'static> DeviceSession<T> {
             }
         }
     }
+            if let Some(change) = self.desired.next(self.connection.device) {
+                return Poll::Ready(SessionEvent::Desired(change));
+            }
 
     fn on_inbox(&mut self, inbox: Inbox) -> Option<SessionEvent<T>> {
         match inbox {
@@ -259,7 +265,7 @@ impl<T: Send + 'static> DeviceSession<T> {
                 let rid = self.open_calls.open(reply)?;
                 Some(SessionEvent::Invoke { rid, name, payload })
             }
-            Inbox::Desired(change) => Some(SessionEvent::Desired(change)),
+            Inbox::Desired(change) => self.on_desired(change).map(SessionEvent::Desired),
             Inbox::Close(reason) => {
                 self.closed_by = Some(reason);
                 self.let_go();
@@ -358,3 +364,13 @@ impl<T: Send + 'static> DeviceSession<T> {
         }
     }
 }
+                    self.desired.subscribed(outcome.is_ok());
+            Done::CaughtUp(missed) => {
+                self.on_caught_up(*missed);
+                let change = self.desired.next(self.connection.device);
+                change.map(SessionEvent::Desired)
+            }
+            Done::CatchUp => {
+                self.on_catch_up_due();
+                None
+            }

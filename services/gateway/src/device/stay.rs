@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::calls::OpenCalls;
+use super::desired::DesiredFeed;
 use super::messages::{Received, Window};
 use super::running::{Done, Kind, Running};
 use super::session::DeviceSession;
@@ -155,6 +156,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         stamp: Stamp,
     ) -> Self {
         let mut window = Window::new(device.key, shared.options.c2d_window);
+        let desired = DesiredFeed::new(handle.subscriptions().desired);
         // What waits from before is found by asking.
         window.hint();
         Self {
@@ -176,6 +178,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             event_bytes: 0,
             operations: std::collections::VecDeque::new(),
             running: Running::default(),
+            desired,
             closed_by: None,
             wants_recheck: false,
             turn: None,
@@ -232,7 +235,9 @@ impl<T: Send + 'static> DeviceSession<T> {
                     | Done::Stored(..)
                     | Done::Ended(..)
                     | Done::Lapse
-                    | Done::Rechecked(..),
+                    | Done::Rechecked(..)
+                    | Done::CaughtUp(..)
+                    | Done::CatchUp,
                 ) => {}
                 None => break,
             }

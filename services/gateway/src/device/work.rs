@@ -16,6 +16,7 @@ impl<T: Send + 'static> DeviceSession<T> {
     pub(super) fn start_work(&mut self) {
         self.start_settling();
         self.start_storing();
+        self.start_catching_up();
         self.start_operation();
         self.start_receiving();
         self.start_lapse_timer();
@@ -51,7 +52,7 @@ impl<T: Send + 'static> DeviceSession<T> {
     }
 
     fn start_operation(&mut self) {
-        if self.running.has(Kind::Operating) {
+        if self.running.has(Kind::Operating) || self.desired.is_reading() {
             return;
         }
         let Some((tag, operation)) = self.operations.pop_front() else {
@@ -60,6 +61,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         let shared = Arc::clone(&self.shared);
         let (key, epoch) = (self.connection.device, self.connection.epoch);
         if let Operation::Subscribe { subscriptions, .. } = &operation {
+            self.desired.subscribing(subscriptions.desired);
             self.handle.set_subscriptions(*subscriptions);
         }
         self.running.begin(Kind::Operating, async move {

@@ -303,7 +303,10 @@ async fn enter(
         subscriptions,
         stamp,
     );
-    let session = session.await.map_err(refuse_entry)?;
+    let mut session = session.await.map_err(refuse_entry)?;
+    if is_restored && subscriptions.desired {
+        session.resume_desired();
+    }
     let persistence = if request.clean_session {
         Persistence::Clean
     } else {

@@ -90,13 +90,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // The client is free to come back while the rest is done.
             drop(io);
         };
+        let noting = conversation.note_desired(end);
         // At the same time: a client that does not read must not keep what it held from the next.
         let leaving = async {
+            conversation.session.ends_by(end.recorded());
             conversation.begin_end(end);
             let _ = timeout(LAST_WORK, poll_fn(|cx| conversation.poll_last_work(cx))).await;
             timeout(LEAVING, conversation.session.close()).await.ok()
         };
-        futures::join!(words, leaving).1
+        futures::join!(words, leaving, noting).1
     }
 
     /// Moves everything that can be moved.

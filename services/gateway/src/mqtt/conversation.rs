@@ -107,6 +107,17 @@ pub(super) struct Conversation {
     pending_bytes: usize,
     started_at: Instant,
     is_reading_paused: bool,
+    desired: DesiredSeen,
+}
+
+/// Which versions of desired the device has surely seen. Notifications have no acknowledgement, but a client that pings
+/// has had the answer to its ping before, and all that was written before that answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct DesiredSeen {
+    /// What had been written when the last ping was answered.
+    at_ping: Option<u64>,
+    /// What had been written when the one before it was.
+    surely: Option<u64>,
 }
 
 impl Conversation {
@@ -128,6 +139,32 @@ impl Conversation {
             pending_bytes: 0,
             started_at: Instant::now(),
             is_reading_paused: false,
+            desired: DesiredSeen::default(),
+        }
+    }
+
+    /// Notes that the client pings.
+    pub(super) fn note_ping(&mut self) {
+        self.desired = DesiredSeen {
+            at_ping: self.session.taken_desired(),
+            surely: self.desired.at_ping,
+        };
+    }
+
+    /// Returns what writes down which version of desired the client has seen, if its session outlives the connection and
+    /// anything is known.
+    pub(super) fn note_desired(&self, end: &End) -> impl Future<Output = ()> + Send + use<> {
+        let seen = if end.was_told_everything() {
+            self.session.taken_desired()
+        } else {
+            self.desired.surely
+        };
+        let seen = seen.filter(|_| self.persistence == Persistence::Stored);
+        let noting = seen.map(|version| self.session.note_desired(version));
+        async move {
+            if let Some(noting) = noting {
+                noting.await;
+            }
         }
     }
 

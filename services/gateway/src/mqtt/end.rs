@@ -1,6 +1,6 @@
 //! How a connection ends.
 
-use downlink_domain::presence::DisconnectReason;
+use downlink_domain::presence::{ConnectionEnd, DisconnectReason};
 use downlink_mqtt::{DecodeError, Violation};
 use downlink_ports::PeerError;
 
@@ -43,6 +43,19 @@ impl End {
         self.leaves_a_peer() && !matches!(self, Self::Disconnected)
     }
 
+    /// Returns whether the client has read, or is about to read, all that was written for it.
+    pub(super) fn was_told_everything(&self) -> bool {
+        match self {
+            Self::Disconnected | Self::TokenExpired | Self::Draining => true,
+            Self::Lost
+            | Self::Violation(_)
+            | Self::KeepAlive
+            | Self::WriteDeadline
+            | Self::Closed(_)
+            | Self::NotStored(_) => false,
+        }
+    }
+
     /// Returns what went wrong, the innermost that says it.
     pub(super) fn error(&self) -> Option<&dyn std::error::Error> {
         match self {
@@ -56,6 +69,20 @@ impl End {
             | Self::WriteDeadline
             | Self::Closed(_)
             | Self::Draining => None,
+        }
+    }
+
+    /// Returns what is recorded of the end.
+    pub(super) fn recorded(&self) -> ConnectionEnd {
+        match self {
+            Self::Disconnected => ConnectionEnd::Closed,
+            Self::Lost => ConnectionEnd::Lost,
+            Self::Violation(_) => ConnectionEnd::Refused,
+            Self::KeepAlive | Self::WriteDeadline => ConnectionEnd::Silent,
+            Self::TokenExpired => ConnectionEnd::TokenExpired,
+            Self::Closed(reason) => ConnectionEnd::Ordered(*reason),
+            Self::Draining => ConnectionEnd::Ordered(DisconnectReason::Draining),
+            Self::NotStored(_) => ConnectionEnd::NotStored,
         }
     }
 

@@ -59,8 +59,15 @@ impl Conversation {
                 self.report(rid, puback, &body, version);
             }
             Action::Subscribed {
-                suback, is_changed, ..
+                suback,
+                desired_since,
+                is_changed,
+                ..
             } => {
+                if let Some(version) = desired_since {
+                    self.session.name_desired(version);
+                }
+                let is_changed = is_changed || desired_since.is_some();
                 self.change_subscriptions(Tag::Subscribe(suback), is_changed)?;
             }
             Action::Unsubscribed {
@@ -74,7 +81,10 @@ impl Conversation {
                 // A lock that was lost meanwhile is no error: the message comes again.
                 self.session.settle(held.token, Verdict::Complete);
             }
-            Action::Ping => self.output.append(encode_pingresp),
+            Action::Ping => {
+                self.note_ping();
+                self.output.append(encode_pingresp);
+            }
             Action::Disconnect => return Err(End::Disconnected),
         }
         Ok(())

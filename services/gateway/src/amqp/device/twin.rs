@@ -32,8 +32,8 @@ pub(super) enum TwinRequest {
     Get,
     /// Write reported properties; always a [`TwinChange::Report`].
     Report(TwinChange),
-    /// Be notified of changes of desired properties.
-    Subscribe,
+    /// Be notified of changes of desired properties, those after the version that is named first: this hub's own addition.
+    Subscribe(Option<u64>),
     /// Be so no more.
     Unsubscribe,
 }
@@ -89,7 +89,10 @@ fn read_operation(message: Message) -> Result<TwinRequest, TwinRefusal> {
                 .map_err(|refused| TwinRefusal::new(refused.code, refused.text))?;
             reported::read_report(&body, version).map(TwinRequest::Report)
         }
-        Some("PUT") if on_notifications => Ok(TwinRequest::Subscribe),
+        Some("PUT") if on_notifications => {
+            let version = read_version(message.annotation("version"))?;
+            Ok(TwinRequest::Subscribe(version))
+        }
         Some("DELETE") if on_notifications => Ok(TwinRequest::Unsubscribe),
         _ => Err(TwinRefusal::new(
             ErrorCode::ArgumentInvalid,

@@ -7,12 +7,11 @@ use downlink_amqp::engine::{DeliveryId, LinkId};
 use downlink_amqp::message::{Encoded, MessageId};
 use downlink_amqp::performative::DeliveryTag;
 use downlink_ports::Notify;
-use tracing::debug;
 
 use super::twin;
 
-/// Changes that may wait for the device; above it the oldest is shed, and the gap in `$version`
-/// has the device read its twin.
+/// Changes that may wait for the device; then the session is asked for no more, and reads what it
+/// held back once there is room.
 const MAX_CHANGES: usize = 16;
 
 /// What a unit has under way about its twin.
@@ -71,17 +70,14 @@ impl TwinPair {
         self.outgoing.push_back(Outgoing::Reply(reply));
     }
 
-    /// Has the device told of a change; the oldest that waits makes room for it.
+    /// Returns whether as many changes wait for the device as may.
+    pub(super) fn is_full(&self) -> bool {
+        let is_change = |message: &&Outgoing| matches!(message, Outgoing::Change(_));
+        self.outgoing.iter().filter(is_change).count() >= MAX_CHANGES
+    }
+
+    /// Has the device told of a change.
     fn tell(&mut self, change: &Notify) {
-        let changes = self.outgoing.iter().enumerate();
-        let mut changes = changes.filter(|(_, message)| matches!(message, Outgoing::Change(_)));
-        let oldest = changes.next().map(|(at, _)| at);
-        if changes.count() + 1 >= MAX_CHANGES
-            && let Some(oldest) = oldest
-        {
-            debug!("a change of the twin was shed: the device takes none");
-            self.outgoing.remove(oldest);
-        }
         let change = twin::encode_desired(change);
         self.outgoing.push_back(Outgoing::Change(change));
     }

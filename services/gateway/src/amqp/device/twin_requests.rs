@@ -45,6 +45,7 @@ impl Conversation {
             return;
         };
         if open.twin.on_change(change) {
+            open.session.hold_desired(open.twin.is_full());
             self.go_on_twin(unit);
         }
     }
@@ -75,7 +76,12 @@ impl Conversation {
                 self.note_unsent(link, error);
                 return false;
             }
+            let was_full = open.twin.is_full();
             open.twin.outgoing.pop_front();
+            if was_full && !open.twin.is_full() {
+                open.session.hold_desired(false);
+                open.waker.waker().wake();
+            }
         }
         true
     }
@@ -170,6 +176,7 @@ impl Conversation {
         };
         open.twin.requests.retain(|request| request.link != link);
         open.twin.outgoing = VecDeque::new();
+        open.session.hold_desired(false);
         open.twin.notifications = Notifications::Off;
         open.wants_desired = false;
     }
@@ -196,11 +203,14 @@ impl Open {
         match asked.request {
             Ok(TwinRequest::Get) => Step::Work(id, Operation::GetTwin),
             Ok(TwinRequest::Report(change)) => Step::Work(id, Operation::Report(change)),
-            Ok(TwinRequest::Subscribe) if self.twin.is_notified() => {
+            Ok(TwinRequest::Subscribe(None)) if self.twin.is_notified() => {
                 self.twin.reply(twin::encode_done(id));
                 Step::Done(DeliveryState::Accepted)
             }
-            Ok(TwinRequest::Subscribe) => {
+            Ok(TwinRequest::Subscribe(version)) => {
+                if let Some(version) = version {
+                    self.session.name_desired(version);
+                }
                 self.twin.notifications = Notifications::Starting(Vec::new());
                 Step::Work(id, self.subscribe_desired(true))
             }

@@ -83,7 +83,7 @@ fn operations_are_read_with_a_blank_body_or_none() {
     let notifications = Some("/notifications/twin/properties/desired");
     for (operation, resource, expected) in [
         ("GET", None, TwinRequest::Get),
-        ("PUT", notifications, TwinRequest::Subscribe),
+        ("PUT", notifications, TwinRequest::Subscribe(None)),
         ("DELETE", notifications, TwinRequest::Unsubscribe),
     ] {
         for body in [
