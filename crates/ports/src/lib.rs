@@ -30,6 +30,7 @@ mod peer;
 mod policy_store;
 mod poll_throttle;
 mod presence;
+mod query_api;
 mod rate_shares;
 mod registry_write;
 mod session_store;
@@ -68,6 +69,7 @@ pub use registry_write::{
     RegistryChange, RegistryPlan, RegistryRules, RegistryWrite, RegistryWritten, RotatedKeys,
     devices_of, has_creations, most_keys,
 };
+pub use query_api::{ItemType, MAX_CONTINUATION, MAX_PAGE_ROWS, QueryApi, QueryCall, QueryPage};
 pub use session_store::SessionStore;
 pub use twin_queries::{
     Needs, Scan, ScanPage, ScanRow, Tallied, Tally, TallyGroup, TwinQueries, TwinQueryError,
