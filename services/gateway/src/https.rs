@@ -156,7 +156,7 @@ async fn answer(
             ..Access::to_device(Action::InvokeMethod, id)
         };
         authorize(shared, caller, &access, &path, origin(parts)).await?;
-        return methods::invoke(shared, id.clone(), asked).await;
+        return methods::invoke(shared, id.clone().into(), asked).await;
     }
     let by = || audit::actor(caller.as_ref(), parts.extensions.get(), "https");
     if let (Endpoint::Administer(call), Some(principal)) = (&route.endpoint, &caller) {

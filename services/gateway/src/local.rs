@@ -47,8 +47,11 @@ impl GatewayApi for LocalGateway {
         let handle = self
             .connections
             .find(delivery.device)
-            .filter(|handle| handle.epoch == delivery.epoch && handle.subscriptions().methods)
+            .filter(|handle| handle.epoch == delivery.epoch)
             .ok_or(MethodError::NotOnline)?;
+        if !handle.subscriptions().methods {
+            return Err(MethodError::NotSubscribed);
+        }
         let (reply, outcome) = oneshot::channel();
         handle.mailbox.invoke(Invocation {
             name: delivery.name,

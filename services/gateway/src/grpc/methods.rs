@@ -35,7 +35,7 @@ impl Methods for Api {
         };
         caller.authorize(&self.shared, &access, &path).await?;
         let asked = read(request, name, caller.deadline)?;
-        let answer = call(&self.shared, device, asked).await?;
+        let answer = call(&self.shared, device.into(), asked).await?;
         let payload = payload_of(&answer).map_err(ApiError::from)?;
         Ok(Response::new(v1::InvokeResponse {
             status: answer.status,

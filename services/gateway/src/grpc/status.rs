@@ -7,7 +7,7 @@ pub use downlink_rpc::{ERROR_CODE_KEY, grpc_code};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-use crate::https::error::ApiError;
+use crate::https::error::{ApiError, CAUSE};
 
 /// Longest text of a refusal, in bytes; the rest is cut off.
 const MAX_TEXT_BYTES: usize = 4 * 1024;
@@ -21,7 +21,12 @@ fn with_number(mut status: Status, code: ErrorCode) -> Status {
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         let text = cut(error.text());
-        with_number(Self::new(grpc_code(error.code), text), error.code)
+        let mut status = with_number(Self::new(grpc_code(error.code), text), error.code);
+        if let Some(cause) = error.cause() {
+            let cause = MetadataValue::from_static(cause);
+            status.metadata_mut().insert(CAUSE, cause);
+        }
+        status
     }
 }
 
@@ -100,6 +105,14 @@ mod tests {
                 assert!(code.is_retryable(), "{code:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_cause_stands_beside_the_number() {
+        let error = downlink_domain::method::MethodError::NeverConnected;
+        let status = Status::from(ApiError::from(error));
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(status.metadata().get(CAUSE).unwrap(), "never-connected");
     }
 
     #[test]

@@ -35,7 +35,12 @@ pub(crate) struct ApiError {
     text: String,
     /// Whether the caller may come again with a token of an issuer.
     is_challenge: bool,
+    /// A word that tells causes apart which share the code.
+    cause: Option<&'static str>,
 }
+
+/// Where the cause of a failure stands, beside its code: a header of HTTP, an entry of gRPC's metadata.
+pub(crate) const CAUSE: &str = "downlink-cause";
 
 /// Seconds that a caller should wait after 429 and 503. The SDKs do not look at it; others do.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
@@ -46,6 +51,7 @@ impl ApiError {
             code,
             text: text.into(),
             is_challenge: false,
+            cause: None,
         }
     }
 
@@ -65,6 +71,20 @@ impl ApiError {
             ErrorCode::ServiceUnavailable,
             "the hub did not finish in time and what became of the request is unknown",
         )
+    }
+
+    /// Adds a word that tells causes apart which share the code, of `a-z` and `-`.
+    #[must_use]
+    pub(crate) fn because(self, cause: &'static str) -> Self {
+        Self {
+            cause: Some(cause),
+            ..self
+        }
+    }
+
+    /// The word beside the code.
+    pub(crate) fn cause(&self) -> Option<&'static str> {
+        self.cause
     }
 
     /// The text for the caller.
@@ -87,6 +107,12 @@ impl ApiError {
             HeaderName::from_static("iothub-errorcode"),
             HeaderValue::from_static(self.code.name()),
         );
+        if let Some(cause) = self.cause {
+            headers.insert(
+                HeaderName::from_static(CAUSE),
+                HeaderValue::from_static(cause),
+            );
+        }
         if matches!(self.code.http_status(), 429 | 503) {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
@@ -176,7 +202,7 @@ impl From<StoreError> for ApiError {
 
 impl From<MethodError> for ApiError {
     fn from(error: MethodError) -> Self {
-        Self::new(error.code(), error.to_string())
+        Self::new(error.code(), error.to_string()).because(error.cause())
     }
 }
 
@@ -241,6 +267,16 @@ mod tests {
              \"message\":\"the operation failed because the requested device isn't online\",\
              \"info\":null,\"timestampUtc\":\"2026-01-05T09:12:31.4120000Z\"}"
         );
+    }
+
+    #[test]
+    fn each_cause_of_a_failed_method_call_stands_in_a_header() {
+        for error in MethodError::ALL {
+            let response = ApiError::from(error).into_response(Shape::Nested, &tracking());
+            assert_eq!(response.headers()[CAUSE], error.cause());
+        }
+        let other = ApiError::unreadable().into_response(Shape::Classic, &tracking());
+        assert!(!other.headers().contains_key(CAUSE));
     }
 
     #[test]

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use downlink_domain::ErrorCode;
 use downlink_domain::caps;
-use downlink_domain::device::DeviceStatus;
-use downlink_domain::id::DeviceId;
+use downlink_domain::device::{Device, DeviceStatus};
+use downlink_domain::id::{HubName, IdentityName};
 use downlink_domain::method::{MethodAnswer, MethodCall, MethodError, MethodName, MethodTimeouts};
+use downlink_domain::{ErrorCode, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
@@ -43,27 +43,22 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a Raw
 
 pub(super) async fn invoke(
     shared: &Shared,
-    id: DeviceId,
+    name: IdentityName,
     asked: Asked,
 ) -> Result<Answer, ApiError> {
-    let answer = call(shared, id, asked).await?;
+    let answer = call(shared, name, asked).await?;
     render(&answer)
 }
 
 /// Makes a call; it ends at its response timeout and a little, or when the gateway has drained long enough.
 pub(crate) async fn call(
     shared: &Shared,
-    id: DeviceId,
+    name: IdentityName,
     asked: Asked,
 ) -> Result<MethodAnswer, ApiError> {
     let hub = shared.options.hub.clone();
-    let found = shared
-        .peers
-        .twins
-        .find_device(hub.clone(), id.into())
-        .await?;
-    let target = found.filter(|device| device.status == DeviceStatus::Enabled);
-    let target = target.ok_or(MethodError::DeviceNotFound)?;
+    let target = find_target(shared, &hub, name).await?;
+    let is_new = target.connection_state_updated_at == Timestamp::UNSET;
     let call = MethodCall {
         hub,
         target: target.name,
@@ -75,7 +70,11 @@ pub(crate) async fn call(
     let deadline = asked.timeouts.response() + SLACK;
     let answered = timeout(deadline, shared.peers.methods.invoke(call));
     tokio::select! {
-        answered = answered => Ok(answered.map_err(|_| MethodError::TimedOut)??),
+        answered = answered => match answered.map_err(|_| MethodError::TimedOut)? {
+            // It may have connected for the first time meanwhile, and be gone again.
+            Err(MethodError::NotOnline) if is_new => Err(MethodError::NeverConnected.into()),
+            outcome => Ok(outcome?),
+        },
         () = end_of_patience(&shared.lifecycle, LAST_CALLS) => Err(ApiError::new(
             ErrorCode::ServiceUnavailable,
             "the node is going away and what became of the call is unknown",
@@ -97,6 +96,30 @@ pub(super) fn parse(body: &[u8]) -> Result<Asked, ApiError> {
     let body: CallBody<'_> = serde_json::from_str(text).map_err(|error| {
         if error.is_data() {
             ApiError::invalid(&"a member of the body has the wrong type")
+/// Finds whom a call is for; of a module, it and its device must both be there and enabled.
+async fn find_target(
+    shared: &Shared,
+    hub: &HubName,
+    name: IdentityName,
+) -> Result<Device, ApiError> {
+    let find = |name| shared.peers.twins.find_device(hub.clone(), name);
+    let owner = IdentityName::from(name.device.clone());
+    if name.module.is_none() {
+        let device = find(name).await?.ok_or(MethodError::DeviceNotFound)?;
+        return enabled(device);
+    }
+    let (owner, module) = futures::try_join!(find(owner), find(name))?;
+    enabled(owner.ok_or(MethodError::DeviceNotFound)?)?;
+    enabled(module.ok_or(MethodError::ModuleNotFound)?)
+}
+
+fn enabled(device: Device) -> Result<Device, ApiError> {
+    match device.status {
+        DeviceStatus::Enabled => Ok(device),
+        DeviceStatus::Disabled => Err(MethodError::Disabled.into()),
+    }
+}
+
         } else {
             ApiError::unreadable()
         }
