@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 /// What the services say to each other.
-const INTERNAL: [&str; 5] = ["common", "gateway", "method", "queue", "twin"];
+const INTERNAL: &[&str] = &["common", "connections", "fleet", "gateway", "limits", "method", "query", "queue", "registry", "twin"];
 /// What back-ends say to the hub.
 const PUBLIC: [&str; 6] = [
     "cloud_to_device",
@@ -18,7 +18,7 @@ const PUBLIC: [&str; 6] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    compile("downlink/v1", "downlink.v1", &INTERNAL)?;
+    compile("downlink/v1", "downlink.v1", INTERNAL)?;
     compile("downlink/api/v1", "downlink.api.v1", &PUBLIC)
 }
 

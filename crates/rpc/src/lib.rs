@@ -24,14 +24,19 @@
 //! ```
 
 mod carrier;
+mod connections;
 mod discovery;
 mod failure;
+mod fleet;
 mod gateway;
 mod gateway_pool;
+mod limits;
 mod method;
 mod mux;
 mod nodes;
+mod query;
 mod queue;
+mod registry;
 mod services;
 mod serving;
 #[cfg(test)]

@@ -31,12 +31,19 @@
 //! | `receive_feedback`, `settle_feedback` | hub | again | no |
 //! | `MethodApi::invoke` | device key | again | no; again when the router itself was unavailable, for then it handed nothing over |
 //! | `TwinApi::open_device`, `find_device`, `get_twin` | hub, device id | again | again, hedged |
-//! | `list_devices`, `count_devices`, `policies` | hub | again | again, hedged |
+//! | `list_devices`, `count_devices`, `access`, `LimitsApi::limits` | hub | again | again, hedged |
+//! | `ConnectionApi::count_connected` | hub | again | again, hedged |
+//! | `ConnectionApi::record_activity` | first device key | again | again: times only rise |
 //! | `find_twin_versions` | first device key | again | again, hedged |
 //! | `get_own_twin` | device key | again | again, hedged |
-//! | `save_sessions`, `record_connections` | device key | again | again: the same is written, changes have stable ids |
+//! | `save_sessions`, `record_connections` | device key | again | again: the same is written, a report changes nothing a second time |
 //! | `put_device`, `delete_device`, `update_twin` | hub, device id | again | no |
 //! | `report` | device key | again | no |
+//! | `RegistryApi::list_modules` | hub, device id | again | again, hedged |
+//! | `RegistryApi::write_identities` | hub | again | no |
+//! | `QueryApi::query` | hub, text | again | again |
+//! | `FleetApi::create_job`, `cancel_job` | hub, job id | again | no |
+//! | `find_job`, `list_jobs`, `list_device_jobs` | hub | again | again, hedged |
 //!
 //! *Surely not sent* means that there was no connection, or that the call had not been handed to
 //! it when it broke. *Hedged* means that a read without an answer after a second is also asked of
@@ -67,7 +74,7 @@ mod unary;
 use std::sync::Arc;
 use std::time::Duration;
 
-use downlink_ports::{MethodApi, QueueApi, TwinApi};
+use downlink_ports::{MethodApi, QueueApi};
 use downlink_runtime::Lifecycle;
 
 pub(crate) use attempts::Repeat;
@@ -127,10 +134,10 @@ pub fn method_nodes(options: NodesOptions, lifecycle: &Lifecycle) -> Arc<dyn Met
     Arc::new(GrpcMethodClient::over(options.peer(lifecycle)))
 }
 
-/// The twin service, as [`queue_nodes`].
+/// The twin service with all that its nodes serve, as [`queue_nodes`].
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn twin_nodes(options: NodesOptions, lifecycle: &Lifecycle) -> Arc<dyn TwinApi> {
+pub fn twin_nodes(options: NodesOptions, lifecycle: &Lifecycle) -> Arc<GrpcTwinClient> {
     Arc::new(GrpcTwinClient::over(options.peer(lifecycle)))
 }

@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 
-use downlink_ports::{GatewayApi, MethodApi, QueueApi, TwinApi};
+use downlink_ports::{
+    ConnectionApi, FleetApi, GatewayApi, LimitsApi, MethodApi, QueryApi, QueueApi, RegistryApi, TwinApi,
+};
 use downlink_proto::FILE_DESCRIPTOR_SET;
+use downlink_proto::v1::connection_service_server::ConnectionServiceServer;
+use downlink_proto::v1::fleet_service_server::FleetServiceServer;
 use downlink_proto::v1::gateway_service_server::GatewayServiceServer;
+use downlink_proto::v1::limits_service_server::LimitsServiceServer;
 use downlink_proto::v1::method_service_server::MethodServiceServer;
+use downlink_proto::v1::query_service_server::QueryServiceServer;
 use downlink_proto::v1::queue_service_server::QueueServiceServer;
+use downlink_proto::v1::registry_service_server::RegistryServiceServer;
 use downlink_proto::v1::twin_service_server::TwinServiceServer;
 use downlink_runtime::{Lifecycle, OnError};
 use tonic::server::NamedService;
@@ -15,9 +22,14 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::carrier::{Acceptor, MAX_FRAME_BYTES, server};
+use crate::connections::ConnectionServer;
+use crate::fleet::FleetServer;
 use crate::gateway::GatewayServer;
+use crate::limits::LimitsServer;
 use crate::method::MethodServer;
+use crate::query::QueryServer;
 use crate::queue::QueueServer;
+use crate::registry::RegistryServer;
 use crate::serving::{CountLayer, Serving};
 use crate::twin::TwinServer;
 
@@ -65,6 +77,46 @@ impl Services {
     #[must_use]
     pub fn with_twins(self, api: Arc<dyn TwinApi>) -> Self {
         let service = TwinServiceServer::new(TwinServer::new(api, &self.serving))
+            .max_decoding_message_size(MAX_FRAME_BYTES);
+        self.with(service)
+    }
+
+    /// Adds the limits of hubs.
+    #[must_use]
+    pub fn with_limits(self, api: Arc<dyn LimitsApi>) -> Self {
+        let service = LimitsServiceServer::new(LimitsServer::new(api))
+            .max_decoding_message_size(MAX_FRAME_BYTES);
+        self.with(service)
+    }
+
+    /// Adds the jobs of the twin service.
+    #[must_use]
+    pub fn with_fleet(self, api: Arc<dyn FleetApi>) -> Self {
+        let service = FleetServiceServer::new(FleetServer::new(api))
+            .max_decoding_message_size(MAX_FRAME_BYTES);
+        self.with(service)
+    }
+
+    /// Adds queries.
+    #[must_use]
+    pub fn with_queries(self, api: Arc<dyn QueryApi>) -> Self {
+        let service = QueryServiceServer::new(QueryServer::new(api))
+            .max_decoding_message_size(MAX_FRAME_BYTES);
+        self.with(service)
+    }
+
+    /// Adds what gateways tell and ask of connections.
+    #[must_use]
+    pub fn with_connections(self, api: Arc<dyn ConnectionApi>) -> Self {
+        let service = ConnectionServiceServer::new(ConnectionServer::new(api))
+            .max_decoding_message_size(MAX_FRAME_BYTES);
+        self.with(service)
+    }
+
+    /// Adds the registry beside single identities.
+    #[must_use]
+    pub fn with_registry(self, api: Arc<dyn RegistryApi>) -> Self {
+        let service = RegistryServiceServer::new(RegistryServer::new(api))
             .max_decoding_message_size(MAX_FRAME_BYTES);
         self.with(service)
     }

@@ -16,13 +16,17 @@ use thiserror::Error;
 
 pub(crate) mod access;
 pub(crate) mod common;
+pub(crate) mod connections;
+pub(crate) mod fleet;
 pub(crate) mod gateway;
+pub(crate) mod limits;
 pub(crate) mod method;
-pub(crate) mod queue;
-#[cfg(test)]
-mod tests;
 pub(crate) mod missed;
 pub(crate) mod query;
+pub(crate) mod queue;
+pub(crate) mod registry;
+#[cfg(test)]
+mod tests;
 pub(crate) mod twin;
 
 /// Largest section or patch of a twin on the wire, in bytes: values and metadata together are a

@@ -49,6 +49,11 @@ impl GrpcTwinClient {
     pub(crate) fn over(peer: Peer<TwinStream>) -> Self {
         Self { peer }
     }
+
+    /// The nodes, for what they serve besides.
+    pub(crate) fn peer(&self) -> &Peer<TwinStream> {
+        &self.peer
+    }
 }
 
 fn client(channel: Channel) -> TwinServiceClient<Channel> {
@@ -72,11 +77,6 @@ impl Item for (DeviceKey, Option<Bytes>) {
     }
 }
 
-impl Item for ConnectionChange {
-    fn lane_key(&self) -> impl Hash + '_ {
-        self.connection.device
-    }
-}
 impl ToWire for (DeviceKey, u64) {
     type Wire = v1::ToldDevice;
 
@@ -94,6 +94,11 @@ impl Item for (DeviceKey, u64) {
     }
 }
 
+impl Item for ConnectionChange {
+    fn lane_key(&self) -> impl Hash + '_ {
+        self.device
+    }
+}
 
 #[async_trait]
 impl TwinApi for GrpcTwinClient {
@@ -247,6 +252,7 @@ impl TwinApi for GrpcTwinClient {
         Ok(RegistryCounts {
             total: response.total,
             enabled: response.enabled,
+            modules: response.modules,
         })
     }
 
@@ -301,12 +307,6 @@ impl TwinApi for GrpcTwinClient {
         }
     }
 
-    async fn find_twin_versions(
-        &self,
-        devices: Vec<DeviceKey>,
-    ) -> Result<Vec<Option<u64>>, PeerError> {
-        let expected = devices.len();
-        let first = devices.first().copied();
     async fn missed_changes(
         &self,
         device: DeviceKey,
@@ -331,6 +331,12 @@ impl TwinApi for GrpcTwinClient {
         Ok(())
     }
 
+    async fn find_twin_versions(
+        &self,
+        devices: Vec<DeviceKey>,
+    ) -> Result<Vec<Option<u64>>, PeerError> {
+        let expected = devices.len();
+        let first = devices.first().copied();
         let request = v1::FindTwinVersionsRequest {
             device_keys: devices.into_iter().map(|key| key.0).collect(),
         };
