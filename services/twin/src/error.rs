@@ -15,8 +15,11 @@ pub(crate) fn refused(code: ErrorCode, message: impl Into<String>) -> PeerError 
     }
 }
 
+/// The refusal of a call about the twin of an identity that is not there: a module that is
+/// missing is answered as its device would be (twins.md §6).
 pub(crate) fn not_found(name: &IdentityName) -> PeerError {
-    of_registry(&RegistryError::NotFound(name.clone()))
+    let error = RegistryError::NotFound(name.clone());
+    PeerError::refused(ErrorCode::DeviceNotFound, &error)
 }
 
 pub(crate) fn of_registry(error: &RegistryError) -> PeerError {
@@ -25,7 +28,13 @@ pub(crate) fn of_registry(error: &RegistryError) -> PeerError {
         RegistryError::PreconditionFailed(_) => refused(error.code(), "PreconditionFailed"),
         RegistryError::NotFound(_)
         | RegistryError::AlreadyExists(_)
-        | RegistryError::Invalid(_) => PeerError::refused(error.code(), error),
+        | RegistryError::Invalid(_)
+        | RegistryError::Scope(_)
+        | RegistryError::NamedTwice(_)
+        | RegistryError::SystemModule(_)
+        | RegistryError::NoKeys(_)
+        | RegistryError::TooManyModules(_)
+        | RegistryError::QuotaExceeded(_) => PeerError::refused(error.code(), error),
     }
 }
 

@@ -1,18 +1,18 @@
-//! Identities: create, replace, delete, list, count (registry.md §2).
-
-use std::sync::Arc;
+//! Identities one by one: create, replace, delete, list, count (registry.md §2, §3).
 
 use downlink_domain::ErrorCode;
 use downlink_domain::access::Actor;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{HubName, IdentityName};
-use downlink_domain::presence::DisconnectReason;
-use downlink_ports::{ConnectionChange, PeerError, RegistryCounts};
-use downlink_runtime::{OnError, SubmitError};
-use tokio::sync::oneshot;
+use downlink_domain::twin::Twin;
+use downlink_ports::{ConnectionChange, PeerError, RegistryChange, RegistryCounts, RegistryWrite};
 
-use crate::error::{of_registry, of_submit, refused};
+use crate::error::refused;
 use crate::service::TwinService;
+
+mod batch;
+mod bulk;
+pub(crate) mod census;
 
 /// Most devices of one list (registry.md §1).
 const MAX_LISTED: u32 = 1000;
@@ -26,48 +26,14 @@ impl TwinService {
         if_match: IfMatch,
         by: Actor,
     ) -> Result<Device, PeerError> {
-        spec.check()
-            .map_err(|error| PeerError::refused(error.code(), &error))?;
-        if name.module.is_some() {
-            return Err(refused(
-                ErrorCode::OperationNotAvailableInCurrentTier,
-                "this hub has no module identities",
-            ));
-        }
-        if if_match == IfMatch::Absent {
-            let now = self.deps.clock.now();
-            let created = self.deps.registry.create(hub, name, spec, by, now).await?;
-            return created.map_err(|error| of_registry(&error));
-        }
-        self.replace(hub, name, spec, if_match, by).await
-    }
-
-    async fn replace(
-        &self,
-        hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
-        if_match: IfMatch,
-        by: Actor,
-    ) -> Result<Device, PeerError> {
-        let before = self.get_identity(hub.clone(), &name).await?;
-        let (registry, revoker) = (Arc::clone(&self.deps.registry), self.revoker.clone());
-        let now = self.deps.clock.now();
-        let write = async move {
-            let written = registry.replace(hub, name, spec, if_match, by, now).await?;
-            let after = written.map_err(|error| of_registry(&error))?;
-            // Another write in between leaves unknown what connections were made with.
-            let is_next = after.key == before.key && after.etag == before.etag + 1;
-            let reason = match before.find_revocation(&after) {
-                None if !is_next => Some(DisconnectReason::KeysChanged),
-                reason => reason,
-            };
-            if let Some(reason) = reason {
-                revoker.revoke(after.key, reason).await;
-            }
-            Ok(after)
+        let change = match if_match {
+            IfMatch::Absent => RegistryChange::Create {
+                spec,
+                twin: Twin::new(self.deps.clock.now()),
+            },
+            IfMatch::Any | IfMatch::Etag(_) => RegistryChange::Replace { spec, if_match },
         };
-        self.carry_out(write).await
+        self.write_identity(hub, name, change, by).await
     }
 
     pub(crate) async fn delete(
@@ -77,35 +43,31 @@ impl TwinService {
         if_match: IfMatch,
         by: Actor,
     ) -> Result<(), PeerError> {
-        if if_match == IfMatch::Absent {
-            self.get_identity(hub, &name).await?;
-            return Err(refused(ErrorCode::PreconditionFailed, "Etag missing"));
+        let is_unconditional = if_match == IfMatch::Absent;
+        let change = RegistryChange::Delete { if_match };
+        let deleted = self.write_identity(hub, name, change, by).await;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(error) if is_unconditional && error.code() == ErrorCode::PreconditionFailed => {
+                Err(refused(ErrorCode::PreconditionFailed, "Etag missing"))
+            }
+            Err(error) => Err(error),
         }
-        let (registry, revoker) = (Arc::clone(&self.deps.registry), self.revoker.clone());
-        let now = self.deps.clock.now();
-        let write = async move {
-            let deleted = registry.delete(hub, name, if_match, by, now).await?;
-            let device = deleted.map_err(|error| of_registry(&error))?;
-            revoker.revoke(device.key, DisconnectReason::Deleted).await;
-            Ok(())
-        };
-        self.carry_out(write).await
     }
 
-    /// Carries a write out to its end, also when the caller hangs up: an identity that is disabled
-    /// on disk must not keep its connection because nobody waited for the answer.
-    async fn carry_out<T: Send + 'static>(
+    async fn write_identity(
         &self,
-        write: impl Future<Output = Result<T, PeerError>> + Send + 'static,
-    ) -> Result<T, PeerError> {
-        let (answer, answered) = oneshot::channel();
-        self.lifecycle
-            .spawn("twin.identity", OnError::Log, async move {
-                // A caller that went away needs no answer.
-                let _ = answer.send(write.await);
-            });
-        let lost = |_| of_submit(SubmitError::Lost);
-        answered.await.map_err(lost)?
+        hub: HubName,
+        name: IdentityName,
+        change: RegistryChange,
+        by: Actor,
+    ) -> Result<Device, PeerError> {
+        let write = RegistryWrite { name, change };
+        let outcomes = self.write_batch(hub, vec![write], by).await?;
+        outcomes.into_iter().next().unwrap_or_else(|| {
+            let text = "the registry gave no answer";
+            Err(refused(ErrorCode::ServerError, text))
+        })
     }
 
     pub(crate) async fn list(&self, hub: HubName, limit: u32) -> Result<Vec<Device>, PeerError> {
@@ -121,6 +83,6 @@ impl TwinService {
         &self,
         changes: Vec<ConnectionChange>,
     ) -> Result<(), PeerError> {
-        Ok(self.deps.registry.record_connections(changes).await?)
+        Ok(self.deps.connections.record_connections(changes).await?)
     }
 }

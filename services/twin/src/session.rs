@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use downlink_domain::ErrorCode;
+use downlink_domain::device::Device;
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_ports::{OpenedDevice, PeerError};
 
@@ -17,11 +18,31 @@ impl TwinService {
         hub: HubName,
         name: IdentityName,
     ) -> Result<Option<OpenedDevice>, PeerError> {
-        let Some(device) = self.find_identity(hub, name).await? else {
+        let Some(device) = self.find_connecting(hub, name).await? else {
             return Ok(None);
         };
         let session = self.deps.sessions.find_session(device.key).await?;
         Ok(Some(OpenedDevice { device, session }))
+    }
+
+    /// The identity with the status that counts; a module follows its device (registry.md §2.2).
+    pub(crate) async fn find_connecting(
+        &self,
+        hub: HubName,
+        name: IdentityName,
+    ) -> Result<Option<Device>, PeerError> {
+        if name.module.is_none() {
+            return self.find_identity(hub, name).await;
+        }
+        let of_device = IdentityName::from(name.device.clone());
+        let (module, device) = futures::join!(
+            self.find_identity(hub.clone(), name),
+            self.find_identity(hub, of_device),
+        );
+        Ok(module?.zip(device?).map(|(module, device)| Device {
+            status: device.status,
+            ..module
+        }))
     }
 
     pub(crate) async fn write_sessions(

@@ -3,9 +3,12 @@
 use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
 use downlink_domain::device::DeviceStatus;
-use downlink_domain::id::{HubName, IdentityName};
+use downlink_domain::id::{DeviceId, HubName, IdentityName};
 use downlink_domain::presence::DisconnectReason;
-use downlink_ports::{ConnectionChange, DeviceRegistry, RegistryCounts, RegistryError, StoreError};
+use downlink_ports::{
+    DeviceRegistry, RegistryChange, RegistryCounts, RegistryError, RegistryRules, RegistryWrite,
+    RegistryWritten, StoreError,
+};
 
 use super::*;
 
@@ -27,40 +30,22 @@ impl SlowToAnswer {
 
 #[async_trait]
 impl DeviceRegistry for SlowToAnswer {
-    async fn create(
+    async fn write(
         &self,
         hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
+        writes: Vec<RegistryWrite>,
+        rules: RegistryRules,
         by: Actor,
         now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        self.inner.create(hub, name, spec, by, now).await
-    }
-
-    async fn replace(
-        &self,
-        hub: HubName,
-        name: IdentityName,
-        spec: DeviceSpec,
-        if_match: IfMatch,
-        by: Actor,
-        now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        let written = self.inner.replace(hub, name, spec, if_match, by, now).await;
+    ) -> Result<Vec<Result<RegistryWritten, RegistryError>>, StoreError> {
+        let is_creation =
+            |write: &RegistryWrite| matches!(write.change, RegistryChange::Create { .. });
+        let is_fast = writes.iter().all(is_creation);
+        let written = self.inner.write(hub, writes, rules, by, now).await;
+        if is_fast {
+            return written;
+        }
         self.answered(written).await
-    }
-
-    async fn delete(
-        &self,
-        hub: HubName,
-        name: IdentityName,
-        if_match: IfMatch,
-        by: Actor,
-        now: Timestamp,
-    ) -> Result<Result<Device, RegistryError>, StoreError> {
-        let deleted = self.inner.delete(hub, name, if_match, by, now).await;
-        self.answered(deleted).await
     }
 
     async fn find(
@@ -79,8 +64,12 @@ impl DeviceRegistry for SlowToAnswer {
         self.inner.counts(hub).await
     }
 
-    async fn record_connections(&self, changes: Vec<ConnectionChange>) -> Result<(), StoreError> {
-        self.inner.record_connections(changes).await
+    async fn list_modules(
+        &self,
+        hub: HubName,
+        devices: Vec<DeviceId>,
+    ) -> Result<Vec<Device>, StoreError> {
+        self.inner.list_modules(hub, devices).await
     }
 }
 
