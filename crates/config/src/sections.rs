@@ -9,12 +9,14 @@ pub use self::backing::{
 };
 pub use self::doors::{Amqp, DisabledConnack, Gateway, Grpc, Https, Mqtt};
 pub use self::hub::{FurtherHub, Hub};
+pub use self::jobs::Jobs;
 pub use self::limits::{DeviceRates, HubRates, Limits, LimitsPreset};
 pub use self::oidc::{Oidc, OidcIssuer, TokenAlgorithm};
 pub use self::peers::Peers;
 pub use self::place::{Listen, Storage, StorageKind, Tls};
 pub use self::process::{Log, LogFormat, Outbox, Shutdown};
 pub use self::queue::{Batch, DeliveryCounting, Feedback, Queue};
+pub use self::registry::Registry;
 pub use self::rules::{Methods, ReplacedKeys, Twin};
 use crate::layers::Configuration;
 use crate::violation::Checker;
@@ -22,12 +24,14 @@ use crate::violation::Checker;
 mod backing;
 mod doors;
 mod hub;
+mod jobs;
 mod limits;
 mod oidc;
 mod peers;
 mod place;
 mod process;
 mod queue;
+mod registry;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -55,8 +59,12 @@ pub struct Config {
     pub queue: Queue,
     /// Direct methods.
     pub methods: Methods,
+    /// Identities of devices and modules.
+    pub registry: Registry,
     /// Device twins.
     pub twin: Twin,
+    /// Jobs that work on many devices.
+    pub jobs: Jobs,
     /// What all doors have in common.
     pub gateway: Gateway,
     /// The door for devices on MQTT.
@@ -96,7 +104,9 @@ impl Configuration for Config {
         checker.section("peers", |at| self.peers.check(at));
         checker.section("queue", |at| self.queue.check(at));
         checker.section("methods", |at| self.methods.check(at));
+        checker.section("registry", |at| self.registry.check(at));
         checker.section("twin", |at| self.twin.check(at));
+        checker.section("jobs", |at| self.jobs.check(at));
         checker.section("gateway", |at| self.gateway.check(at));
         checker.section("mqtt", |at| self.mqtt.check(at));
         checker.section("amqp", |at| self.amqp.check(at));

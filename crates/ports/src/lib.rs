@@ -32,6 +32,7 @@ mod poll_throttle;
 mod presence;
 mod query_api;
 mod rate_shares;
+mod registry_api;
 mod registry_write;
 mod session_store;
 #[cfg(feature = "testsuite")]
@@ -65,6 +66,7 @@ pub use presence::{
     Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, PresenceWatch, Restored,
 };
 pub use rate_shares::{MAX_SHARERS, RateShares, Wants};
+pub use registry_api::{ItemChange, ItemOutcome, MAX_REGISTRY_ITEMS, RegistryApi, RegistryItem};
 pub use registry_write::{
     RegistryChange, RegistryPlan, RegistryRules, RegistryWrite, RegistryWritten, RotatedKeys,
     devices_of, has_creations, most_keys,

@@ -131,7 +131,8 @@ pub struct DeviceConnection {
 /// The twin service: registry, twins, sessions, policies.
 #[async_trait]
 pub trait TwinApi: Send + Sync {
-    /// Identity and session of whoever claims `name`; `None` when there is none.
+    /// Identity and session of whoever claims `name`; `None` when there is none. A module comes
+    /// with the status of its device, which it follows.
     async fn open_device(
         &self,
         hub: HubName,
@@ -169,7 +170,7 @@ pub trait TwinApi: Send + Sync {
         by: Actor,
     ) -> Result<(), PeerError>;
 
-    /// One identity, `None` when there is none.
+    /// One identity, `None` when there is none; a module with the status of its device.
     async fn find_device(
         &self,
         hub: HubName,
