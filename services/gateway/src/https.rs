@@ -15,7 +15,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use downlink_domain::ErrorCode;
 use downlink_domain::access::{Access, Action, Actor};
-use downlink_domain::message::Verdict;
 use downlink_domain::policy::Coverage;
 use tokio::time::timeout;
 
@@ -41,6 +40,7 @@ mod header_case;
 pub(crate) mod identity;
 mod messages;
 pub(crate) mod methods;
+mod openapi;
 pub(crate) mod request;
 mod route;
 pub(crate) mod serve;
@@ -75,6 +75,10 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
             open_websocket(&shared, &parts, &body)
         }
         Ok(Route {
+            endpoint: Endpoint::Read(document),
+            ..
+        }) => read_document(&shared, &parts, document),
+        Ok(Route {
             endpoint: Endpoint::Device(name, call),
             ..
         }) => match device::answer(&shared, &name, &call, &parts, &mut body).await {
@@ -102,6 +106,18 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
             .insert(HeaderName::from_static("x-ms-request-id"), id);
     }
     response
+}
+
+/// Answers with a part of the description of the calls, if that is served.
+fn read_document(
+    shared: &Shared,
+    parts: &Parts,
+    document: openapi::Document,
+) -> Response<Body> {
+    if shared.options.https.has_api_documents {
+        return document.into_response();
+    }
+    refuse(shared, parts, route::nothing(), Shape::Classic)
 }
 
 /// Answers a handshake. Who the caller is will be asked inside the WebSocket.
@@ -134,7 +150,7 @@ async fn answer(
     let path: Vec<&str> = route.segments.iter().map(String::as_str).collect();
     let caller = match route.door {
         Door::Service => Some(admit(shared, &route.endpoint, &path, parts).await?),
-        Door::Device | Door::Either => None,
+        Door::Device | Door::Either | Door::Open => None,
     };
     let body = match route.endpoint {
         Endpoint::PutDevice(_)
@@ -247,17 +263,14 @@ async fn use_case(
         Endpoint::PatchTwin(id) => twins::patch(shared, id, if_match()?, body).await,
         Endpoint::ReplaceTwin(id) => twins::replace(shared, id, if_match()?, body).await,
         Endpoint::ReceiveFeedback => messages::receive_feedback(shared).await,
-        Endpoint::CompleteFeedback(token) => {
-            messages::settle_feedback(shared, token, Verdict::Complete).await
-        }
-        Endpoint::AbandonFeedback(token) => {
-            messages::settle_feedback(shared, token, Verdict::Abandon).await
-        }
+        Endpoint::CompleteFeedback(token) => messages::complete_feedback(shared, token).await,
+        Endpoint::AbandonFeedback(token) => messages::abandon_feedback(shared, token).await,
         Endpoint::MissingModule(code) => Err(ApiError::new(code, "the module is not registered")),
         // Answered before, each where its own way begins.
         Endpoint::OpenWebSocket
         | Endpoint::InvokeMethod(_)
         | Endpoint::Administer(_)
+        | Endpoint::Read(_)
         | Endpoint::Device(..) => Err(ApiError::invalid(&HandshakeError::NotAnUpgrade)),
         Endpoint::NotOffered(what) => Err(ApiError::new(
             ErrorCode::OperationNotAvailableInCurrentTier,

@@ -146,6 +146,8 @@ pub struct HttpsOptions {
     pub write_deadline: Duration,
     /// Least time between two requests of a device for messages; zero for none (http-device.md §7).
     pub min_poll_interval: Duration,
+    /// Whether the description of the calls is served, to whoever asks.
+    pub has_api_documents: bool,
 }
 
 impl Default for MqttOptions {
@@ -205,6 +207,7 @@ impl Default for HttpsOptions {
             max_body_bytes: 1024 * 1024,
             write_deadline: Duration::from_secs(30),
             min_poll_interval: Duration::ZERO,
+            has_api_documents: true,
         }
     }
 }

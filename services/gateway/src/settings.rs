@@ -117,6 +117,7 @@ fn https(config: &Config) -> HttpsOptions {
         max_body_bytes: https.max_body_bytes.as_usize(),
         write_deadline: https.write_deadline.get(),
         min_poll_interval: https.min_poll_interval.get(),
+        has_api_documents: https.api_documents,
     }
 }
 

@@ -295,6 +295,9 @@ pub struct Https {
     /// as well. The guidance of Azure IoT Hub is `25m`; the SDKs poll every second (Node.js) or without a pause (Java)
     /// unless they are told otherwise.
     pub min_poll_interval: HumanDuration,
+    /// Whether `/openapi.json`, which describes every call, and the page `/docs`, which shows it, are served to whoever
+    /// asks. They tell nothing of the hub's devices, and what they describe still needs credentials.
+    pub api_documents: bool,
 }
 
 impl Default for Https {
@@ -305,6 +308,7 @@ impl Default for Https {
             max_body_bytes: ByteSize::from_kib(1_024),
             write_deadline: HumanDuration::from_secs(30),
             min_poll_interval: HumanDuration::default(),
+            api_documents: true,
         }
     }
 }

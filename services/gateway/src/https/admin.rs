@@ -13,9 +13,9 @@ use super::answer::Answer;
 use super::error::ApiError;
 use crate::shared::Shared;
 
-mod authorities;
+pub(super) mod authorities;
 mod authority_json;
-mod policies;
+pub(super) mod policies;
 mod policy_json;
 
 /// Most bytes of a body: a certificate, or a policy with the largest scope, and room to spare.
@@ -124,12 +124,7 @@ pub(super) async fn answer(
         Call::RegenerateKeys(name) => {
             policy(policies::regenerate(shared, &name, if_match, by, body).await?)
         }
-        Call::DeletePolicy(name) => {
-            let hub = shared.options.hub.clone();
-            let twins = &shared.peers.twins;
-            twins.delete_policy(hub, name, if_match, by).await?;
-            Answer::empty()
-        }
+        Call::DeletePolicy(name) => policies::delete(shared, name, if_match, by).await?,
         Call::ListAuthorities => authorities::list(shared).await?,
         Call::GetAuthority(name) => authority(authorities::get(shared, &name).await?),
         Call::PutAuthority(name) => {
@@ -141,12 +136,7 @@ pub(super) async fn answer(
         Call::VerifyAuthority(name) => {
             authority(authorities::verify(shared, &name, if_match, by, body).await?)
         }
-        Call::DeleteAuthority(name) => {
-            let hub = shared.options.hub.clone();
-            let twins = &shared.peers.twins;
-            twins.delete_authority(hub, name, if_match, by).await?;
-            Answer::empty()
-        }
+        Call::DeleteAuthority(name) => authorities::delete(shared, name, if_match, by).await?,
     })
 }
 

@@ -12,7 +12,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode};
 use downlink_domain::ErrorCode;
 use downlink_domain::id::IdentityName;
-use downlink_domain::message::Verdict;
 use downlink_http_device::{Malformed, query};
 use tokio::time::timeout;
 
@@ -25,8 +24,8 @@ use crate::metrics::{Door, RefusedFor};
 use crate::shared::Shared;
 use crate::tracking::Tracking;
 
-mod messages;
-mod telemetry;
+pub(super) mod messages;
+pub(super) mod telemetry;
 
 /// What a device asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,15 +102,15 @@ pub(super) async fn answer(
     let device = authenticate(shared, name, parts).await?;
     let said = parts.uri.query().unwrap_or_default();
     query::check_version(said)?;
-    let settle = |reference, verdict| messages::settle(shared, &device, reference, verdict);
+    let now = shared.peers.clock.now();
+    shared.pollers.note(device.device.key, now);
     match call {
         DeviceCall::SendTelemetry => telemetry::store(shared, &device, parts, body).await,
         DeviceCall::Receive => messages::receive(shared, &device, parts).await,
-        DeviceCall::Complete(reference) if query::is_reject(said) => {
-            settle(reference, Verdict::Reject).await
+        DeviceCall::Complete(reference) => {
+            messages::complete(shared, &device, reference, query::is_reject(said)).await
         }
-        DeviceCall::Complete(reference) => settle(reference, Verdict::Complete).await,
-        DeviceCall::Abandon(reference) => settle(reference, Verdict::Abandon).await,
+        DeviceCall::Abandon(reference) => messages::abandon(shared, &device, reference).await,
         DeviceCall::UploadFile => Err(ApiError::new(
             ErrorCode::DefaultStorageEndpointNotConfigured,
             "this hub has no storage for files",

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::error::ApiError;
+use super::openapi::schema::IdentityId;
+use super::openapi::schema::identity::{DeviceIdentity, NewDeviceIdentity};
 use super::request::{find_query, parse_object, text_member};
 use super::{facts, identity};
 use crate::shared::Shared;
@@ -16,6 +18,17 @@ use crate::shared::Shared;
 /// Most devices of one list, and what a number outside of 1 to 1000 stands for.
 const MAX_LISTED: u32 = 1000;
 
+/// Reads the identity of a device.
+#[utoipa::path(
+    get,
+    path = "/devices/{id}",
+    tag = "identities",
+    operation_id = "getDevice",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+    ),
+    responses((status = 200, description = "The identity.", body = DeviceIdentity, headers(("ETag" = String, description = "The etag, quoted.")))),
+)]
 pub(super) async fn get(shared: &Shared, id: DeviceId) -> Result<Answer, ApiError> {
     let hub = shared.options.hub.clone();
     let found = shared
@@ -28,6 +41,19 @@ pub(super) async fn get(shared: &Shared, id: DeviceId) -> Result<Answer, ApiErro
     Ok(Answer::json(&identity::document(&device, facts)).with_etag(&device.etag_text()))
 }
 
+/// Creates the identity of a device; with `If-Match` replaces it.
+#[utoipa::path(
+    put,
+    path = "/devices/{id}",
+    tag = "identities",
+    operation_id = "putDevice",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+        ("If-Match" = Option<String>, Header, description = "`*`, or an etag."),
+    ),
+    request_body = NewDeviceIdentity,
+    responses((status = 200, description = "The identity as it is now.", body = DeviceIdentity, headers(("ETag" = String, description = "The etag, quoted.")))),
+)]
 pub(super) async fn put(
     shared: &Shared,
     id: DeviceId,
@@ -51,6 +77,18 @@ pub(super) async fn put(
     Ok(Answer::json(&identity::document(&device, facts)).with_etag(&device.etag_text()))
 }
 
+/// Deletes the identity of a device, its modules, its twin and its messages.
+#[utoipa::path(
+    delete,
+    path = "/devices/{id}",
+    tag = "identities",
+    operation_id = "deleteDevice",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+        ("If-Match" = Option<String>, Header, description = "`*`, or an etag."),
+    ),
+    responses((status = 204, description = "It is gone.")),
+)]
 pub(super) async fn delete(
     shared: &Shared,
     id: DeviceId,
@@ -66,6 +104,17 @@ pub(super) async fn delete(
     Ok(Answer::empty())
 }
 
+/// Lists identities of devices, some of them.
+#[utoipa::path(
+    get,
+    path = "/devices",
+    tag = "identities",
+    operation_id = "listDevices",
+    params(
+        ("top" = Option<i64>, Query, description = "How many at most; a number outside of 1 to 1000 stands for 1000."),
+    ),
+    responses((status = 200, description = "Identities.", body = Vec<DeviceIdentity>)),
+)]
 pub(super) async fn list(shared: &Shared, uri: &Uri) -> Result<Answer, ApiError> {
     let hub = shared.options.hub.clone();
     let devices = shared

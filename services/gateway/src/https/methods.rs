@@ -15,6 +15,8 @@ use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::error::ApiError;
+use super::openapi::schema::IdentityId;
+use super::openapi::schema::method::{MethodRequest, MethodResponse};
 use super::serve::end_of_patience;
 use crate::shared::Shared;
 
@@ -41,6 +43,18 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a Raw
     <&RawValue>::deserialize(value).map(Some)
 }
 
+/// Calls a method of a device that is online, and waits for its answer.
+#[utoipa::path(
+    post,
+    path = "/twins/{id}/methods",
+    tag = "methods",
+    operation_id = "invokeMethod",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+    ),
+    request_body = MethodRequest,
+    responses((status = 200, description = "What the device answered.", body = MethodResponse)),
+)]
 pub(super) async fn invoke(
     shared: &Shared,
     name: IdentityName,

@@ -20,7 +20,7 @@ use crate::options::HttpsOptions;
 
 /// Versions of the contract that back-ends may name (registry.md §0.1): what it lists, and what
 /// older releases of the same SDKs send for the same calls.
-const API_VERSIONS: [&str; 10] = [
+pub(super) const API_VERSIONS: [&str; 10] = [
     "2016-11-14",
     "2018-04-01",
     "2018-06-30",

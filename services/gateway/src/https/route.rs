@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use super::admin;
 use super::device::DeviceCall;
 use super::error::{ApiError, Shape};
+use super::openapi::Document;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(super) enum Endpoint {
     Device(IdentityName, DeviceCall),
     /// Policies and certificate authorities.
     Administer(admin::Call),
+    /// The description of the calls.
+    Read(Document),
     /// The beginning of a WebSocket.
     OpenWebSocket,
     /// A module of any name: there are none, so none is found.
@@ -59,6 +62,8 @@ pub(super) enum Door {
     Device,
     /// Both: who it is shows inside the WebSocket.
     Either,
+    /// Whoever asks, with no credential.
+    Open,
 }
 
 /// Why there is no route.
@@ -91,6 +96,7 @@ impl Endpoint {
             }
             Self::Administer(call) => to_hub(call.action()),
             Self::Device(..)
+            | Self::Read(_)
             | Self::OpenWebSocket
             | Self::MissingModule(_)
             | Self::NotOffered(_) => None,
@@ -116,6 +122,7 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Route, Unrouted> {
         ["devices", _, "messages" | "files", ..]
         | ["devices", _, "modules", _, "messages" | "files", ..] => Door::Device,
         ["$iothub" | "$servicebus", "websocket"] => Door::Either,
+        ["openapi.json"] | ["docs", ..] => Door::Open,
         _ => Door::Service,
     };
     let known = known(&lower, &segments).map_err(|error| Unrouted {
@@ -124,8 +131,7 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Route, Unrouted> {
         allowed: Vec::new(),
     })?;
     if known.is_empty() {
-        let text = "there is nothing at this path";
-        return Err(unrouted(ApiError::new(ErrorCode::GenericNotFound, text)));
+        return Err(unrouted(nothing()));
     }
     let allowed: Vec<Method> = known.iter().map(|(method, _)| method.clone()).collect();
     let found = known.into_iter().find(|(known, _)| known == method);
@@ -143,6 +149,12 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Route, Unrouted> {
         shape,
         door,
     })
+}
+
+/// The answer where there is nothing.
+pub(super) fn nothing() -> ApiError {
+    let text = "there is nothing at this path";
+    ApiError::new(ErrorCode::GenericNotFound, text)
 }
 
 fn decode(path: &str) -> Result<Vec<String>, ApiError> {
@@ -178,7 +190,10 @@ fn known(lower: &[&str], segments: &[String]) -> Result<Known, ApiError> {
         ["configurations", ..] => Ok(any("configurations")),
         ["digitaltwins", ..] => Ok(any("digital twins")),
         ["$admin", ..] => Ok(any("import and export")),
-        _ => Ok(Vec::new()),
+        ref path => Ok(Document::at(path)
+            .map(|document| (Method::GET, Endpoint::Read(document)))
+            .into_iter()
+            .collect()),
     }
 }
 

@@ -4,8 +4,17 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::error::ApiError;
+use super::openapi::schema::identity::{RegistryStatistics, ServiceStatistics};
 use crate::shared::Shared;
 
+/// Counts the identities of devices.
+#[utoipa::path(
+    get,
+    path = "/statistics/devices",
+    tag = "identities",
+    operation_id = "countDevices",
+    responses((status = 200, description = "The counts.", body = RegistryStatistics)),
+)]
 pub(super) async fn devices(shared: &Shared) -> Result<Answer, ApiError> {
     let counts = shared
         .peers
@@ -19,7 +28,19 @@ pub(super) async fn devices(shared: &Shared) -> Result<Answer, ApiError> {
     })))
 }
 
+/// Counts the devices that are connected.
+#[utoipa::path(
+    get,
+    path = "/statistics/service",
+    tag = "identities",
+    operation_id = "countConnected",
+    responses((status = 200, description = "The count.", body = ServiceStatistics)),
+)]
 pub(super) async fn connected(shared: &Shared) -> Result<Answer, ApiError> {
-    let count = shared.peers.presence.connected_count().await?;
+    let count = shared
+        .peers
+        .connections
+        .count_connected(shared.options.hub.clone())
+        .await?;
     Ok(Answer::json(&json!({ "connectedDeviceCount": count })))
 }

@@ -9,10 +9,23 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::error::ApiError;
 use super::facts::{self, Facts};
+use super::openapi::schema::IdentityId;
+use super::openapi::schema::twin::{Twin, WrittenTwin};
 use super::identity;
 use super::request::{object_member, parse_object};
 use crate::shared::Shared;
 
+/// Reads the twin of a device.
+#[utoipa::path(
+    get,
+    path = "/twins/{id}",
+    tag = "twins",
+    operation_id = "getTwin",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+    ),
+    responses((status = 200, description = "The twin.", body = Twin)),
+)]
 pub(super) async fn get(shared: &Shared, id: DeviceId) -> Result<Answer, ApiError> {
     let hub = shared.options.hub.clone();
     let view = shared.peers.twins.get_twin(hub, id.into()).await?;
@@ -20,6 +33,19 @@ pub(super) async fn get(shared: &Shared, id: DeviceId) -> Result<Answer, ApiErro
     Ok(Answer::json(&document(&view, facts)))
 }
 
+/// Changes what the body names; `null` removes it.
+#[utoipa::path(
+    patch,
+    path = "/twins/{id}",
+    tag = "twins",
+    operation_id = "patchTwin",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+        ("If-Match" = Option<String>, Header, description = "`*`, or an etag."),
+    ),
+    request_body = WrittenTwin,
+    responses((status = 200, description = "The twin as it is now.", body = Twin)),
+)]
 pub(super) async fn patch(
     shared: &Shared,
     id: DeviceId,
@@ -35,6 +61,19 @@ pub(super) async fn patch(
     write(shared, id, change).await
 }
 
+/// Replaces tags and desired properties; what the body leaves out is gone.
+#[utoipa::path(
+    put,
+    path = "/twins/{id}",
+    tag = "twins",
+    operation_id = "replaceTwin",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+        ("If-Match" = Option<String>, Header, description = "`*`, or an etag."),
+    ),
+    request_body = WrittenTwin,
+    responses((status = 200, description = "The twin as it is now.", body = Twin)),
+)]
 pub(super) async fn replace(
     shared: &Shared,
     id: DeviceId,

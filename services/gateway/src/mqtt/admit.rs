@@ -6,6 +6,7 @@ use std::task::{Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use downlink_domain::Timestamp;
+use downlink_domain::code::Connack as Answer;
 use downlink_domain::id::IdentityName;
 use downlink_domain::presence::Protocol;
 use downlink_mqtt::identity::ClientIdentity;
@@ -13,6 +14,7 @@ use downlink_mqtt::limits::{MAX_CONNECT_PACKET_BYTES, MAX_FIELD_BYTES, MAX_PACKE
 use downlink_mqtt::packet::{ClientPacket, Connack, ConnectReturnCode, FrameReader};
 use downlink_mqtt::session::Refusal as ConnectRefusal;
 use downlink_mqtt::session::{AwaitingConnect, ConnectRequest, Session, SessionOptions, Will};
+use downlink_ports::PeerError;
 use tokio::io::AsyncRead;
 use tokio::time::timeout_at;
 use tracing::warn;
@@ -84,6 +86,17 @@ impl Refused {
         )
     }
 
+    /// What the catalogue has for `error`: 3 where it passes, and 5 where it does not.
+    fn by_peer(error: &PeerError) -> Self {
+        match error.code().connack() {
+            Answer::ServerUnavailable => Self::unavailable(),
+            Answer::NotAuthorized => Self::with_code(
+                ConnectReturnCode::NotAuthorized,
+                Some(RefusedFor::Unavailable),
+            ),
+        }
+    }
+
     fn because(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.error = Some(Box::new(error));
         self
@@ -108,7 +121,9 @@ impl Refused {
     fn by_authenticator(refusal: Refusal, disabled_connack: u8) -> Self {
         match refusal.kind() {
             RefusalKind::Unauthorized => Self::unauthorized(),
-            RefusalKind::Unavailable => Self::unavailable(),
+            RefusalKind::Unavailable => refusal
+                .peer_error()
+                .map_or_else(Self::unavailable, Self::by_peer),
             RefusalKind::Disabled => {
                 let code = match disabled_connack {
                     3 => ConnectReturnCode::ServerUnavailable,
@@ -288,7 +303,7 @@ async fn enter(
                 .twins
                 .save_sessions(vec![(device.key, None)])
                 .await;
-            removed.map_err(|error| Refused::unavailable().because(error))?;
+            removed.map_err(|error| Refused::by_peer(&error).because(error))?;
         } else {
             is_restored = restore(&mut machine, stored);
         }
@@ -328,7 +343,7 @@ async fn enter(
 
 fn refuse_entry(error: OpenError) -> Refused {
     match error {
-        OpenError::Unavailable(_) => Refused::unavailable().because(error),
+        OpenError::Unavailable(ref peer) => Refused::by_peer(peer).because(error),
         OpenError::Superseded => Refused::silently(None).because(error),
         OpenError::Revoked => Refused::unauthorized().because(error),
     }

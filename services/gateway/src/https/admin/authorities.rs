@@ -13,26 +13,61 @@ use super::authority_json::{self, AuthoritySpec};
 use super::{condition_on, not_found, read, settle_races};
 use crate::https::answer::Answer;
 use crate::https::error::ApiError;
+use crate::https::openapi::schema::admin as schema;
 use crate::https::request::parse_object;
 use crate::shared::Shared;
 
 /// Random bytes of a verification code.
 const CODE_BYTES: usize = 24;
 
-pub(super) async fn list(shared: &Shared) -> Result<Answer, ApiError> {
+/// Lists the certificate authorities of the hub.
+#[utoipa::path(
+    get,
+    path = "/admin/certificates",
+    tag = "administration",
+    operation_id = "listAuthorities",
+    responses((status = 200, description = "All of them.", body = Vec<schema::Authority>)),
+)]
+pub(in crate::https) async fn list(shared: &Shared) -> Result<Answer, ApiError> {
     let authorities = read(shared).await?.authorities;
     let documents = authorities.iter().map(authority_json::document);
     Ok(Answer::json(&Value::Array(documents.collect())).unstored())
 }
 
-pub(super) async fn get(shared: &Shared, name: &str) -> Result<CertificateAuthority, ApiError> {
+/// Reads a certificate authority.
+#[utoipa::path(
+    get,
+    path = "/admin/certificates/{name}",
+    tag = "administration",
+    operation_id = "getAuthority",
+    params(
+        ("name" = schema::Name, Path, description = "The authority."),
+    ),
+    responses((status = 200, description = "The authority.", body = schema::Authority, headers(("ETag" = String, description = "The etag, quoted.")))),
+)]
+pub(in crate::https) async fn get(
+    shared: &Shared,
+    name: &str,
+) -> Result<CertificateAuthority, ApiError> {
     let mut authorities = read(shared).await?.authorities.into_iter();
     let found = authorities.find(|authority| authority.name == name);
     found.ok_or_else(|| not_found(name))
 }
 
 /// Registers an authority, or replaces one. What was proved holds on for the same certificate and for no other.
-pub(super) async fn put(
+#[utoipa::path(
+    put,
+    path = "/admin/certificates/{name}",
+    tag = "administration",
+    operation_id = "putAuthority",
+    params(
+        ("name" = schema::Name, Path, description = "The authority."),
+        ("If-Match" = Option<String>, Header, description = "`*`, or an etag."),
+    ),
+    request_body = schema::Certificate,
+    responses((status = 200, description = "The authority as it is now.", body = schema::Authority, headers(("ETag" = String, description = "The etag, quoted.")))),
+)]
+pub(in crate::https) async fn put(
     shared: &Shared,
     name: &str,
     if_match: IfMatch,
@@ -61,7 +96,18 @@ pub(super) async fn put(
 }
 
 /// Makes the code that a proof must bear; one that was asked for before holds no more.
-pub(super) async fn challenge(
+#[utoipa::path(
+    post,
+    path = "/admin/certificates/{name}/verificationCode",
+    tag = "administration",
+    operation_id = "challengeAuthority",
+    params(
+        ("name" = schema::Name, Path, description = "The authority."),
+        ("If-Match" = Option<String>, Header, description = "`*`, or an etag."),
+    ),
+    responses((status = 200, description = "The authority with its code.", body = schema::Authority, headers(("ETag" = String, description = "The etag, quoted.")))),
+)]
+pub(in crate::https) async fn challenge(
     shared: &Shared,
     name: &str,
     if_match: IfMatch,
@@ -87,7 +133,19 @@ pub(super) async fn challenge(
 }
 
 /// Takes the proof: a certificate that bears the code and that the authority has signed.
-pub(super) async fn verify(
+#[utoipa::path(
+    post,
+    path = "/admin/certificates/{name}/verify",
+    tag = "administration",
+    operation_id = "verifyAuthority",
+    params(
+        ("name" = schema::Name, Path, description = "The authority."),
+        ("If-Match" = Option<String>, Header, description = "`*`, or an etag."),
+    ),
+    request_body = schema::Certificate,
+    responses((status = 200, description = "The authority, verified.", body = schema::Authority, headers(("ETag" = String, description = "The etag, quoted.")))),
+)]
+pub(in crate::https) async fn verify(
     shared: &Shared,
     name: &str,
     if_match: IfMatch,
@@ -110,6 +168,30 @@ pub(super) async fn verify(
         write(shared, authority, condition, by.clone()).await
     };
     settle_races(&if_match, attempt).await
+}
+
+/// Removes a certificate authority; what lives by it ends.
+#[utoipa::path(
+    delete,
+    path = "/admin/certificates/{name}",
+    tag = "administration",
+    operation_id = "deleteAuthority",
+    params(
+        ("name" = schema::Name, Path, description = "The authority."),
+        ("If-Match" = Option<String>, Header, description = "`*`, or an etag."),
+    ),
+    responses((status = 204, description = "It is gone.")),
+)]
+pub(in crate::https) async fn delete(
+    shared: &Shared,
+    name: String,
+    if_match: IfMatch,
+    by: Actor,
+) -> Result<Answer, ApiError> {
+    let hub = shared.options.hub.clone();
+    let twins = &shared.peers.twins;
+    twins.delete_authority(hub, name, if_match, by).await?;
+    Ok(Answer::empty())
 }
 
 async fn write(

@@ -18,10 +18,25 @@ use tokio::time::timeout;
 use super::{Refused, empty};
 use crate::authenticate::AuthenticatedDevice;
 use crate::https::error::ApiError;
+use crate::https::openapi::schema::IdentityId;
 use crate::https::{USE_CASE_DEADLINE, header_case};
 use crate::shared::Shared;
 
 /// Answers at once with the next message, which the device holds from then on, or with 204.
+#[utoipa::path(
+    get,
+    path = "/devices/{id}/messages/deviceBound",
+    tag = "devices",
+    operation_id = "receiveMessage",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+        ("IotHub-MessageLockTimeout" = Option<u32>, Header, description = "How long the device holds it, in seconds; 60 if it is left out.", minimum = 5, maximum = 300),
+    ),
+    responses(
+        (status = 200, description = "A message, whose properties are headers.", body = String, content_type = "application/octet-stream", headers(("ETag" = String, description = "By what the device names it, quoted."))),
+        (status = 204, description = "There is none."),
+    ),
+)]
 pub(super) async fn receive(
     shared: &Shared,
     device: &AuthenticatedDevice,
@@ -76,9 +91,56 @@ async fn take_turn(shared: &Shared, device: DeviceKey) -> Result<(), Refused> {
     }
 }
 
+/// Completes a message; with `reject` in the query dead-letters it. Either way it does not come again.
+#[utoipa::path(
+    delete,
+    path = "/devices/{id}/messages/deviceBound/{lock}",
+    tag = "devices",
+    operation_id = "completeMessage",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+        ("lock" = String, Path, description = "By what the device names the message."),
+        ("reject" = Option<String>, Query, description = "If it is there, whatever it holds, the message is dead-lettered."),
+    ),
+    responses((status = 204, description = "It is done.")),
+)]
+pub(super) async fn complete(
+    shared: &Shared,
+    device: &AuthenticatedDevice,
+    reference: &str,
+    is_reject: bool,
+) -> Result<Response<Body>, Refused> {
+    let verdict = if is_reject {
+        Verdict::Reject
+    } else {
+        Verdict::Complete
+    };
+    settle(shared, device, reference, verdict).await
+}
+
+/// Gives a message back: it comes again.
+#[utoipa::path(
+    post,
+    path = "/devices/{id}/messages/deviceBound/{lock}/abandon",
+    tag = "devices",
+    operation_id = "abandonMessage",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+        ("lock" = String, Path, description = "By what the device names the message."),
+    ),
+    responses((status = 204, description = "It is given back.")),
+)]
+pub(super) async fn abandon(
+    shared: &Shared,
+    device: &AuthenticatedDevice,
+    reference: &str,
+) -> Result<Response<Body>, Refused> {
+    settle(shared, device, reference, Verdict::Abandon).await
+}
+
 /// Settles the message that the device names by what it was given with it. One that was settled, given back or lost
 /// meanwhile, or never given, is not held (http-device.md §4).
-pub(super) async fn settle(
+async fn settle(
     shared: &Shared,
     device: &AuthenticatedDevice,
     reference: &str,

@@ -15,6 +15,7 @@ use super::{Refused, empty};
 use crate::authenticate::AuthenticatedDevice;
 use crate::device::{Stamp, Telemetry, system_property};
 use crate::https::error::ApiError;
+use crate::https::openapi::schema::IdentityId;
 use crate::https::{USE_CASE_DEADLINE, header_case, request};
 use crate::shared::Shared;
 
@@ -23,6 +24,17 @@ use crate::shared::Shared;
 const MAX_BATCH: usize = 8192;
 
 /// Stores what the request brings; answered when it is on disk.
+#[utoipa::path(
+    post,
+    path = "/devices/{id}/messages/events",
+    tag = "devices",
+    operation_id = "sendTelemetry",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+    ),
+    request_body(content = String, content_type = "application/octet-stream"),
+    responses((status = 204, description = "It is stored.")),
+)]
 pub(super) async fn store(
     shared: &Shared,
     device: &AuthenticatedDevice,
