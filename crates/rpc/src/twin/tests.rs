@@ -9,11 +9,11 @@ use downlink_domain::device::{Authentication, Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::policy::scope::MAX_SCOPE_BYTES;
 use downlink_domain::policy::{Permission, Permissions, Policy, PolicyScope};
-use downlink_domain::presence::{LeaseEpoch, Protocol};
+use downlink_domain::presence::{ConnectionEnd, ConnectionReport, LeaseEpoch};
 use downlink_domain::twin::{Twin, TwinChange};
 use downlink_ports::{
-    AccessSnapshot, ConnectionChange, DeviceConnection, OpenedDevice, PeerError, RegistryCounts,
-    TwinApi, TwinView,
+    AccessSnapshot, ConnectionChange, MissedChanges, OpenedDevice, PeerError, RegistryCounts,
+    Since, TwinApi, TwinView,
 };
 use downlink_runtime::Lifecycle;
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ enum Asked {
     Update(HubName, IdentityName, TwinChange),
     GetOwn(DeviceKey),
     Report(DeviceKey, TwinChange),
+    Missed(DeviceKey, Since),
+    Told(Vec<(DeviceKey, u64)>),
     Versions(Vec<DeviceKey>),
     Access(HubName, Option<u64>),
     PutPolicy(HubName, Policy, IfMatch, Actor),
@@ -78,6 +80,13 @@ fn view() -> TwinView {
     TwinView {
         device: sas(),
         twin: twin(),
+    }
+}
+
+fn missed() -> MissedChanges {
+    MissedChanges {
+        version: 9,
+        changes: vec![(8, "{}".into()), (9, r#"{"a":1.0}"#.into())],
     }
 }
 
@@ -223,6 +232,7 @@ impl TwinApi for Recorder {
         Ok(RegistryCounts {
             total: 10_000_000,
             enabled: 9_999_999,
+            modules: 20_000_000,
         })
     }
 
@@ -255,6 +265,20 @@ impl TwinApi for Recorder {
         let versions = devices.iter().map(version).collect();
         self.note(Asked::Versions(devices));
         Ok(versions)
+    }
+
+    async fn missed_changes(
+        &self,
+        device: DeviceKey,
+        since: Since,
+    ) -> Result<MissedChanges, PeerError> {
+        self.note(Asked::Missed(device, since));
+        Ok(missed())
+    }
+
+    async fn note_told(&self, told: Vec<(DeviceKey, u64)>) -> Result<(), PeerError> {
+        self.note(Asked::Told(told));
+        Ok(())
     }
 
     async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
@@ -363,27 +387,19 @@ async fn sessions_are_saved_and_removed() {
 }
 
 #[tokio::test]
-async fn connection_changes_arrive_with_every_protocol() {
+async fn reports_of_connections_arrive_whole() {
     let (recorder, twins) = connected();
-    let protocols = [
-        Protocol::Mqtt,
-        Protocol::MqttWs,
-        Protocol::Amqp,
-        Protocol::AmqpWs,
-    ];
+    let ends = ConnectionEnd::ALL.map(ConnectionReport::Ended);
+    let reports = [ConnectionReport::Began, ConnectionReport::Stands];
     let changes: Vec<_> = (0_u8..)
-        .zip(protocols)
-        .map(|(n, protocol)| ConnectionChange {
-            event_id: [n; 16],
-            connection: DeviceConnection {
-                device: DeviceKey(n.into()),
-                hub: hub(),
-                name: module_name(),
-                epoch: LeaseEpoch(u64::MAX - u64::from(n)),
-                protocol,
-            },
-            is_connected: n % 2 == 0,
+        .zip(reports.into_iter().chain(ends))
+        .map(|(n, report)| ConnectionChange {
+            device: DeviceKey(n.into()),
+            epoch: LeaseEpoch(u64::MAX - u64::from(n)),
+            gateway: format!("gateway-{n}").parse().unwrap(),
+            report,
             at: at(n.into()),
+            active_at: at(i64::from(n) - 1),
         })
         .collect();
     assert_eq!(twins.record_connections(changes.clone()).await, Ok(()));
@@ -693,4 +709,17 @@ async fn a_long_description_of_the_writer_is_cut_and_does_not_stop_the_write() {
     assert_eq!(deleted.await, Ok(()));
     let asked = Asked::DeleteAuthority(hub(), name, IfMatch::Any, cut);
     assert_eq!(recorder.take(), asked);
+}
+
+#[tokio::test]
+async fn missed_changes_travel_in_their_order_and_notes_of_them_back() {
+    let (recorder, twins) = connected();
+    for since in [Since::Version(u64::MAX), Since::LastTold, Since::Now] {
+        let answer = twins.missed_changes(DeviceKey(7), since).await;
+        assert_eq!(answer, Ok(missed()));
+        assert_eq!(recorder.take(), Asked::Missed(DeviceKey(7), since));
+    }
+    let told = vec![(DeviceKey(7), 9), (DeviceKey(8), u64::MAX)];
+    assert_eq!(twins.note_told(told.clone()).await, Ok(()));
+    assert_eq!(recorder.take(), Asked::Told(told));
 }

@@ -4,16 +4,14 @@ use downlink_domain::device::{
     Authentication, Device, DeviceSpec, DeviceStatus, IfMatch, SymmetricKeys,
 };
 use downlink_domain::id::{DeviceKey, GenerationId, IdentityName};
-use downlink_domain::presence::LeaseEpoch;
 use downlink_domain::twin::{Section, Twin, TwinChange};
-use downlink_ports::{ConnectionChange, DeviceConnection, TwinView};
+use downlink_ports::TwinView;
 use downlink_proto::v1;
 use downlink_proto::v1::authentication::Method;
 use downlink_proto::v1::update_twin_request::Change;
 
 use super::{
-    FromWire, HubReader, ToWire, WireError, array16, instant, object_from_wire, object_to_wire,
-    present,
+    FromWire, ToWire, WireError, instant, object_from_wire, object_to_wire, present,
 };
 
 impl ToWire for DeviceStatus {
@@ -253,47 +251,5 @@ pub(crate) fn change_from_wire(
             desired: object_from_wire("desired", &replacement.desired)?,
             if_match,
         }),
-    }
-}
-
-impl ToWire for ConnectionChange {
-    type Wire = v1::ConnectionChange;
-
-    fn to_wire(self) -> v1::ConnectionChange {
-        let connection = self.connection;
-        v1::ConnectionChange {
-            event_id: bytes::Bytes::copy_from_slice(&self.event_id),
-            device_key: connection.device.0,
-            hub: connection.hub.to_string(),
-            name: Some(connection.name.to_wire()),
-            epoch: connection.epoch.0,
-            protocol: connection.protocol.to_wire().into(),
-            is_connected: self.is_connected,
-            at: self.at.as_millis(),
-        }
-    }
-}
-
-impl FromWire<v1::RecordConnectionsCall> for Vec<ConnectionChange> {
-    fn from_wire(wire: v1::RecordConnectionsCall) -> Result<Self, WireError> {
-        if wire.changes.len() > crate::mux::MAX_CALL_ITEMS {
-            return Err(WireError::OutOfRange("number of items"));
-        }
-        let mut hubs = HubReader::default();
-        let read = |wire: v1::ConnectionChange| {
-            Ok(ConnectionChange {
-                event_id: array16("event_id", &wire.event_id)?,
-                is_connected: wire.is_connected,
-                at: instant("at", wire.at)?,
-                connection: DeviceConnection {
-                    device: DeviceKey(wire.device_key),
-                    hub: hubs.read(&wire.hub)?,
-                    protocol: FromWire::from_wire(wire.protocol())?,
-                    name: IdentityName::from_wire(wire.name)?,
-                    epoch: LeaseEpoch(wire.epoch),
-                },
-            })
-        };
-        wire.changes.into_iter().map(read).collect()
     }
 }
