@@ -10,6 +10,7 @@ use crate::code::ErrorCode;
 use crate::device::IfMatch;
 use crate::time::Timestamp;
 
+mod digital;
 mod metadata;
 mod parse;
 mod patch;
@@ -17,6 +18,7 @@ mod patch;
 mod tests;
 mod validate;
 
+pub use digital::DigitalChange;
 pub use parse::{JsonError, parse_json};
 pub use patch::apply;
 
