@@ -96,20 +96,6 @@ pub(crate) async fn call(
     }
 }
 
-/// What a caller asks for.
-pub(crate) struct Asked {
-    pub(crate) name: MethodName,
-    /// JSON text, empty when there is none.
-    pub(crate) payload: Bytes,
-    pub(crate) timeouts: MethodTimeouts,
-}
-
-/// Reads the body of a call.
-pub(super) fn parse(body: &[u8]) -> Result<Asked, ApiError> {
-    let text = std::str::from_utf8(body).map_err(|_| ApiError::unreadable())?;
-    let body: CallBody<'_> = serde_json::from_str(text).map_err(|error| {
-        if error.is_data() {
-            ApiError::invalid(&"a member of the body has the wrong type")
 /// Finds whom a call is for; of a module, it and its device must both be there and enabled.
 async fn find_target(
     shared: &Shared,
@@ -134,6 +120,20 @@ fn enabled(device: Device) -> Result<Device, ApiError> {
     }
 }
 
+/// What a caller asks for.
+pub(crate) struct Asked {
+    pub(crate) name: MethodName,
+    /// JSON text, empty when there is none.
+    pub(crate) payload: Bytes,
+    pub(crate) timeouts: MethodTimeouts,
+}
+
+/// Reads the body of a call.
+pub(super) fn parse(body: &[u8]) -> Result<Asked, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::unreadable())?;
+    let body: CallBody<'_> = serde_json::from_str(text).map_err(|error| {
+        if error.is_data() {
+            ApiError::invalid(&"a member of the body has the wrong type")
         } else {
             ApiError::unreadable()
         }
