@@ -224,6 +224,9 @@ impl<T: Send + 'static> DeviceSession<T> {
     /// Safe: all state is in the session.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SessionEvent<T>> {
         loop {
+            if let Some(change) = self.desired.next(self.connection.device) {
+                return Poll::Ready(SessionEvent::Desired(change));
+            }
             while let Poll::Ready(inbox) = self.handle.mailbox.poll_next(cx) {
                 if let Some(event) = self.on_inbox(inbox) {
                     return Poll::Ready(event);
@@ -243,9 +246,6 @@ impl<T: Send + 'static> DeviceSession<T> {
             }
         }
     }
-            if let Some(change) = self.desired.next(self.connection.device) {
-                return Poll::Ready(SessionEvent::Desired(change));
-            }
 
     fn on_inbox(&mut self, inbox: Inbox) -> Option<SessionEvent<T>> {
         match inbox {
@@ -347,9 +347,10 @@ impl<T: Send + 'static> DeviceSession<T> {
                 Err(error) => SessionEvent::NotStored(tags, error),
             }),
             Done::Ended(tag, outcome) => {
-                if matches!(outcome, OperationOutcome::Subscribed(_)) {
+                if let OperationOutcome::Subscribed(outcome) = &outcome {
                     // Not before: until presence knew of the subscription, nobody was woken.
                     self.window.hint();
+                    self.desired.subscribed(outcome.is_ok());
                 }
                 Some(SessionEvent::Ended(tag, outcome))
             }
@@ -361,10 +362,6 @@ impl<T: Send + 'static> DeviceSession<T> {
                 self.on_rechecked(*current);
                 None
             }
-        }
-    }
-}
-                    self.desired.subscribed(outcome.is_ok());
             Done::CaughtUp(missed) => {
                 self.on_caught_up(*missed);
                 let change = self.desired.next(self.connection.device);
@@ -374,3 +371,6 @@ impl<T: Send + 'static> DeviceSession<T> {
                 self.on_catch_up_due();
                 None
             }
+        }
+    }
+}
