@@ -30,6 +30,7 @@ pub mod policies;
 pub mod polls;
 pub mod presence;
 pub mod purge;
+pub mod queries;
 pub mod rates;
 pub mod registry;
 pub mod relay;
@@ -182,6 +183,23 @@ macro_rules! conformance_tests {
             jobs_are_forgotten_with_their_rows_in_pages
             creation_and_cancellation_of_jobs_are_audited
         }
+        $crate::conformance_tests! { @module $make queries
+            a_comparison_holds_for_values_of_its_kind_alone
+            null_is_a_value_and_not_what_is_absent
+            kinds_and_lists_are_told_apart
+            conditions_are_joined
+            what_identities_have_is_found
+            modules_are_found_apart_with_the_status_of_their_device
+            queries_see_their_own_hub_alone
+            names_and_texts_of_any_making_are_data
+            long_texts_are_compared_to_their_end
+            what_is_written_is_found_and_what_is_gone_is_not
+            a_walk_goes_on_where_it_stood_while_rows_change
+            pages_end_where_the_rows_end
+            rows_bring_what_is_needed
+            rows_are_counted_by_what_they_have_in_common
+            more_groups_than_asked_for_are_no_answer
+        }
         $crate::conformance_tests! { @module $make sessions
             a_saved_session_reads_back_until_it_is_removed
             a_session_of_nobody_is_dropped
@@ -300,6 +318,7 @@ mod tests {
             include_str!("testsuite/polls.rs"),
             include_str!("testsuite/presence.rs"),
             include_str!("testsuite/purge.rs"),
+            include_str!("testsuite/queries.rs"),
             include_str!("testsuite/rates.rs"),
             include_str!("testsuite/registry.rs"),
             include_str!("testsuite/relay.rs"),

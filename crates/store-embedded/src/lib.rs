@@ -41,6 +41,7 @@ mod rows;
 mod session_store;
 mod statements;
 mod store;
+mod twin_queries;
 mod twin_store;
 mod writer;
 

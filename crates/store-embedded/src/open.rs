@@ -19,6 +19,9 @@ const STATEMENTS: usize = 256;
 /// How long a read may wait for a connection.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Connections for queries.
+const QUERY_READERS: u32 = 2;
+
 /// What an open store is made of.
 pub(crate) struct Opened {
     /// Held as long as the file is.
@@ -27,6 +30,8 @@ pub(crate) struct Opened {
     /// How to make another one.
     pub(crate) reconnect: SqliteConnectOptions,
     pub(crate) readers: SqlitePool,
+    /// More of them, for queries alone.
+    pub(crate) query_readers: SqlitePool,
     /// The highest number that may have been given away.
     pub(crate) last_number: u64,
 }
@@ -50,19 +55,24 @@ pub(crate) async fn open(path: &Path, options: &StoreOptions) -> Result<Opened, 
         .fetch_one(&mut connection)
         .await
         .map_err(database)?;
-    let readers = SqlitePoolOptions::new()
-        .min_connections(0)
-        .max_connections(options.max_readers.max(1))
-        .acquire_timeout(READER_TIMEOUT)
-        .test_before_acquire(false)
-        .connect_lazy_with(reading(path));
     Ok(Opened {
         lock,
         connection,
         reconnect,
-        readers,
+        readers: readers(path, options.max_readers.max(1)),
+        query_readers: readers(path, QUERY_READERS),
         last_number: u64::try_from(reserved).unwrap_or(0),
     })
+}
+
+/// Connections that read, made when they are needed.
+fn readers(path: &Path, most: u32) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .min_connections(0)
+        .max_connections(most)
+        .acquire_timeout(READER_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_lazy_with(reading(path))
 }
 
 /// Closes the last connection, which moves the log into the file.

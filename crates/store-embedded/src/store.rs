@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use downlink_ports::StoreError;
 use downlink_runtime::{Lifecycle, OnError};
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{OpenError, store_error};
@@ -28,10 +30,13 @@ pub struct StoreOptions {
     pub max_queued_bytes: usize,
     /// Connections for reads, made when they are needed.
     pub max_readers: u32,
+    /// Longest time that looking for twins by what is in them may take.
+    pub query_timeout: Duration,
 }
 
 impl Default for StoreOptions {
-    /// Groups of at most 1,024 calls or 4,096 items; 8,192 calls or 64 MiB waiting; 2 readers.
+    /// Groups of at most 1,024 calls or 4,096 items; 8,192 calls or 64 MiB waiting; 2 readers;
+    /// 10 s for a query.
     fn default() -> Self {
         Self {
             max_group_jobs: 1_024,
@@ -39,6 +44,7 @@ impl Default for StoreOptions {
             max_queued_jobs: 8_192,
             max_queued_bytes: 64 * 1024 * 1024,
             max_readers: 2,
+            query_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -52,6 +58,9 @@ pub struct Store {
     pub(crate) queue: Queue,
     pub(crate) relay: Relay,
     readers: SqlitePool,
+    /// For queries, so that nothing else waits for them.
+    query_readers: SqlitePool,
+    query_timeout: Duration,
     closing: CancellationToken,
     closed: CancellationToken,
 }
@@ -74,6 +83,7 @@ impl Store {
             connection,
             reconnect,
             readers,
+            query_readers,
             last_number,
         } = open::open(path, &options).await?;
         let closing = CancellationToken::new();
@@ -81,7 +91,8 @@ impl Store {
         let (queue, waiting) = Queue::new(&options);
         let writer = Writer::new((connection, reconnect), last_number, waiting, &options);
         let (ends, end_of_scope) = (closing.clone(), scope.drain_token());
-        let (pool, done) = (readers.clone(), closed.clone().drop_guard());
+        let pools = [readers.clone(), query_readers.clone()];
+        let done = closed.clone().drop_guard();
         scope.spawn("store-writer", OnError::Shutdown, async move {
             let stop = async {
                 tokio::select! {
@@ -90,7 +101,9 @@ impl Store {
                 }
             };
             let connection = writer.run(stop).await;
-            pool.close().await;
+            for pool in pools {
+                pool.close().await;
+            }
             open::close(connection).await;
             // The next opener may come only now.
             drop(lock);
@@ -100,6 +113,8 @@ impl Store {
             queue,
             relay: Relay::default(),
             readers,
+            query_readers,
+            query_timeout: options.query_timeout,
             closing,
             closed,
         }))
@@ -114,5 +129,15 @@ impl Store {
     /// A connection that reads.
     pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         self.readers.acquire().await.map_err(store_error)
+    }
+
+    /// A connection that reads for a query.
+    pub(crate) async fn query_reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.query_readers.acquire().await.map_err(store_error)
+    }
+
+    /// When a query that begins now has taken too long.
+    pub(crate) fn query_deadline(&self) -> Instant {
+        Instant::now() + self.query_timeout
     }
 }

@@ -44,6 +44,7 @@ mod schema;
 mod session;
 mod session_store;
 mod store;
+mod twin_queries;
 mod twin_store;
 
 pub use error::OpenError;

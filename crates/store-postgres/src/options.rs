@@ -34,6 +34,11 @@ pub struct PostgresOptions {
     /// Longest time of a statement, 10 ms-10 min; the server ends it then. A statement waits for
     /// the lock of a row half of that time at most.
     pub statement_timeout: Duration,
+    /// Longest time of a statement that looks for twins by what is in them, 10 ms-10 min.
+    pub query_timeout: Duration,
+    /// Most connections of this process for such statements, 1-1,000, beside `max_connections`;
+    /// sixteen queries wait for each, more are refused.
+    pub max_query_connections: u32,
     /// Whether to bring the schema up to date at open. Otherwise one that is not is refused.
     pub migrate: bool,
     /// What stands between.
@@ -44,7 +49,8 @@ pub struct PostgresOptions {
 
 impl Default for PostgresOptions {
     /// No URL; 16 connections and 4,096 waiting calls, 5 s to connect and for a connection, 10 s
-    /// for a statement; the schema is not touched; no pooler; `downlink`.
+    /// for a statement or a query, 4 connections for queries; the schema is not touched; no pooler;
+    /// `downlink`.
     fn default() -> Self {
         Self {
             url: String::new(),
@@ -53,6 +59,8 @@ impl Default for PostgresOptions {
             connect_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            query_timeout: Duration::from_secs(10),
+            max_query_connections: 4,
             migrate: false,
             pooler: Pooler::None,
             application_name: "downlink".to_owned(),
@@ -69,6 +77,7 @@ impl PostgresOptions {
         }
         for (name, number, most) in [
             ("max_connections", self.max_connections, 1_000),
+            ("max_query_connections", self.max_query_connections, 1_000),
             ("max_waiting", self.max_waiting, 1_000_000),
         ] {
             if !(1..=most).contains(&number) {
@@ -79,6 +88,7 @@ impl PostgresOptions {
             ("connect_timeout", self.connect_timeout),
             ("acquire_timeout", self.acquire_timeout),
             ("statement_timeout", self.statement_timeout),
+            ("query_timeout", self.query_timeout),
         ] {
             if !(Duration::from_millis(10)..=Duration::from_mins(10)).contains(&time) {
                 violations.push(format!(
@@ -132,6 +142,8 @@ impl fmt::Debug for PostgresOptions {
             .field("connect_timeout", &self.connect_timeout)
             .field("acquire_timeout", &self.acquire_timeout)
             .field("statement_timeout", &self.statement_timeout)
+            .field("query_timeout", &self.query_timeout)
+            .field("max_query_connections", &self.max_query_connections)
             .field("migrate", &self.migrate)
             .field("pooler", &self.pooler)
             .field("application_name", &self.application_name)

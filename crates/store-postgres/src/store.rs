@@ -14,6 +14,7 @@ use crate::open;
 use crate::options::PostgresOptions;
 use crate::relay::{self, Relay};
 use crate::session::Terms;
+use crate::twin_queries::Queries;
 
 /// All store ports on one Postgres database, which any number of processes share.
 ///
@@ -31,6 +32,8 @@ pub struct PostgresStore {
     pub(crate) relay: Relay,
     /// What is remembered of deep queues.
     pub(crate) depths: Depths,
+    /// The way of queries, with connections of its own.
+    pub(crate) queries: Queries,
 }
 
 impl PostgresStore {
@@ -45,7 +48,8 @@ impl PostgresStore {
     pub async fn open(options: PostgresOptions, scope: &Lifecycle) -> Result<Arc<Self>, OpenError> {
         let pool = open::open(&options).await?;
         let relay_pool = open::pool(&options, relay::CONNECTIONS)?;
-        let closing = [relay_pool.clone(), pool.clone()];
+        let queries = Queries::new(&options)?;
+        let closing = [relay_pool.clone(), queries.pool(), pool.clone()];
         let end_of_scope = scope.drain_token();
         scope.spawn("postgres-pool", OnError::Log, async move {
             end_of_scope.cancelled().await;
@@ -60,6 +64,7 @@ impl PostgresStore {
             begin,
             terms: Terms::of(&options),
             depths: Depths::default(),
+            queries,
         }))
     }
 

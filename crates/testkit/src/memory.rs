@@ -24,6 +24,7 @@ mod limits;
 mod messages;
 mod outbox;
 mod policies;
+mod queries;
 mod registry;
 mod relay;
 mod sessions;

@@ -16,7 +16,7 @@ use super::given;
 use crate::{
     AccessStore, ConnectionStore, DeviceRegistry, EnqueueError, EnqueueRules, Enqueued,
     EventOutbox, EventRelay, FeedbackReceive, FeedbackStore, JobStore, LimitsStore, LockedMessage,
-    MessageStore, PolicyStore, Receive, SessionStore, SettleError, Swept, TwinStore,
+    MessageStore, PolicyStore, Receive, SessionStore, SettleError, Swept, TwinQueries, TwinStore,
 };
 
 /// Fresh, empty stores of one adapter that share one truth.
@@ -31,6 +31,8 @@ pub struct Subject {
     pub connections: Arc<dyn ConnectionStore>,
     /// Twins of those identities.
     pub twins: Arc<dyn TwinStore>,
+    /// Those twins, found by what is in them.
+    pub queries: Arc<dyn TwinQueries>,
     /// Sessions of those identities.
     pub sessions: Arc<dyn SessionStore>,
     /// Hubs.
@@ -54,7 +56,7 @@ impl Subject {
     pub fn of<S>(store: Arc<S>, guard: impl Any + Send + Sync) -> Self
     where
         S: MessageStore + FeedbackStore + DeviceRegistry + ConnectionStore + TwinStore,
-        S: LimitsStore,
+        S: LimitsStore + TwinQueries,
         S: JobStore + SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
     {
         Self {
@@ -63,6 +65,7 @@ impl Subject {
             registry: Arc::clone(&store) as _,
             connections: Arc::clone(&store) as _,
             twins: Arc::clone(&store) as _,
+            queries: Arc::clone(&store) as _,
             sessions: Arc::clone(&store) as _,
             policies: Arc::clone(&store) as _,
             access: Arc::clone(&store) as _,

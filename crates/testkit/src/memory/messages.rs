@@ -105,7 +105,7 @@ impl State {
         self.messages.range(all).map(|(place, _)| *place).collect()
     }
 
-    fn depth(&self, device: DeviceKey, now: Timestamp) -> u64 {
+    pub(super) fn depth(&self, device: DeviceKey, now: Timestamp) -> u64 {
         let waiting = self.places(device);
         let waiting = waiting
             .iter()
