@@ -35,9 +35,9 @@ pub struct Group {
 
 /// Groups in the making.
 #[derive(Debug)]
-pub struct Groups<'q> {
-    group_by: &'q [Expr],
-    aggregates: Vec<(Aggregate, Option<&'q Expr>)>,
+pub struct Groups {
+    group_by: Vec<Expr>,
+    aggregates: Vec<(Aggregate, Option<Expr>)>,
     /// The items, with aggregates and what is grouped by in the place of paths.
     items: Vec<Item>,
     by_digest: HashMap<GroupDigest, Members>,
@@ -81,10 +81,10 @@ impl Query {
     }
 }
 
-impl<'q> Groups<'q> {
+impl Groups {
     /// No groups yet, or for a query without GROUP BY the one group of all rows. Holds at most
     /// `max_groups` groups and about `max_bytes` bytes of their values.
-    pub fn new(query: &'q Query, max_groups: usize, max_bytes: usize) -> Self {
+    pub fn new(query: &Query, max_groups: usize, max_bytes: usize) -> Self {
         let selected = match &query.select {
             Select::All => &[],
             Select::Items(items) => items.as_slice(),
@@ -96,7 +96,7 @@ impl<'q> Groups<'q> {
         });
         let items = items.collect();
         let mut groups = Self {
-            group_by: &query.group_by,
+            group_by: query.group_by.clone(),
             aggregates,
             items,
             by_digest: HashMap::new(),
@@ -124,16 +124,12 @@ impl<'q> Groups<'q> {
             found => found.into_json(),
         });
         let values = values.collect();
-        let aggregates = std::mem::take(&mut self.aggregates);
-        let found = aggregates
-            .iter()
-            .map(|(_, argument)| argument.map(|argument| value(argument, row)));
-        let found: Vec<_> = found.collect();
-        self.aggregates = aggregates;
+        let digest = self.group(values)?;
         let mut grown = 0;
-        let members = self.group(values)?;
-        for (state, found) in members.states.iter_mut().zip(found) {
-            grown += state.add(found);
+        if let Some(members) = self.by_digest.get_mut(&digest) {
+            for (state, (_, argument)) in members.states.iter_mut().zip(&self.aggregates) {
+                grown += state.add(argument.as_ref().map(|argument| value(argument, row)));
+            }
         }
         self.grow(grown)
     }
@@ -162,8 +158,9 @@ impl<'q> Groups<'q> {
                 }),
             });
         }
-        let members = self.group(known)?;
-        for state in &mut members.states {
+        let digest = self.group(known)?;
+        let members = self.by_digest.get_mut(&digest);
+        for state in members.into_iter().flat_map(|members| &mut members.states) {
             state.add_rows(count);
         }
         Ok(true)
@@ -193,7 +190,8 @@ impl<'q> Groups<'q> {
         }
     }
 
-    fn group(&mut self, values: Vec<Option<Value>>) -> Result<&mut Members, TooManyGroups> {
+    /// Finds or makes the group of these values.
+    fn group(&mut self, values: Vec<Option<Value>>) -> Result<GroupDigest, TooManyGroups> {
         let digest = GroupDigest::of(&values);
         if !self.by_digest.contains_key(&digest) {
             /// What a group costs beside its texts.
@@ -203,9 +201,10 @@ impl<'q> Groups<'q> {
             }
             let texts: usize = values.iter().flatten().map(digest::bytes_of).sum();
             self.grow(OVERHEAD + texts)?;
+            let members = self.members(values);
+            self.by_digest.insert(digest, members);
         }
-        let empty = self.members(values);
-        Ok(self.by_digest.entry(digest).or_insert(empty))
+        Ok(digest)
     }
 
     fn grow(&mut self, bytes: usize) -> Result<(), TooManyGroups> {
@@ -233,19 +232,19 @@ impl Document for Members {
 }
 
 /// `expr` with paths into [`Members`].
-fn placed<'q>(
-    expr: &'q Expr,
+fn placed(
+    expr: &Expr,
     group_by: &[Expr],
-    aggregates: &mut Vec<(Aggregate, Option<&'q Expr>)>,
+    aggregates: &mut Vec<(Aggregate, Option<Expr>)>,
 ) -> Expr {
     if let Some(at) = group_by.iter().position(|grouped| grouped == expr) {
         return Expr::Path(Path::internal(VALUES, at));
     }
-    let mut part = |expr: &'q Expr| placed(expr, group_by, aggregates);
-    let mut boxed = |expr: &'q Expr| Box::new(part(expr));
+    let mut part = |expr: &Expr| placed(expr, group_by, aggregates);
+    let mut boxed = |expr: &Expr| Box::new(part(expr));
     match expr {
         Expr::Aggregate(of, argument) => {
-            aggregates.push((*of, argument.as_deref()));
+            aggregates.push((*of, argument.as_deref().cloned()));
             Expr::Path(Path::internal(STATES, aggregates.len() - 1))
         }
         Expr::Literal(_) | Expr::Path(_) => expr.clone(),

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use downlink_domain::device::{Authentication, Device};
+use downlink_domain::job::{DeviceJob, DeviceJobOutcome};
 use downlink_domain::twin::{Object, Section};
 use downlink_ports::ScanRow;
 use serde_json::{Value, json};
@@ -54,6 +55,45 @@ pub fn twin(row: &ScanRow) -> Value {
     if let Some(scope) = &device.device_scope {
         put("deviceScope", scope.as_str().into());
         put("parentScopes", parent_scopes(device));
+    }
+    Value::Object(members)
+}
+
+/// A row about a job on a device (registry.md §5.3): without the members that it has no value for.
+pub fn device_job(row: &DeviceJob) -> Value {
+    let mut members = Object::new();
+    let mut put = |name: &str, value: Value| {
+        members.insert(name.to_owned(), value);
+    };
+    put("deviceId", row.name.device.as_str().into());
+    if let Some(module) = &row.name.module {
+        put("moduleId", module.as_str().into());
+    }
+    put("jobId", row.job_id.to_string().into());
+    put("jobType", row.kind.as_str().into());
+    put("status", row.state.as_str().into());
+    let optional = [
+        ("startTimeUtc", row.started_at),
+        ("endTimeUtc", row.ended_at),
+    ];
+    for (name, at) in optional {
+        if let Some(at) = at {
+            put(name, at.to_string().into());
+        }
+    }
+    put("createdDateTimeUtc", row.created_at.to_string().into());
+    put("lastUpdatedDateTimeUtc", row.updated_at.to_string().into());
+    match &row.outcome {
+        None | Some(DeviceJobOutcome::Updated) => {}
+        Some(DeviceJobOutcome::Answered { status, payload }) => {
+            let payload = serde_json::from_slice(payload).unwrap_or(Value::Null);
+            let response = json!({ "status": status, "payload": payload });
+            put("outcome", json!({ "deviceMethodResponse": response }));
+        }
+        Some(DeviceJobOutcome::Failed(error)) => {
+            let code = error.code.number().to_string();
+            put("error", json!({ "code": code, "description": error.description }));
+        }
     }
     Value::Object(members)
 }

@@ -43,6 +43,7 @@ pub use error::SyntaxError;
 pub use evaluate::{Document, holds};
 pub use functions::Function;
 pub use path::{Path, Step};
+pub use token::shape;
 pub use plan::{Plan, plan, text_equalities};
 pub use value::Found;
 

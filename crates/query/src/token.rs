@@ -67,6 +67,31 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Placed>, SyntaxError> {
     }
 }
 
+/// The text with a question mark in the place of each value, at most 512 characters of it: what
+/// may be told of a query where its values may not.
+pub fn shape(text: &str) -> String {
+    const LONGEST: usize = 512;
+    let mut shape = String::new();
+    for placed in tokens(text).unwrap_or_default() {
+        let (piece, glued) = match placed.token {
+            Token::Word(word) => (word, false),
+            Token::Escaped(name) => (format!("[[{name}]]"), false),
+            Token::Number(_) | Token::Text(_) => ("?".to_owned(), false),
+            Token::Sign(sign) => (sign.to_owned(), sign == "."),
+            Token::End => break,
+        };
+        let is_glued = glued || shape.is_empty() || shape.ends_with('.');
+        if !is_glued {
+            shape.push(' ');
+        }
+        shape.push_str(&piece);
+        if shape.len() > LONGEST {
+            return shape.chars().take(LONGEST).collect();
+        }
+    }
+    shape
+}
+
 struct Reader<'a> {
     chars: Peekable<Chars<'a>>,
     position: usize,

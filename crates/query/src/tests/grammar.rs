@@ -247,3 +247,14 @@ fn conditions_stand_alone_for_jobs_and_configurations() {
     assert!(Condition::parse("FROM devices.jobs").is_err());
     assert!(Condition::parse("tags.a = 'x' GROUP BY tags.a").is_err());
 }
+
+#[test]
+fn the_shape_of_a_query_has_none_of_its_values() {
+    let text = "SELECT * FROM devices WHERE tags.[[a b]] = 'secret' AND tags.n IN [7, -8.5]";
+    assert_eq!(
+        crate::shape(text),
+        "SELECT * FROM devices WHERE tags.[[a b]] = ? AND tags.n IN [ ? , - ? ]",
+    );
+    assert_eq!(crate::shape("'open"), "");
+    assert_eq!(crate::shape(&"é ".repeat(4000)).chars().count(), 512);
+}
