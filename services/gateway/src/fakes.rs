@@ -50,6 +50,7 @@ use crate::options::GatewayOptions;
 use crate::passages::Passages;
 use crate::peers::Peers;
 use crate::shared::Shared;
+use crate::watching::Watches;
 
 mod certificates;
 mod directory;
@@ -202,6 +203,8 @@ impl TestHub {
             ),
             connections,
             standing: Arc::default(),
+            pollers: Arc::default(),
+            watches: Watches::start(&options.grpc, &peers, &lifecycle),
             lifecycle: lifecycle.child("connections"),
             peers,
             options,

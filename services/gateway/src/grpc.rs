@@ -20,7 +20,6 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::{v1, v1alpha};
 
-use self::watches::Watches;
 use crate::arrival::Arrival;
 use crate::https::serve::{Terms, serve_on};
 use crate::hubs::Hubs;
@@ -45,7 +44,6 @@ mod tests;
 mod timeout;
 mod twins;
 mod watch;
-mod watches;
 
 pub use self::rpc_metrics::RpcMetrics;
 
@@ -59,7 +57,6 @@ const MAX_OPEN_BYTES: usize = 16 * 1024;
 /// The services of the public API.
 pub(crate) struct Api {
     shared: Arc<Shared>,
-    watches: Arc<Watches>,
 }
 
 /// Opens the door. Drain: streams end with `UNAVAILABLE`, calls in work are finished as over HTTPS.
@@ -72,8 +69,7 @@ pub(crate) fn open(
     if listeners.is_empty() {
         return;
     }
-    let watches = Watches::start(hubs.first());
-    let by_hub = hubs.map(|shared| (Arc::clone(shared), router(shared, &watches)));
+    let by_hub = hubs.map(|shared| (Arc::clone(shared), router(shared)));
     let terms = Arc::new(terms(&hubs.first().options.grpc));
     for listener in listeners {
         let (hubs, tls) = (by_hub.clone(), tls.clone());
@@ -108,10 +104,9 @@ fn terms(options: &GrpcOptions) -> Terms {
 }
 
 /// Makes the routes, and starts what stands behind them.
-fn router(shared: &Arc<Shared>, watches: &Arc<Watches>) -> Router {
+fn router(shared: &Arc<Shared>) -> Router {
     let api = Arc::new(Api {
         shared: Arc::clone(shared),
-        watches: Arc::clone(watches),
     });
     let most = shared.options.grpc.max_message_bytes;
     let small = most.min(MAX_SMALL_BYTES);

@@ -14,6 +14,7 @@ use super::call::Call;
 use super::commands::device_id;
 use super::{Api, watch};
 use crate::https::error::ApiError;
+use crate::watching::Watcher;
 
 #[tonic::async_trait]
 impl Twins for Api {
@@ -71,9 +72,10 @@ impl Twins for Api {
         let (call, request) = Call::open(request)?;
         self.check_twin(&call, Action::TwinsRead, &request.device_id)
             .await?;
-        let place = self.watches.enter()?;
+        let place = self.shared.watches.enter()?;
         let view = self.find_twin(&request.device_id).await?;
-        let watching = watch::start(&self.shared, &self.watches, call, view, place);
+        let watcher = Watcher::new(&self.shared, call.principal.clone(), view, place);
+        let watching = watch::start(&self.shared, call, watcher);
         Ok(Response::new(watching))
     }
 }

@@ -96,8 +96,7 @@ async fn a_call_does_not_outlive_its_callers_deadline() {
         .header("grpc-timeout", "300m")
         .body(axum::body::Body::from(framed));
     let began = tokio::time::Instant::now();
-    let watches = crate::grpc::watches::Watches::start(&site.hub.shared);
-    let router = crate::grpc::router(&site.hub.shared, &watches);
+    let router = crate::grpc::router(&site.hub.shared);
     let response = soon(router.oneshot(request.unwrap())).await.unwrap();
     let expected = refused(Code::DeadlineExceeded, ErrorCode::ServiceUnavailable);
     let ended = Status::from_header_map(response.headers()).unwrap();

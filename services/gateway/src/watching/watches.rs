@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use downlink_domain::ErrorCode;
 use downlink_domain::id::DeviceKey;
-use downlink_runtime::OnError;
+use downlink_runtime::{Lifecycle, OnError};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::https::USE_CASE_DEADLINE;
 use crate::https::error::ApiError;
-use crate::shared::Shared;
+use crate::options::GrpcOptions;
+use crate::peers::Peers;
 
 /// Twins read at once because they have changed; others wait.
 const MAX_READS: usize = 64;
@@ -33,35 +35,38 @@ pub(super) enum Seen {
 }
 
 /// The watched twins.
-pub(super) struct Watches {
+pub(crate) struct Watches {
     watched: Mutex<HashMap<DeviceKey, watch::Sender<Seen>>>,
     places: Arc<Semaphore>,
     pub(super) reads: Semaphore,
 }
 
 /// A place among the watchers; dropping it makes room for another.
-pub(super) struct Place {
+pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Watches {
     /// Makes the set and the task that looks for changes.
-    pub(super) fn start(shared: &Arc<Shared>) -> Arc<Self> {
-        let most = shared.options.grpc.max_watchers.min(MOST_WATCHERS);
+    pub(crate) fn start(options: &GrpcOptions, peers: &Peers, scope: &Lifecycle) -> Arc<Self> {
+        let most = options.max_watchers.min(MOST_WATCHERS);
         let watches = Arc::new(Self {
             watched: Mutex::default(),
             places: Arc::new(Semaphore::new(most)),
             reads: Semaphore::new(MAX_READS),
         });
-        let looking = look(Arc::clone(shared), Arc::clone(&watches));
-        shared
-            .lifecycle
-            .spawn("grpc.watches", OnError::Log, looking);
+        let looking = look(
+            peers.clone(),
+            options.watch_interval,
+            Arc::clone(&watches),
+            scope.drain_token(),
+        );
+        scope.spawn("twin.watches", OnError::Log, looking);
         watches
     }
 
     /// Takes a place.
-    pub(super) fn enter(&self) -> Result<Place, ApiError> {
+    pub(crate) fn enter(&self) -> Result<Place, ApiError> {
         let permit = Arc::clone(&self.places).try_acquire_owned();
         permit.map(|permit| Place { _permit: permit }).map_err(|_| {
             let text = "this node has as many watchers as it holds, try another or later";
@@ -99,10 +104,8 @@ impl Watches {
     }
 }
 
-async fn look(shared: Arc<Shared>, watches: Arc<Watches>) {
-    let clock = &shared.peers.clock;
-    let interval: Duration = shared.options.grpc.watch_interval;
-    let drain = shared.lifecycle.drain_token();
+async fn look(peers: Peers, interval: Duration, watches: Arc<Watches>, drain: CancellationToken) {
+    let clock = &peers.clock;
     loop {
         let due = clock.now() + interval;
         tokio::select! {
@@ -113,7 +116,7 @@ async fn look(shared: Arc<Shared>, watches: Arc<Watches>) {
         if devices.is_empty() {
             continue;
         }
-        let asking = shared.peers.twins.find_twin_versions(devices.clone());
+        let asking = peers.twins.find_twin_versions(devices.clone());
         match timeout(USE_CASE_DEADLINE, asking).await {
             Ok(Ok(versions)) => watches.tell(devices, versions),
             Ok(Err(error)) => debug!(%error, "versions of watched twins cannot be read now"),
