@@ -10,11 +10,11 @@ use bytes::Bytes;
 use downlink_domain::access::Actor;
 use downlink_domain::device::IfMatch;
 use downlink_domain::event::{Event, EventKind};
-use downlink_domain::id::IdentityName;
-use downlink_domain::presence::{LeaseEpoch, Protocol};
+use downlink_domain::id::{DeviceKey, GatewayId, IdentityName};
+use downlink_domain::presence::{ConnectionEnd, ConnectionReport, LeaseEpoch};
 use downlink_domain::twin::TwinChange;
 use downlink_ports::{
-    ConnectionChange, DeviceConnection, DeviceRegistry, EnqueueRules, EventOutbox, MessageStore,
+    ConnectionChange, ConnectionStore, DeviceRegistry, EnqueueRules, EventOutbox, MessageStore,
     RegistryError, SessionStore, TwinStore,
 };
 use downlink_testkit::{a_device_spec, a_hub, a_message_to, an_identity, noon, twin_rules};
@@ -239,60 +239,65 @@ async fn the_lives_of_one_name_follow_each_other_in_the_outbox() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connects_recorded_in_any_order_by_two_nodes_end_at_the_latest() {
+async fn connections_reported_in_any_order_through_two_nodes_are_told_once_and_in_order() {
     let nodes = Nodes::open().await;
     let mut devices = Vec::new();
     for number in 0..20 {
         devices.push(nodes.register(&format!("dev-{number}")).await);
     }
-    let change = |device: usize, racer: u8, round: u8| ConnectionChange {
-        event_id: [
-            racer,
-            round,
-            u8::try_from(device).unwrap(),
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ],
-        connection: DeviceConnection {
-            device: devices[device].key,
-            hub: a_hub(),
-            name: devices[device].name.clone(),
-            epoch: LeaseEpoch(u64::from(round)),
-            protocol: Protocol::Mqtt,
-        },
-        is_connected: true,
-        at: noon() + std::time::Duration::from_secs(u64::from(racer) * 100 + u64::from(round)),
+    let gateway: GatewayId = "gateway-1".parse().unwrap();
+    let change = |device: usize, round: u8, report| ConnectionChange {
+        device: devices[device].key,
+        epoch: LeaseEpoch(u64::from(round) + 1),
+        gateway: gateway.clone(),
+        report,
+        at: noon() + std::time::Duration::from_secs(u64::from(round)),
+        active_at: noon() + std::time::Duration::from_secs(u64::from(round)),
     };
-    let racing = (0..8_u8).map(async |racer| {
+    let lost = ConnectionReport::Ended(ConnectionEnd::Lost);
+    // Everybody says everything, in one order or the other, while a sweeper ends what it finds.
+    let reporting = (0..8_u8).map(async |racer| {
         for round in 0..5 {
-            let mut changes: Vec<_> = (0..20).map(|at| change(at, racer, round)).collect();
-            if racer.is_multiple_of(2) {
-                changes.reverse();
+            for report in [ConnectionReport::Began, ConnectionReport::Stands, lost] {
+                let mut changes: Vec<_> = (0..20).map(|at| change(at, round, report)).collect();
+                if racer.is_multiple_of(2) {
+                    changes.reverse();
+                }
+                let node = nodes.node(usize::from(racer));
+                node.record_connections(changes).await.unwrap();
             }
-            let node = nodes.node(usize::from(racer));
-            node.record_connections(changes).await.unwrap();
         }
     });
-    join_all(racing).await;
+    let sweeping = async {
+        let node = nodes.node(1);
+        for _ in 0..20 {
+            let left = node.list_connected(gateway.clone(), DeviceKey(0), 100);
+            let left = left.await.unwrap();
+            let lost = ConnectionEnd::GatewayLost;
+            node.presume_ended(left, lost, noon()).await.unwrap();
+        }
+    };
+    futures::future::join(join_all(reporting), sweeping).await;
     let names = devices.iter().map(|device| device.name.clone()).collect();
     let found = nodes.stores[0].find(a_hub(), names).await.unwrap();
-    let latest = noon() + std::time::Duration::from_secs(704);
-    for device in found {
-        assert_eq!(device.unwrap().last_activity_at, latest);
+    let latest = noon() + std::time::Duration::from_secs(4);
+    for device in found.into_iter().map(Option::unwrap) {
+        assert!(!device.is_connected);
+        assert_eq!(device.last_activity_at, latest);
     }
-    let mut connection = nodes.connect().await;
-    let sql = "SELECT count(*) FROM outbox WHERE kind = 'connection-events'";
-    assert_eq!(number(&mut connection, sql).await, 8 * 5 * 20);
-    assert_eq!(keys(&devices).len(), 20);
+    let events = nodes.stores[0].read_after(0, 10_000).await.unwrap();
+    let events = events.into_iter().map(|(_, event)| event);
+    let events: Vec<_> = events.filter(|e| e.kind == EventKind::Connection).collect();
+    for device in &devices {
+        let own: Vec<_> = events
+            .iter()
+            .filter(|e| e.device_key == device.key)
+            .collect();
+        assert!(own.len() >= 10, "{}", own.len());
+        assert!(own.is_sorted_by(|a, b| a.body < b.body));
+        for (place, event) in own.iter().enumerate() {
+            let expected = ["deviceConnected", "deviceDisconnected"][place % 2];
+            assert_eq!(op_type(event), expected);
+        }
+    }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
+use downlink_domain::Timestamp;
 use downlink_domain::id::{ConnectionId, DeviceKey, GatewayId};
 use downlink_domain::presence::{DisconnectReason, LeaseEpoch, Protocol, Route, Subscriptions};
 use parking_lot::{Mutex, RwLock};
@@ -27,6 +28,8 @@ pub struct Handle {
     credential: CredentialId,
     /// Subscriptions, protocol and whether it is ending, in one byte.
     facts: AtomicU8,
+    /// When the device last sent or received, and whether that is yet to be told; see [`Activity`].
+    activity: Activity,
     holding: Mutex<Holding>,
 }
 
@@ -61,6 +64,7 @@ impl Handle {
             mailbox: Mailbox::default(),
             credential: CredentialId::OWN,
             facts: AtomicU8::new(facts),
+            activity: Activity::default(),
             holding: Mutex::new(Holding::Awaited(Vec::new())),
         }
     }
@@ -75,6 +79,11 @@ impl Handle {
     /// By what the connection lives.
     pub fn credential(&self) -> CredentialId {
         self.credential
+    }
+
+    /// When the device last sent or received.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// Asks to be told when what the connection holds has been given back; `None` when it has
@@ -168,6 +177,40 @@ fn protocol_bits(protocol: Protocol) -> u8 {
         Protocol::MqttWs => 1,
         Protocol::Amqp => 2,
         Protocol::AmqpWs => 3,
+    }
+}
+
+/// When a device last sent or received; one atomic write each time, and the word of it when somebody
+/// comes round to ask.
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// Milliseconds, doubled; odd while it is untold. 0 when there was none.
+    doubled: AtomicI64,
+}
+
+impl Activity {
+    /// Notes that the device is active; an earlier instant changes nothing.
+    pub fn note(&self, at: Timestamp) {
+        let doubled = at.as_millis().saturating_mul(2) | 1;
+        self.doubled.fetch_max(doubled, Ordering::Relaxed);
+    }
+
+    /// The last instant, [`Timestamp::UNSET`] when there was none.
+    pub fn last(&self) -> Timestamp {
+        Self::instant(self.doubled.load(Ordering::Relaxed))
+    }
+
+    /// The last instant if it is untold; it counts as told then.
+    pub fn take_untold(&self) -> Option<Timestamp> {
+        let before = self.doubled.fetch_and(!1, Ordering::Relaxed);
+        (before & 1 == 1).then(|| Self::instant(before))
+    }
+
+    fn instant(doubled: i64) -> Timestamp {
+        match doubled {
+            0 => Timestamp::UNSET,
+            doubled => Timestamp::from_millis(doubled >> 1),
+        }
     }
 }
 
@@ -342,6 +385,22 @@ mod tests {
                 (protocol, wanted, true)
             );
         }
+    }
+
+    #[test]
+    fn activity_is_told_once_and_moves_forward_only() {
+        let (at, later) = (Timestamp::from_millis(1_000), Timestamp::from_millis(1_001));
+        let activity = Activity::default();
+        assert_eq!(
+            (activity.last(), activity.take_untold()),
+            (Timestamp::UNSET, None)
+        );
+        activity.note(later);
+        activity.note(at);
+        assert_eq!(activity.take_untold(), Some(later));
+        assert_eq!((activity.last(), activity.take_untold()), (later, None));
+        activity.note(at);
+        assert_eq!(activity.take_untold(), None);
     }
 
     #[test]

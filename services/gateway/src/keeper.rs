@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downlink_domain::id::GatewayId;
-use downlink_ports::{GatewayLease, GatewayLeases, PresenceDirectory};
+use downlink_ports::{Clock, GatewayLease, GatewayLeases, PresenceDirectory};
 use downlink_runtime::{Lifecycle, OnError};
 use tokio::sync::watch;
 
@@ -25,6 +25,7 @@ pub use self::standing::Standing;
 use crate::connections::Connections;
 use crate::metrics::LeaseMetrics;
 use crate::options::GatewayOptions;
+use crate::passages::Reports;
 use crate::peers::Peers;
 
 /// How the gateway stands with presence: whether devices can connect.
@@ -47,6 +48,8 @@ struct Keeper {
     standing: Arc<Standing>,
     health: watch::Sender<LeaseHealth>,
     metrics: LeaseMetrics,
+    reports: Reports,
+    clock: Arc<dyn Clock>,
     gateway: GatewayId,
     address: String,
     ttl: Duration,
@@ -67,6 +70,8 @@ pub struct Kept {
     pub health: watch::Sender<LeaseHealth>,
     /// Instruments.
     pub metrics: LeaseMetrics,
+    /// Told which connections stand.
+    pub reports: Reports,
 }
 
 /// Starts to take and renew the lease and to write entries again. When `lifecycle` drains, the
@@ -77,6 +82,7 @@ pub fn start(options: &GatewayOptions, peers: &Peers, kept: Kept, lifecycle: &Li
         standing,
         health,
         metrics,
+        reports,
     } = kept;
     standing.begin(options.lease_ttl);
     let keeper = Arc::new(Keeper {
@@ -86,6 +92,8 @@ pub fn start(options: &GatewayOptions, peers: &Peers, kept: Kept, lifecycle: &Li
         standing,
         health,
         metrics,
+        reports,
+        clock: Arc::clone(&peers.clock),
         gateway: options.id.clone(),
         address: options.address.clone(),
         ttl: options.lease_ttl,

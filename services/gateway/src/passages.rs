@@ -4,18 +4,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use downlink_domain::Timestamp;
-use downlink_domain::id::DeviceKey;
+use downlink_domain::id::{DeviceKey, GatewayId};
 use downlink_domain::message::Settlement;
-use downlink_domain::presence::LeaseEpoch;
-use downlink_ports::{ConnectionChange, DeviceConnection, TwinApi};
+use downlink_domain::presence::{ConnectionEnd, ConnectionReport, LeaseEpoch};
+use downlink_ports::{ConnectionChange, DeviceConnection};
 use downlink_runtime::{Lifecycle, OnError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
 use crate::connections::{Connections, Handle};
+use crate::metrics::ReportMetrics;
 use crate::peers::Peers;
+
+mod reporter;
+
+use self::reporter::Reporter;
+pub use self::reporter::Reports;
 
 /// Changes that may wait; above it connections wait before they begin or end.
 const MAX_WAITING: usize = 8192;
@@ -24,8 +29,6 @@ const MAX_BATCH: usize = 512;
 const RELEASE_DEADLINE: Duration = Duration::from_secs(3);
 /// How long presence may take to let go of entries.
 const PRESENCE_DEADLINE: Duration = Duration::from_secs(3);
-/// How long twin may take over connection events.
-const EVENTS_DEADLINE: Duration = Duration::from_secs(10);
 /// Ended connections kept for another try when presence does not answer; more are forgotten, and
 /// their entries stay until their devices connect again or the gateway ends.
 const MAX_LINGERING: usize = 100_000;
@@ -37,36 +40,57 @@ const LINGERING_PAUSE: Duration = Duration::from_secs(1);
 pub enum Passage {
     /// It began. Told when everything noted before it has been worked off.
     Arrived(DeviceConnection, oneshot::Sender<()>),
-    /// It ended, with the messages it still held. Its handle leaves the gateway's records once
-    /// they are back.
-    Departed(DeviceConnection, Vec<Settlement>, Arc<Handle>),
+    /// It ended, with the messages it still held, for this reason. Its handle leaves the gateway's
+    /// records once they are back.
+    Departed(
+        DeviceConnection,
+        Vec<Settlement>,
+        Arc<Handle>,
+        ConnectionEnd,
+    ),
 }
 
 /// Takes note of connections that begin and end.
 #[derive(Clone, Debug)]
-pub struct Passages(mpsc::Sender<Passage>);
+pub struct Passages {
+    passages: mpsc::Sender<Passage>,
+    reports: Reports,
+}
 
 impl Passages {
     /// Starts the task that works them off; it ends, after the last of them, when every clone of
     /// the returned handle is gone.
-    pub fn start(peers: Peers, connections: Arc<Connections>, lifecycle: &Lifecycle) -> Self {
+    pub fn start(
+        gateway: &GatewayId,
+        peers: Peers,
+        connections: Arc<Connections>,
+        metrics: ReportMetrics,
+        lifecycle: &Lifecycle,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        let (events, waiting) = mpsc::channel(MAX_WAITING);
-        let recording = record(Arc::clone(&peers.twins), waiting);
-        lifecycle.spawn("connection events", OnError::Shutdown, recording);
+        let reporter = Reporter::start(gateway, &peers, metrics, lifecycle);
+        let reports = reporter.reports();
         let worker = Worker {
             peers,
             connections,
-            events,
+            reporter,
             lingering: Vec::new(),
         };
         lifecycle.spawn("passages", OnError::Shutdown, worker.work_off(receiver));
-        Self(sender)
+        Self {
+            passages: sender,
+            reports,
+        }
+    }
+
+    /// For reports of connections that stand.
+    pub fn reports(&self) -> Reports {
+        self.reports.clone()
     }
 
     /// Hands one over unless too many are waiting, then it comes back.
     pub fn try_note(&self, passage: Passage) -> Result<(), Box<Passage>> {
-        self.0
+        self.passages
             .try_send(passage)
             .map_err(|refused| Box::new(refused.into_inner()))
     }
@@ -74,15 +98,15 @@ impl Passages {
     /// Hands one over; waits while too many are waiting.
     pub async fn note(&self, passage: Passage) {
         // Fails only after the task ended, that is after a halt.
-        let _ = self.0.send(passage).await;
+        let _ = self.passages.send(passage).await;
     }
 }
 
 struct Worker {
     peers: Peers,
     connections: Arc<Connections>,
-    /// To [`record`]: what goes back to the queue waits for twin only when this is full.
-    events: mpsc::Sender<ConnectionChange>,
+    /// What goes back to the queue never waits for it.
+    reporter: Reporter,
     /// Connections that presence has not let go of.
     lingering: Vec<(DeviceKey, LeaseEpoch)>,
 }
@@ -120,13 +144,24 @@ impl Worker {
         for passage in batch {
             match passage {
                 Passage::Arrived(connection, told) => {
-                    work.changes.push(self.change(connection, true, now));
+                    let began = ConnectionReport::Began;
+                    let change =
+                        self.reporter
+                            .change(connection.device, connection.epoch, began, now);
+                    work.changes.push(change);
                     work.arrived.push(told);
                 }
-                Passage::Departed(connection, held, handle) => {
+                Passage::Departed(connection, held, handle, end) => {
+                    let ended = ConnectionReport::Ended(end);
+                    let change =
+                        self.reporter
+                            .change(connection.device, connection.epoch, ended, now);
+                    work.changes.push(ConnectionChange {
+                        active_at: handle.activity().last(),
+                        ..change
+                    });
                     work.departed.push((connection.device, handle));
                     work.releases.extend(held);
-                    work.changes.push(self.change(connection, false, now));
                 }
             }
         }
@@ -154,12 +189,7 @@ impl Worker {
             let _ = told.send(());
         }
         self.leave_presence(gone).await;
-        // Fails only after a halt.
-        if let Ok(room) = self.events.reserve_many(changes.len()).await {
-            for (place, change) in room.zip(changes) {
-                place.send(change);
-            }
-        }
+        self.reporter.report(changes);
     }
 
     async fn give_back(&self, releases: Vec<Settlement>) {
@@ -203,32 +233,5 @@ impl Worker {
         }
         all.truncate(MAX_LINGERING);
         self.lingering = all;
-    }
-
-    fn change(
-        &self,
-        connection: DeviceConnection,
-        is_connected: bool,
-        at: Timestamp,
-    ) -> ConnectionChange {
-        ConnectionChange {
-            event_id: self.peers.ids.record_id(at),
-            connection,
-            is_connected,
-            at,
-        }
-    }
-}
-
-/// Has twin record connection events, in their order, until the worker is gone.
-async fn record(twins: Arc<dyn TwinApi>, mut waiting: mpsc::Receiver<ConnectionChange>) {
-    let mut changes = Vec::new();
-    while waiting.recv_many(&mut changes, MAX_BATCH).await > 0 {
-        let recording = twins.record_connections(std::mem::take(&mut changes));
-        match timeout(EVENTS_DEADLINE, recording).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "cannot record connection events"),
-            Err(_) => warn!("recording connection events took too long"),
-        }
     }
 }

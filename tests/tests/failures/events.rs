@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Rest, Run};
+use crate::support::{PATIENCE, Rest, Run, Servers};
 
 /// One record, as `kcat` prints it.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ struct Record {
 }
 
 /// Every line of a topic of the hub, partition by partition: key, headers, body.
-fn lines_of(rest: &Rest, topic: &str) -> Vec<(String, String, Value)> {
+pub(crate) fn lines_of(servers: &Servers, prefix: &str, topic: &str) -> Vec<(String, String, Value)> {
     let output = Command::new("kcat")
         .args([
             "-C",
@@ -26,9 +26,9 @@ fn lines_of(rest: &Rest, topic: &str) -> Vec<(String, String, Value)> {
             "-o",
             "beginning",
             "-b",
-            &rest.servers.kafka.bootstrap(),
+            &servers.kafka.bootstrap(),
         ])
-        .args(["-t", &format!("{}.{topic}", rest.prefix)])
+        .args(["-t", &format!("{prefix}.{topic}")])
         .args(["-f", "%k\\t%h\\t%s\\n"])
         .output()
         .unwrap();
@@ -45,7 +45,7 @@ fn lines_of(rest: &Rest, topic: &str) -> Vec<(String, String, Value)> {
 
 /// Every record of the hub's feedback topic.
 fn feedback_of(rest: &Rest) -> Vec<Record> {
-    let lines = lines_of(rest, "feedback").into_iter();
+    let lines = lines_of(&rest.servers, &rest.prefix, "feedback").into_iter();
     lines
         .map(|(key, headers, body)| {
             let mut headers = headers.split(',');
@@ -158,7 +158,7 @@ async fn twin_changes_are_read_in_order_for_each_device_by_a_consumer_outside_th
     let end = Instant::now() + PATIENCE;
     let seen = loop {
         let mut seen: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for (key, _, body) in lines_of(&rest, "twin-changes") {
+        for (key, _, body) in lines_of(&rest.servers, &rest.prefix, "twin-changes") {
             if let Some(step) = body["properties"]["desired"]["step"].as_u64() {
                 seen.entry(key).or_default().push(step);
             }

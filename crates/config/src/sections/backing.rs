@@ -110,6 +110,9 @@ pub struct Presence {
     pub restore_pace: NonZeroU32,
     /// In which time a gateway writes each of its entries once more, 1 minute to 1 day: heals what nobody noticed.
     pub reassert_interval: HumanDuration,
+    /// Least time between two writes of when a device was last active, 100 ms to 1 day: `lastActivityTime` is at most
+    /// this late, and a device that sends all the time costs one write in it.
+    pub activity_interval: HumanDuration,
 }
 
 impl Default for Presence {
@@ -121,6 +124,7 @@ impl Default for Presence {
             lease_renew_interval: HumanDuration::from_secs(2),
             restore_pace: nonzero_u32(50_000),
             reassert_interval: HumanDuration::from_secs(600),
+            activity_interval: MINUTE,
         }
     }
 }
@@ -149,6 +153,8 @@ impl Presence {
         at.number("restore_pace", self.restore_pace, 100..=10_000_000);
         let most = HumanDuration::from_secs(86_400);
         at.duration("reassert_interval", self.reassert_interval, MINUTE..=most);
+        let least = HumanDuration::from_millis(100);
+        at.duration("activity_interval", self.activity_interval, least..=most);
     }
 }
 

@@ -9,14 +9,21 @@ use crate::peers::Peers;
 /// Presence and queue of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    pub(crate) is_connected: bool,
+    /// Whether presence knows a connection.
+    is_connected: bool,
     pub(crate) waiting_messages: u64,
 }
 
 impl Facts {
+    /// Tells whether the device is connected: presence knows at once, and the record knows it while
+    /// presence has lost its entries.
+    pub(crate) fn is_connected(self, device: &Device) -> bool {
+        self.is_connected || device.is_connected
+    }
+
     /// The word on the wire (registry.md §2.1).
-    pub(crate) fn connection_state(self) -> &'static str {
-        if self.is_connected {
+    pub(crate) fn connection_state(self, device: &Device) -> &'static str {
+        if self.is_connected(device) {
             "Connected"
         } else {
             "Disconnected"

@@ -139,6 +139,7 @@ async fn restore_part(
     let outcomes = call.await.map_err(late)??;
     let mut changed = Vec::new();
     let mut gone = Vec::new();
+    let mut standing = Vec::new();
     for (((device, handle), outcome), written) in part.iter().zip(outcomes).zip(written) {
         match outcome {
             Restored::Superseded => {
@@ -148,6 +149,7 @@ async fn restore_part(
             Restored::Stands if handle.is_ending() => gone.push((*device, handle.epoch)),
             Restored::Stands => {
                 keeper.metrics.restored.increment();
+                standing.push((*device, handle.epoch));
                 if handle.subscriptions() != written {
                     changed.push((*device, Arc::clone(handle)));
                 }
@@ -157,6 +159,8 @@ async fn restore_part(
             }
         }
     }
+    // Twin may have taken this gateway for lost, or not have heard of them.
+    keeper.reports.stand(standing, keeper.clock.now());
     correct(keeper, changed, gone).await
 }
 

@@ -4,7 +4,7 @@ use downlink_amqp::engine::{LinkId, UnsettledDelivery};
 use downlink_amqp::performative::AmqpError;
 use downlink_domain::ErrorCode;
 use downlink_domain::id::IdentityName;
-use downlink_domain::presence::DisconnectReason;
+use downlink_domain::presence::{ConnectionEnd, DisconnectReason};
 use tracing::{info, warn};
 
 use super::kind::{DeviceLink, LinkKind};
@@ -13,6 +13,21 @@ use super::work::{self, Ended};
 use crate::amqp::condition::error_of;
 use crate::amqp::conversation::{Conversation, going_away};
 use crate::device::Departing;
+
+/// Why a unit ends, for the log and for the record.
+pub(super) type Cause = (&'static str, ConnectionEnd);
+
+/// Its client took all its links back.
+pub(super) const LINKS_DETACHED: Cause = ("links detached", ConnectionEnd::Closed);
+/// Its connection ended, in whichever way.
+const CONNECTION_ENDED: Cause = ("connection ended", ConnectionEnd::Lost);
+/// Its token's time is over.
+pub(super) const TOKEN_EXPIRED: Cause = ("token expired", ConnectionEnd::TokenExpired);
+/// The gateway is going away.
+pub(super) const DRAINING: Cause = (
+    "draining",
+    ConnectionEnd::Ordered(DisconnectReason::Draining),
+);
 
 impl Conversation {
     /// Takes leave of a link of a unit; the last one takes the unit along.
@@ -71,12 +86,12 @@ impl Conversation {
         if is_revoked && let Some(open) = self.units.open_mut(id) {
             self.grants.revoke_of(open.session.device());
         }
-        self.end_unit(id, &error, cause);
+        self.end_unit(id, &error, (cause, ConnectionEnd::Ordered(reason)));
     }
 
     /// Ends a unit: its links are detached with `error`, or refused if they wait, and what it held
     /// goes back.
-    pub(super) fn end_unit(&mut self, id: UnitId, error: &AmqpError, cause: &'static str) {
+    pub(super) fn end_unit(&mut self, id: UnitId, error: &AmqpError, cause: Cause) {
         let Some(unit) = self.units.remove(id) else {
             return;
         };
@@ -104,23 +119,18 @@ impl Conversation {
         // A session that is being opened for it is closed when it is open.
         if let Phase::Open(open) = unit.phase {
             let cause = if self.engine.is_finished() {
-                "connection ended"
+                CONNECTION_ENDED
             } else {
-                "links detached"
+                LINKS_DETACHED
             };
             self.close_session(unit.name, open, cause);
         }
     }
 
     /// Has a session leave the hub.
-    pub(super) fn close_session(
-        &mut self,
-        name: IdentityName,
-        open: Box<Open>,
-        cause: &'static str,
-    ) {
+    pub(super) fn close_session(&mut self, name: IdentityName, open: Box<Open>, cause: Cause) {
         let Open {
-            session,
+            mut session,
             held,
             opened_at,
             connected,
@@ -129,10 +139,11 @@ impl Conversation {
         self.held.remove_all(&held);
         let ended = Ended {
             name,
-            cause,
+            cause: cause.0,
             duration: opened_at.elapsed(),
             connected,
         };
+        session.ends_by(cause.1);
         self.units.begin_passing();
         self.start(work::close(session, ended));
     }

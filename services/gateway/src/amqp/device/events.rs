@@ -4,8 +4,10 @@ use std::task::{Context, Poll};
 
 use downlink_amqp::engine::{IncomingMessage, LinkId, UnsettledDelivery};
 use downlink_amqp::performative::DeliveryState;
+use downlink_domain::presence::ConnectionEnd;
 use tracing::warn;
 
+use super::ending::TOKEN_EXPIRED;
 use super::kind::{DeviceLink, LinkKind};
 use super::unit::{Tag, UnitId};
 use super::work::DeviceDone;
@@ -92,7 +94,7 @@ impl Conversation {
                     // Nobody would wake the device: better it comes again.
                     warn!(%error, "subscriptions of a device could not be made known");
                     let error = error_of_peer(&error);
-                    self.end_unit(id, &error, "not subscribed");
+                    self.end_unit(id, &error, ("not subscribed", ConnectionEnd::Refused));
                 }
             }
             Tag::Part | Tag::Telemetry { .. } => {}
@@ -223,7 +225,7 @@ impl Conversation {
             .map(|(id, _)| id)
             .collect();
         for id in ended {
-            self.end_unit(id, &super::token_invalid(), "token expired");
+            self.end_unit(id, &super::token_invalid(), TOKEN_EXPIRED);
         }
     }
 }

@@ -7,11 +7,13 @@ use downlink_amqp::performative::{AmqpError, SenderSettleMode, condition};
 use downlink_domain::ErrorCode;
 use downlink_domain::access::Action;
 use downlink_domain::id::IdentityName;
+use downlink_domain::presence::ConnectionEnd;
 use downlink_ports::events::identity_target;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::calling::Calls;
+use super::ending::{DRAINING, LINKS_DETACHED, TOKEN_EXPIRED};
 use super::kind::{DeviceLink, LinkKind, UnitLinks};
 use super::messages::Messages;
 use super::twin_pair::TwinPair;
@@ -135,7 +137,7 @@ impl Conversation {
     pub(in crate::amqp) fn open_units(&mut self) {
         while let Some(id) = self.units.take_queued(!self.is_admitted) {
             if self.is_parting {
-                self.end_unit(id, &going_away(), "draining");
+                self.end_unit(id, &going_away(), DRAINING);
                 continue;
             }
             let Some(unit) = self.units.get_mut(id) else {
@@ -149,7 +151,7 @@ impl Conversation {
             let has = |kind| opening.waiting.iter().any(|waiting| waiting.kind == kind);
             let subscriptions = wanted(has, false);
             let Some(claim) = self.claim(names) else {
-                self.end_unit(id, &super::token_invalid(), "token expired");
+                self.end_unit(id, &super::token_invalid(), TOKEN_EXPIRED);
                 continue;
             };
             let opener = Opener {
@@ -182,14 +184,14 @@ impl Conversation {
         self.units.end_passing();
         if self.is_parting {
             // No link is attached any more; a session that was opened is closed again.
-            self.end_unit(id, &going_away(), "draining");
+            self.end_unit(id, &going_away(), DRAINING);
         }
         match outcome {
             Ok(Opened { session, grant }) => {
                 let room = grant.map_or(Ok(()), |grant| self.on_proved(grant));
                 self.on_let_in(id, session);
                 if let Err(error) = room {
-                    self.end_unit(id, &error, "too many identities");
+                    self.end_unit(id, &error, ("too many identities", ConnectionEnd::Refused));
                 }
             }
             Err(not_opened) => {
@@ -199,7 +201,7 @@ impl Conversation {
                 if let Some(cause) = cause {
                     self.shared.metrics.connect_refused(cause);
                 }
-                self.end_unit(id, &error, "not let in");
+                self.end_unit(id, &error, ("not let in", ConnectionEnd::Refused));
             }
         }
     }
@@ -226,7 +228,7 @@ impl Conversation {
         });
         let Some(unit) = self.units.get_mut(id) else {
             // Its links have gone meanwhile.
-            self.close_session(name, open, "links detached");
+            self.close_session(name, open, LINKS_DETACHED);
             return;
         };
         let before = std::mem::replace(&mut unit.phase, Phase::Open(open));
