@@ -6,7 +6,7 @@ use std::sync::Arc;
 use downlink_config::Config;
 use downlink_config::sections::Peers;
 use downlink_domain::id::GatewayId;
-use downlink_ports::{GatewayApi, Gateways, MethodApi, QueueApi, TwinApi};
+use downlink_ports::{GatewayApi, Gateways, LimitsApi, MethodApi, QueueApi, TwinApi};
 use downlink_rpc::{
     Acceptor, DiscoveryOptions, GatewayDiscovery, MuxOptions, NodesOptions, method_nodes,
     queue_nodes, twin_nodes,
@@ -62,6 +62,8 @@ pub struct Services {
     pub methods: Arc<dyn MethodApi>,
     /// Registry, twins, sessions, policies.
     pub twins: Arc<dyn TwinApi>,
+    /// Limits.
+    pub limits: Arc<dyn LimitsApi>,
 }
 
 /// Clients of the services at the nodes that the configuration names.
@@ -72,10 +74,12 @@ pub fn connect_services(config: &Config, scope: &Lifecycle) -> Services {
         mux: mux_options(peers),
         ..NodesOptions::new(nodes.as_slice().to_vec())
     };
+    let twins = twin_nodes(options(&peers.twins), scope);
     Services {
         queue: queue_nodes(options(&peers.queue), scope),
         methods: method_nodes(options(&peers.methods), scope),
-        twins: twin_nodes(options(&peers.twins), scope),
+        limits: Arc::clone(&twins) as _,
+        twins,
     }
 }
 

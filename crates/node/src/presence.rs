@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use downlink_config::sections::{PresenceKind, RedisTopology};
 use downlink_config::{Config, Secret};
-use downlink_ports::{GatewayLeases, PollThrottle, PresenceDirectory};
+use downlink_ports::{GatewayLeases, PollThrottle, PresenceDirectory, RateShares};
 use downlink_presence_memory::MemoryPresence;
 use downlink_presence_redis::{Credentials, Password, RedisOptions, RedisPresence, Topology};
 
@@ -16,7 +16,8 @@ use crate::ground::Ground;
 const ROUNDS: u32 = 6;
 const LEAST_ROUTE_TTL: Duration = Duration::from_hours(1);
 
-/// Who is connected where, which gateways are alive, and who polled when; all are one directory.
+/// Who is connected where, which gateways are alive, who polled when, and what gateways want of rates; all are one
+/// directory.
 #[derive(Clone)]
 pub struct Presence {
     /// Connections.
@@ -25,6 +26,8 @@ pub struct Presence {
     pub leases: Arc<dyn GatewayLeases>,
     /// Polls of devices.
     pub polls: Arc<dyn PollThrottle>,
+    /// What gateways want of rates.
+    pub rates: Arc<dyn RateShares>,
 }
 
 /// Opens the presence directory.
@@ -38,7 +41,8 @@ pub async fn open_presence(ground: &Ground) -> anyhow::Result<Presence> {
             Ok(Presence {
                 directory: Arc::clone(&presence) as _,
                 leases: Arc::clone(&presence) as _,
-                polls: presence,
+                polls: Arc::clone(&presence) as _,
+                rates: presence,
             })
         }
         PresenceKind::Redis => {
@@ -55,7 +59,8 @@ pub async fn open_presence(ground: &Ground) -> anyhow::Result<Presence> {
             Ok(Presence {
                 directory: Arc::clone(&presence) as _,
                 leases: Arc::clone(&presence) as _,
-                polls: presence,
+                polls: Arc::clone(&presence) as _,
+                rates: presence,
             })
         }
     }

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use downlink_config::Config;
 use downlink_config::sections::{self, StorageKind};
 use downlink_ports::{
-    AccessStore, DeviceRegistry, EventOutbox, EventRelay, FeedbackStore, MessageStore, PolicyStore,
+    AccessStore, DeviceRegistry, EventOutbox, EventRelay, FeedbackStore, LimitsStore, MessageStore,
+    PolicyStore,
     SessionStore, TwinStore,
 };
 use downlink_runtime::Lifecycle;
@@ -33,6 +34,8 @@ pub struct Stores {
     pub policies: Arc<dyn PolicyStore>,
     /// Policies and certificate authorities.
     pub access: Arc<dyn AccessStore>,
+    /// Limits.
+    pub limits: Arc<dyn LimitsStore>,
     /// Events.
     pub outbox: Arc<dyn EventOutbox>,
     /// Events on their way out.
@@ -42,7 +45,7 @@ pub struct Stores {
 impl Stores {
     fn of<S>(store: &Arc<S>) -> Self
     where
-        S: MessageStore + FeedbackStore + DeviceRegistry + TwinStore,
+        S: MessageStore + FeedbackStore + DeviceRegistry + TwinStore + LimitsStore,
         S: SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
     {
         Self {
@@ -53,6 +56,7 @@ impl Stores {
             sessions: Arc::clone(store) as _,
             policies: Arc::clone(store) as _,
             access: Arc::clone(store) as _,
+            limits: Arc::clone(store) as _,
             outbox: Arc::clone(store) as _,
             relay: Arc::clone(store) as _,
         }

@@ -63,14 +63,17 @@ pub fn start_services(
     let options = MethodOptions::from(&*ground.config);
     let scope = lifecycle.child("method-router");
     downlink_method_router::start(options, deps, acceptor, &scope);
+    let twins = Arc::new(GrpcTwinClient::new(&twin_end, clients, &carriers));
     Peers {
         queue: Arc::new(GrpcQueueClient::new(&queue_end, clients, &carriers)),
         methods: Arc::new(GrpcMethodClient::new(&method_end, clients, &carriers)),
-        twins: Arc::new(GrpcTwinClient::new(&twin_end, clients, &carriers)),
+        limits: Arc::clone(&twins) as _,
+        twins,
         issuers: adapters.issuers,
         presence: adapters.presence.directory,
         leases: adapters.presence.leases,
         polls: adapters.presence.polls,
+        rates: adapters.presence.rates,
         gateways,
         clock: Arc::clone(&ground.clock),
         ids: Arc::clone(&ground.ids),
@@ -84,6 +87,7 @@ fn twin_deps(ground: &Ground, adapters: &Adapters, gateways: &Arc<dyn Gateways>)
         twins: stores.twins,
         sessions: stores.sessions,
         access: stores.access,
+        limits: stores.limits,
         presence: Arc::clone(&adapters.presence.directory),
         gateways: Arc::clone(gateways),
         clock: Arc::clone(&ground.clock),

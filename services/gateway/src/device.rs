@@ -4,6 +4,7 @@
 mod calls;
 mod desired;
 mod messages;
+mod pace;
 mod recheck;
 pub(crate) mod reported;
 mod running;

@@ -44,6 +44,8 @@ use crate::audit::Audit;
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::keeper::{self, Kept, LeaseHealth};
+use crate::limits::Limits;
+use crate::limits::keeper::LimitsKeeper;
 use crate::local::LocalGateway;
 use crate::metrics::GatewayMetrics;
 use crate::options::GatewayOptions;
@@ -55,6 +57,7 @@ use crate::watching::Watches;
 mod certificates;
 mod directory;
 mod issuer;
+mod limits;
 mod policies;
 
 pub(crate) use self::certificates::{Authority, self_signed, thumbprints};
@@ -136,9 +139,11 @@ impl TestHub {
             queue: Arc::clone(&backend) as Arc<dyn QueueApi>,
             methods: Arc::clone(&backend) as Arc<dyn MethodApi>,
             twins: Arc::clone(&backend) as Arc<dyn TwinApi>,
+            limits: Arc::clone(&backend) as _,
             presence: Arc::clone(&presence) as _,
             leases: Arc::clone(&presence) as _,
-            polls: presence,
+            polls: Arc::clone(&presence) as _,
+            rates: presence,
             issuers: Arc::new(Issuers::none()),
             gateways: Arc::clone(&backend) as Arc<dyn Gateways>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -191,7 +196,19 @@ impl TestHub {
             gateway_metrics.audit.clone(),
             &audit_scope,
         );
+        let limits = Limits::new(options.limits.clone(), gateway_metrics.limits.clone());
+        let limits = Arc::new(limits);
+        let keeper = LimitsKeeper {
+            limits: Arc::clone(&limits),
+            api: Arc::clone(&peers.limits),
+            rates: Arc::clone(&peers.rates),
+            hub: options.hub.clone(),
+            gateway: options.id.clone(),
+        };
+        let keeping = keeper.run(lifecycle.clone());
+        lifecycle.spawn("limits keeper", OnError::Log, keeping);
         let shared = Arc::new(Shared {
+            limits,
             audit,
             authenticator: Authenticator::new(&options, Arc::clone(&access), &peers),
             access,

@@ -24,6 +24,7 @@ use self::route::{Door, Endpoint, Route};
 use self::serve::Activity;
 use crate::audit::{self, Origin};
 use crate::authenticate::Principal;
+use crate::limits::class_of;
 use crate::metrics;
 use crate::shared::Shared;
 use crate::tracking::Tracking;
@@ -218,7 +219,12 @@ async fn admit(
             let audit = &shared.audit;
             checked.inspect_err(|denied| audit.denied(origin, &caller, action, path, denied))?;
         }
-        Some(access) => authorize(shared, &caller, &access, path, origin).await?,
+        Some(access) => {
+            authorize(shared, &caller, &access, path, origin).await?;
+            if let Some(class) = class_of(access.action) {
+                shared.limits.admit(class, 1).await?;
+            }
+        }
         None => {}
     }
     Ok(caller)

@@ -17,6 +17,7 @@ mod grpc;
 mod https;
 mod hubs;
 mod keeper;
+mod limits;
 mod local;
 mod mailbox;
 mod metrics;
@@ -44,7 +45,7 @@ use tracing::{debug, error};
 pub use hubs::FurtherHub;
 pub use keeper::LeaseHealth;
 pub use options::{
-    AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions, SasSwitches,
+    AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, LimitsOptions, MqttOptions, SasSwitches,
 };
 pub use peers::Peers;
 
@@ -55,6 +56,8 @@ use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::hubs::Hubs;
 use crate::keeper::Kept;
+use crate::limits::Limits;
+use crate::limits::keeper::LimitsKeeper;
 use crate::local::LocalGateway;
 use crate::metrics::{Door, GatewayMetrics};
 use crate::passages::Passages;
@@ -165,7 +168,19 @@ impl Gateway {
             lifecycle.spawn_background("access watcher", OnError::Shutdown, watcher.run());
             let refusals = metrics.audit.clone();
             let audit = Audit::start(&options.hub, &peers, Arc::clone(&access), refusals, &scope);
+            let limits = Limits::new(options.limits.clone(), metrics.limits.clone());
+            let limits = Arc::new(limits);
+            let keeper = LimitsKeeper {
+                limits: Arc::clone(&limits),
+                api: Arc::clone(&peers.limits),
+                rates: Arc::clone(&peers.rates),
+                hub: options.hub.clone(),
+                gateway: options.id.clone(),
+            };
+            let keeping = keeper.run(lifecycle.clone());
+            lifecycle.spawn("limits keeper", OnError::Shutdown, keeping);
             Arc::new(Shared {
+                limits,
                 audit,
                 authenticator: Authenticator::new(&options, Arc::clone(&access), &peers),
                 access,

@@ -19,7 +19,6 @@ use downlink_domain::limits::{
 use parking_lot::{Mutex, RwLock};
 use tokio::time::{Instant, sleep};
 
-pub use self::bucket::Bucket;
 pub use self::class::class_of;
 pub use self::lane::Reserved;
 pub use self::meter::{DeviceMeter, Turn};
@@ -307,6 +306,12 @@ impl Limits {
     /// Takes what administrators state; `None` for nothing.
     pub fn take(&self, snapshot: Option<LimitsSnapshot>) {
         let now = Instant::now();
+        let mut held = self.stated.write();
+        let version = |stated: &Option<LimitsSnapshot>| stated.as_ref().map(|known| known.version);
+        if version(&held.snapshot) > version(&snapshot) {
+            // Somebody else's answer was faster.
+            return;
+        }
         let plan = match &snapshot {
             Some(snapshot) => self.options.plan.under(&snapshot.overrides),
             None => self.options.plan,
@@ -316,7 +321,7 @@ impl Limits {
         }
         let has_own = |snapshot: &LimitsSnapshot| !snapshot.overrides.is_empty();
         let has_meters = plan.device.is_any_limited() || snapshot.as_ref().is_some_and(has_own);
-        *self.stated.write() = Arc::new(Stated { snapshot, plan });
+        *held = Arc::new(Stated { snapshot, plan });
         self.has_meters.store(has_meters, Ordering::Relaxed);
         let is_any_limited = plan.hub.is_any_limited();
         self.has_lanes.store(is_any_limited, Ordering::Relaxed);

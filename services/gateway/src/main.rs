@@ -45,11 +45,13 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         queue: services.queue,
         methods: services.methods,
         twins: services.twins,
+        limits: services.limits,
         gateways: peers::discover_gateways(&ground, &presence, Some((id.clone(), gateway.api()))),
         issuers: open_issuers(&ground, &names)?,
         presence: presence.directory,
         leases: presence.leases,
         polls: presence.polls,
+        rates: presence.rates,
         clock: Arc::clone(&ground.clock),
         ids: Arc::clone(&ground.ids),
     };

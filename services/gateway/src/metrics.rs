@@ -10,6 +10,7 @@ use self::amqp::AmqpMetrics;
 use crate::arrival::Carrier;
 use crate::audit::AuditMetrics;
 use crate::grpc::RpcMetrics;
+use crate::limits::LimitsMetrics;
 
 /// A door of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +111,8 @@ pub struct GatewayMetrics {
     pub audit: AuditMetrics,
     /// The lease and the entries under it.
     pub lease: LeaseMetrics,
+    /// Limits.
+    pub limits: LimitsMetrics,
 }
 
 /// Instruments of the lease.
@@ -219,6 +222,7 @@ impl GatewayMetrics {
             messages_refused: refused,
             audit: AuditMetrics::new(meter),
             lease: LeaseMetrics::new(meter),
+            limits: LimitsMetrics::new(meter),
         }
     }
 
@@ -287,7 +291,7 @@ fn by_door(
     hot_counters(meter, spec(name, description), labels)
 }
 
-const fn spec(name: &'static str, description: &'static str) -> InstrumentSpec {
+pub(crate) const fn spec(name: &'static str, description: &'static str) -> InstrumentSpec {
     InstrumentSpec {
         name,
         unit: "",

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use downlink_domain::id::{GatewayId, HubName};
 
+pub use crate::limits::LimitsOptions;
+
 /// Options of one gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
@@ -41,6 +43,8 @@ pub struct GatewayOptions {
     pub restore_pace: u32,
     /// Time in which every connection's entry is written to presence once more.
     pub reassert_interval: Duration,
+    /// How fast hubs and devices are served.
+    pub limits: LimitsOptions,
     /// The MQTT door.
     pub mqtt: MqttOptions,
     /// The AMQP door.
@@ -232,6 +236,7 @@ impl GatewayOptions {
             address: String::new(),
             restore_pace: 50_000,
             reassert_interval: Duration::from_mins(10),
+            limits: LimitsOptions::default(),
             mqtt: MqttOptions::default(),
             amqp: AmqpOptions::default(),
             https: HttpsOptions::default(),

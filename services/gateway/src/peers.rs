@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use downlink_oidc::Issuers;
 use downlink_ports::{
-    Clock, GatewayLeases, Gateways, IdSource, MethodApi, PollThrottle, PresenceDirectory, QueueApi,
-    TwinApi,
+    Clock, GatewayLeases, Gateways, IdSource, LimitsApi, MethodApi, PollThrottle,
+    PresenceDirectory, QueueApi, RateShares, TwinApi,
 };
 
 /// The peer services, presence, time and ids.
@@ -17,12 +17,16 @@ pub struct Peers {
     pub methods: Arc<dyn MethodApi>,
     /// Registry, twins, sessions, policies.
     pub twins: Arc<dyn TwinApi>,
+    /// Limits that administrators state.
+    pub limits: Arc<dyn LimitsApi>,
     /// Who is connected where.
     pub presence: Arc<dyn PresenceDirectory>,
     /// The word of this gateway that it is alive.
     pub leases: Arc<dyn GatewayLeases>,
     /// Polls of devices over HTTPS.
     pub polls: Arc<dyn PollThrottle>,
+    /// What the gateways want of a hub's rates.
+    pub rates: Arc<dyn RateShares>,
     /// The other gateways, for telling them of a superseded connection.
     pub gateways: Arc<dyn Gateways>,
     /// The issuers of bearer tokens.

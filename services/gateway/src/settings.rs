@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use downlink_config::Config;
+use downlink_config::sections::LimitsPreset;
+use downlink_config::{Config, HumanLimit};
 use downlink_domain::id::{GatewayId, HubName};
+use downlink_domain::limits::{
+    DeviceOperation, DeviceRates, HubOperation, Per, Preset, Rate, RatePlan,
+};
 use downlink_oidc::Issuers;
 
 use crate::hubs::FurtherHub;
 use crate::options::{
-    AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, MqttOptions, SasSwitches,
+    AmqpOptions, GatewayOptions, GrpcOptions, HttpsOptions, LimitsOptions, MqttOptions, SasSwitches,
 };
 
 impl GatewayOptions {
@@ -45,6 +49,7 @@ impl GatewayOptions {
             lease_renew_interval: presence.lease_renew_interval.get(),
             restore_pace: presence.restore_pace.get(),
             reassert_interval: presence.reassert_interval.get(),
+            limits: limits(config),
             mqtt: mqtt(config),
             amqp: amqp(config),
             https: https(config),
@@ -74,6 +79,48 @@ impl FurtherHub {
             })
         });
         further.collect()
+    }
+}
+
+fn limits(config: &Config) -> LimitsOptions {
+    let limits = &config.limits;
+    let preset = match limits.preset {
+        LimitsPreset::None => Preset::None,
+        LimitsPreset::S1 => Preset::S1,
+        LimitsPreset::S2 => Preset::S2,
+        LimitsPreset::S3 => Preset::S3,
+    };
+    let mut plan = RatePlan {
+        hub: preset.rates(limits.units.get()),
+        device: DeviceRates::default(),
+    };
+    let rate = |limit: HumanLimit| match limit {
+        HumanLimit::Preset => None,
+        HumanLimit::Unlimited => Some(None),
+        HumanLimit::Rate {
+            count,
+            per_seconds,
+            burst,
+        } => Per::of_seconds(per_seconds).map(|per| Rate::new(count, per, burst).ok()),
+    };
+    for (name, limit) in limits.hub.each() {
+        if let (Some(operation), Some(rate)) = (HubOperation::find(name), rate(limit)) {
+            plan.hub.set(operation, rate);
+        }
+    }
+    for (name, limit) in limits.device.each() {
+        if let (Some(operation), Some(rate)) = (DeviceOperation::find(name), rate(limit)) {
+            plan.device.set(operation, rate);
+        }
+    }
+    LimitsOptions {
+        plan,
+        max_delay: limits.max_delay.get(),
+        max_backlog: limits.max_backlog.get(),
+        long_violation: limits.long_violation.get(),
+        refresh_interval: limits.refresh_interval.get(),
+        exchange_interval: limits.exchange_interval.get(),
+        share_timeout: limits.share_timeout.get(),
     }
 }
 

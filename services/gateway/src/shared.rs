@@ -9,6 +9,7 @@ use crate::audit::Audit;
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::keeper::Standing;
+use crate::limits::Limits;
 use crate::metrics::GatewayMetrics;
 use crate::options::GatewayOptions;
 use crate::passages::Passages;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub audit: Arc<Audit>,
     /// Policies and authorities, as they stood a moment ago.
     pub access: Arc<AccessWatch>,
+    /// How fast the hub and its devices are served.
+    pub limits: Arc<Limits>,
     /// Instruments.
     pub metrics: GatewayMetrics,
     /// Scope of the connections' tasks.

@@ -20,6 +20,7 @@ mod access;
 mod by_gateway;
 mod error;
 mod get;
+mod limits;
 mod metrics;
 mod notify;
 mod missed;
@@ -47,8 +48,10 @@ pub use options::{TwinDeps, TwinOptions};
 /// # Panics
 /// Outside a tokio runtime.
 pub fn start(options: &TwinOptions, deps: TwinDeps, acceptor: Acceptor, lifecycle: &Lifecycle) {
+    let limits = limits::Limits::new(&deps);
     let service = service::TwinService::start(options, deps, lifecycle);
     Services::new(lifecycle)
         .with_twins(Arc::new(service))
+        .with_limits(Arc::new(limits))
         .serve(acceptor);
 }

@@ -35,6 +35,7 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         twins: stores.twins,
         sessions: stores.sessions,
         access: stores.access,
+        limits: stores.limits,
         gateways: peers::discover_gateways(&ground, &presence, None),
         presence: presence.directory,
         clock: ground.clock.clone(),

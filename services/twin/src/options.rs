@@ -7,7 +7,7 @@ use std::time::Duration;
 use downlink_domain::caps;
 use downlink_domain::twin::{ReplacedKeys, TwinRules};
 use downlink_ports::{
-    AccessStore, Clock, DeviceRegistry, Gateways, IdSource, PresenceDirectory, SessionStore,
+    AccessStore, Clock, DeviceRegistry, Gateways, IdSource, LimitsStore, PresenceDirectory, SessionStore,
     TwinStore,
 };
 use downlink_runtime::BatcherOptions;
@@ -40,6 +40,8 @@ pub struct TwinDeps {
     pub sessions: Arc<dyn SessionStore>,
     /// Policies and certificate authorities.
     pub access: Arc<dyn AccessStore>,
+    /// Limits.
+    pub limits: Arc<dyn LimitsStore>,
     /// Who is connected where.
     pub presence: Arc<dyn PresenceDirectory>,
     /// Those who hold devices.

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     LapseTimer = 8,
     Rechecking = 16,
     CatchingUp = 32,
+    Pacing = 64,
+    AwaitingTurn = 128,
 }
 
 /// How a call ended.
@@ -40,6 +42,10 @@ pub(super) enum Done<T> {
     CaughtUp(Box<Result<MissedChanges, PeerError>>),
     /// The pause after that could not be read is over.
     CatchUp,
+    /// Telemetry may be stored.
+    Paced,
+    /// Messages may be asked for.
+    TurnCame,
     /// A receive was not made, because it may not be made now.
     Withdrawn,
     /// The pause after a failed receive is over.
@@ -56,6 +62,8 @@ impl<T> Done<T> {
             Self::Lapse => Some(Kind::LapseTimer),
             Self::Rechecked(..) => Some(Kind::Rechecking),
             Self::CaughtUp(..) => Some(Kind::CatchingUp),
+            Self::Paced => Some(Kind::Pacing),
+            Self::TurnCame => Some(Kind::AwaitingTurn),
         }
     }
 }

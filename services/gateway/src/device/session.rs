@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::calls::OpenCalls;
 use super::desired::DesiredFeed;
 use super::messages::{Received, Window};
+use super::pace::{Due, Pace};
 use super::running::{Done, Kind, Running};
 use super::stay::Turn;
 use super::telemetry::{Stamp, Telemetry};
@@ -110,7 +111,9 @@ pub struct DeviceSession<T> {
     pub(super) settlements: Vec<Settlement>,
     pub(super) events: Vec<(T, Event)>,
     pub(super) event_bytes: usize,
-    pub(super) operations: VecDeque<(T, Operation)>,
+    pub(super) operations: VecDeque<(T, Operation, Due)>,
+    /// How fast it may go.
+    pub(super) pace: Pace<T>,
     pub(super) running: Running<T>,
     /// Changes of desired on their way.
     pub(super) desired: DesiredFeed,
@@ -151,11 +154,17 @@ impl<T: Send + 'static> DeviceSession<T> {
 
     /// Queues an operation; its end arrives as [`SessionEvent::Ended`] with `tag`.
     pub fn operate(&mut self, tag: T, operation: Operation) {
-        self.operations.push_back((tag, operation));
+        match self.operation_turn(&operation) {
+            Ok(due) => self.operations.push_back((tag, operation, due)),
+            Err(throttled) => self.refuse_operation(tag, &operation, throttled),
+        }
     }
 
     /// Queues telemetry; [`SessionEvent::Stored`] names `tag` when it is on disk.
     pub fn store(&mut self, tag: T, telemetry: Telemetry) {
+        if let Some(throttled) = self.refuses_telemetry() {
+            return self.refuse_event(tag, throttled);
+        }
         let peers = &self.shared.peers;
         let now = peers.clock.now();
         let event = self
@@ -262,6 +271,10 @@ impl<T: Send + 'static> DeviceSession<T> {
                 payload,
                 reply,
             }) => {
+                if let Err(error) = self.method_turn() {
+                    let _ = reply.send(Err(error));
+                    return None;
+                }
                 let rid = self.open_calls.open(reply)?;
                 Some(SessionEvent::Invoke { rid, name, payload })
             }
@@ -308,6 +321,7 @@ impl<T: Send + 'static> DeviceSession<T> {
     fn on_done(&mut self, done: Done<T>) -> Option<SessionEvent<T>> {
         match done {
             Done::Received(asked, Ok(messages)) => {
+                self.note_received(messages.len());
                 let now = self.shared.peers.clock.now();
                 match self.window.received(messages, asked, now) {
                     Received::Deliver(messages) => {
@@ -354,6 +368,7 @@ impl<T: Send + 'static> DeviceSession<T> {
                 }
                 Some(SessionEvent::Ended(tag, outcome))
             }
+            Done::Paced | Done::TurnCame => None,
             Done::Lapse => {
                 self.window.drop_lapsed(self.shared.peers.clock.now());
                 None

@@ -20,6 +20,7 @@ use tracing::debug;
 use super::calls::OpenCalls;
 use super::desired::DesiredFeed;
 use super::messages::{Received, Window};
+use super::pace::Pace;
 use super::running::{Done, Kind, Running};
 use super::session::DeviceSession;
 use super::telemetry::Stamp;
@@ -99,6 +100,8 @@ impl<T: Send + 'static> DeviceSession<T> {
         subscriptions: Subscriptions,
         stamp: Stamp,
     ) -> Result<Self, OpenError> {
+        let admitted = shared.limits.connect(&device).await;
+        admitted.map_err(|throttled| OpenError::Unavailable(throttled.into()))?;
         let presence = Arc::clone(&shared.peers.presence);
         let id = ConnectionId(shared.peers.ids.connection_number());
         let own = shared.options.id.clone();
@@ -177,6 +180,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             events: Vec::new(),
             event_bytes: 0,
             operations: std::collections::VecDeque::new(),
+            pace: Pace::default(),
             running: Running::default(),
             desired,
             closed_by: None,
@@ -199,6 +203,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         let fetched = timeout(LAST_CALLS, self.last_calls()).await;
         let mut releases = fetched.unwrap_or_default();
         releases.extend(self.take_releases());
+        self.park_pace();
         let departed = self.departed(releases);
         self.is_handed_over = true;
         self.shared.passages.note(departed).await;
@@ -216,7 +221,8 @@ impl<T: Send + 'static> DeviceSession<T> {
             self.start_storing();
             let is_waiting = self.window.is_asking()
                 || self.running.has(Kind::Settling)
-                || self.running.has(Kind::Storing);
+                || self.running.has(Kind::Storing)
+                || self.running.has(Kind::Pacing);
             if !is_waiting {
                 break;
             }
@@ -237,7 +243,9 @@ impl<T: Send + 'static> DeviceSession<T> {
                     | Done::Lapse
                     | Done::Rechecked(..)
                     | Done::CaughtUp(..)
-                    | Done::CatchUp,
+                    | Done::CatchUp
+                    | Done::Paced
+                    | Done::TurnCame,
                 ) => {}
                 None => break,
             }
@@ -283,6 +291,7 @@ impl<T> Drop for DeviceSession<T> {
             return;
         }
         self.fall_silent();
+        self.park_pace();
         let releases = self.take_releases();
         let departed = self.departed(releases);
         if let Err(departed) = self.shared.passages.try_note(departed) {

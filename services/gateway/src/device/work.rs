@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use downlink_domain::event::Event;
 use downlink_domain::id::DeviceKey;
 use downlink_domain::message::{Settlement, Verdict};
 use downlink_domain::presence::LeaseEpoch;
@@ -43,8 +44,19 @@ impl<T: Send + 'static> DeviceSession<T> {
         if self.running.has(Kind::Storing) || self.events.is_empty() {
             return;
         }
-        self.event_bytes = 0;
-        let (tags, events) = std::mem::take(&mut self.events).into_iter().unzip();
+        let (tags, events) = match self.telemetry_turns(self.events.len()) {
+            0 => return,
+            all if all >= self.events.len() => {
+                self.event_bytes = 0;
+                std::mem::take(&mut self.events).into_iter().unzip()
+            }
+            some => {
+                let (tags, events): (Vec<T>, Vec<Event>) = self.events.drain(..some).unzip();
+                let bytes: usize = events.iter().map(|event| event.body.len()).sum();
+                self.event_bytes = self.event_bytes.saturating_sub(bytes);
+                (tags, events)
+            }
+        };
         let queue = Arc::clone(&self.shared.peers.queue);
         self.running.begin(Kind::Storing, async move {
             Done::Stored(tags, queue.record_events(events).await)
@@ -55,7 +67,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         if self.running.has(Kind::Operating) || self.desired.is_reading() {
             return;
         }
-        let Some((tag, operation)) = self.operations.pop_front() else {
+        let Some((tag, operation, due)) = self.operations.pop_front() else {
             return;
         };
         let shared = Arc::clone(&self.shared);
@@ -65,6 +77,9 @@ impl<T: Send + 'static> DeviceSession<T> {
             self.handle.set_subscriptions(*subscriptions);
         }
         self.running.begin(Kind::Operating, async move {
+            if let Some(due) = due {
+                due.come().await;
+            }
             Done::Ended(tag, perform(&shared, key, epoch, operation).await)
         });
     }
@@ -82,9 +97,17 @@ impl<T: Send + 'static> DeviceSession<T> {
         if self.window.is_giving_back || gives_back(&self.settlements) {
             return;
         }
-        let Some(limit) = self.window.begin_receive() else {
+        if !self.window.is_about_to_ask() {
+            return;
+        }
+        let most = self.receive_turns(self.shared.options.c2d_window);
+        if most == 0 {
+            return;
+        }
+        let Some(room) = self.window.begin_receive() else {
             return;
         };
+        let limit = room.min(most);
         let shared = Arc::clone(&self.shared);
         let call = ReceiveCall {
             device: self.connection.device,

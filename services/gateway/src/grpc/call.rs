@@ -4,6 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use downlink_domain::access::{Access, Action, Actor};
+use downlink_domain::limits::HubOperation;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status};
 
@@ -13,6 +14,7 @@ use crate::audit::{self, Origin};
 use crate::authenticate::{Denied, Principal};
 use crate::https::error::ApiError;
 use crate::https::serve::Activity;
+use crate::limits::class_of;
 use crate::metrics::Door;
 use crate::shared::Shared;
 
@@ -65,6 +67,11 @@ impl Call {
             .authorize(&self.principal, access, path);
         let checked = checking.await;
         checked.inspect_err(|denied| self.note(shared, access.action, path, denied))?;
+        match class_of(access.action) {
+            // They take of the rate by what they bring.
+            None | Some(HubOperation::C2dSend | HubOperation::MethodCall) => {}
+            Some(class) => shared.limits.admit(class, 1).await?,
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use downlink_domain::access::{Access, Action};
 use downlink_domain::id::{DeviceId, HubName};
+use downlink_domain::limits::HubOperation;
 use downlink_domain::message::{AckMode, NewMessage, Properties};
 use downlink_domain::{ErrorCode, Timestamp};
 use downlink_ports::PeerError;
@@ -217,6 +218,8 @@ pub(super) async fn enqueue(
         }
     }
     if !offered.is_empty() {
+        let cost = u32::try_from(offered.len()).unwrap_or(u32::MAX);
+        shared.limits.admit(HubOperation::C2dSend, cost).await?;
         let outcomes = shared.peers.queue.enqueue(offered).await?;
         if outcomes.len() != places.len() {
             return Err(PeerError::Unavailable { service: "queue" }.into());

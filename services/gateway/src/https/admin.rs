@@ -1,4 +1,4 @@
-//! Administration of the hub: its policies with their keys, and its certificate authorities.
+//! Administration of the hub: its policies with their keys, its certificate authorities, and its limits.
 //!
 //! Azure keeps this outside of a hub, so paths and documents are the product's own; `api-version`, credentials, conditions
 //! and errors are those of the other calls. Whoever may write but not read is never shown a key.
@@ -15,6 +15,7 @@ use crate::shared::Shared;
 
 pub(super) mod authorities;
 mod authority_json;
+pub(super) mod limits;
 pub(super) mod policies;
 mod policy_json;
 
@@ -38,6 +39,13 @@ pub(super) enum Call {
     DeleteAuthority(String),
     ChallengeAuthority(String),
     VerifyAuthority(String),
+    GetLimits,
+    PutLimits,
+    PatchLimits,
+    ListDeviceLimits,
+    GetDeviceLimits(String),
+    PutDeviceLimits(String),
+    DeleteDeviceLimits(String),
 }
 
 /// Who asks.
@@ -55,14 +63,21 @@ impl Call {
             Self::ListPolicies
             | Self::GetPolicy(_)
             | Self::ListAuthorities
-            | Self::GetAuthority(_) => Action::AdministrationRead,
+            | Self::GetAuthority(_)
+            | Self::GetLimits
+            | Self::ListDeviceLimits
+            | Self::GetDeviceLimits(_) => Action::AdministrationRead,
             Self::PutPolicy(_)
             | Self::DeletePolicy(_)
             | Self::RegenerateKeys(_)
             | Self::PutAuthority(_)
             | Self::DeleteAuthority(_)
             | Self::ChallengeAuthority(_)
-            | Self::VerifyAuthority(_) => Action::AdministrationWrite,
+            | Self::VerifyAuthority(_)
+            | Self::PutLimits
+            | Self::PatchLimits
+            | Self::PutDeviceLimits(_)
+            | Self::DeleteDeviceLimits(_) => Action::AdministrationWrite,
         }
     }
 
@@ -74,6 +89,9 @@ impl Call {
                 | Self::RegenerateKeys(_)
                 | Self::PutAuthority(_)
                 | Self::VerifyAuthority(_)
+                | Self::PutLimits
+                | Self::PatchLimits
+                | Self::PutDeviceLimits(_)
         )
     }
 }
@@ -97,6 +115,20 @@ pub(super) fn known(rest: &[&str], segments: &[String]) -> Vec<(Method, Call)> {
         ],
         ["certificates", _, "verificationcode"] => {
             vec![(Method::POST, Call::ChallengeAuthority(name()))]
+        }
+        ["limits"] => vec![
+            (Method::GET, Call::GetLimits),
+            (Method::PUT, Call::PutLimits),
+            (Method::PATCH, Call::PatchLimits),
+        ],
+        ["limits", "devices"] => vec![(Method::GET, Call::ListDeviceLimits)],
+        ["limits", "devices", _] => {
+            let id = || segments.get(3).cloned().unwrap_or_default();
+            vec![
+                (Method::GET, Call::GetDeviceLimits(id())),
+                (Method::PUT, Call::PutDeviceLimits(id())),
+                (Method::DELETE, Call::DeleteDeviceLimits(id())),
+            ]
         }
         ["certificates", _, "verify"] => vec![(Method::POST, Call::VerifyAuthority(name()))],
         _ => Vec::new(),
@@ -136,6 +168,13 @@ pub(super) async fn answer(
         Call::VerifyAuthority(name) => {
             authority(authorities::verify(shared, &name, if_match, by, body).await?)
         }
+        Call::GetLimits => limits::get(shared).await?,
+        Call::PutLimits => limits::put(shared, if_match, by, body).await?,
+        Call::PatchLimits => limits::patch(shared, if_match, by, body).await?,
+        Call::ListDeviceLimits => limits::list_devices(shared).await?,
+        Call::GetDeviceLimits(id) => limits::get_device(shared, &id).await?,
+        Call::PutDeviceLimits(id) => limits::put_device(shared, &id, if_match, by, body).await?,
+        Call::DeleteDeviceLimits(id) => limits::delete_device(shared, &id, if_match, by).await?,
         Call::DeleteAuthority(name) => authorities::delete(shared, name, if_match, by).await?,
     })
 }

@@ -26,6 +26,7 @@ use crate::tracking::Tracking;
 
 pub(super) mod messages;
 pub(super) mod telemetry;
+mod throttle;
 
 /// What a device asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

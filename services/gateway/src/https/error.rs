@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::answer::JSON;
 use crate::authenticate::{Denied, Refusal, RefusalKind};
+use crate::limits::Throttled;
 use crate::tracking::Tracking;
 
 /// Longest path of a refused request that is logged, in bytes.
@@ -37,6 +38,8 @@ pub(crate) struct ApiError {
     is_challenge: bool,
     /// A word that tells causes apart which share the code.
     cause: Option<&'static str>,
+    /// Seconds after which it may be tried again, where that is known.
+    retry_after: Option<u64>,
 }
 
 /// Where the cause of a failure stands, beside its code: a header of HTTP, an entry of gRPC's metadata.
@@ -52,6 +55,7 @@ impl ApiError {
             text: text.into(),
             is_challenge: false,
             cause: None,
+            retry_after: None,
         }
     }
 
@@ -114,7 +118,8 @@ impl ApiError {
             );
         }
         if matches!(self.code.http_status(), 429 | 503) {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+            let known = self.retry_after.map(HeaderValue::from);
+            headers.insert(RETRY_AFTER, known.unwrap_or(RETRY_AFTER_SECONDS));
         }
         if self.is_challenge {
             // auth.md §6.4.
@@ -221,6 +226,17 @@ impl From<Refusal> for ApiError {
                 is_challenge: true,
                 ..Self::new(ErrorCode::IotHubUnauthorized, "unauthorized")
             },
+        }
+    }
+}
+
+impl From<Throttled> for ApiError {
+    fn from(throttled: Throttled) -> Self {
+        let retry_after = Some(throttled.seconds());
+        Self {
+            retry_after,
+            cause: Some(MethodError::Throttled.cause()),
+            ..Self::new(throttled.code(), throttled.to_string())
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use downlink_domain::caps;
 use downlink_domain::device::{Device, DeviceStatus};
 use downlink_domain::id::{HubName, IdentityName};
+use downlink_domain::limits::HubOperation;
 use downlink_domain::method::{MethodAnswer, MethodCall, MethodError, MethodName, MethodTimeouts};
 use downlink_domain::{ErrorCode, Timestamp};
 use serde::{Deserialize, Deserializer};
@@ -18,6 +19,7 @@ use super::error::ApiError;
 use super::openapi::schema::IdentityId;
 use super::openapi::schema::method::{MethodRequest, MethodResponse};
 use super::serve::end_of_patience;
+use crate::limits::Limits;
 use crate::shared::Shared;
 
 /// What the hub may take beyond the response timeout before the door gives up by itself.
@@ -70,6 +72,9 @@ pub(crate) async fn call(
     name: IdentityName,
     asked: Asked,
 ) -> Result<MethodAnswer, ApiError> {
+    let cost = Limits::cost_of_call(asked.payload.len());
+    let limits = &shared.limits;
+    limits.admit(HubOperation::MethodCall, cost).await?;
     let hub = shared.options.hub.clone();
     let target = find_target(shared, &hub, name).await?;
     let is_new = target.connection_state_updated_at == Timestamp::UNSET;

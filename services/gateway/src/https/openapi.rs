@@ -57,6 +57,13 @@ mod tests;
         admin::authorities::delete,
         admin::authorities::challenge,
         admin::authorities::verify,
+        admin::limits::get,
+        admin::limits::put,
+        admin::limits::patch,
+        admin::limits::list_devices,
+        admin::limits::get_device,
+        admin::limits::put_device,
+        admin::limits::delete_device,
     ),
     components(schemas(schema::failure::ClassicFailure, schema::failure::FlatFailure)),
     tags(
@@ -65,7 +72,7 @@ mod tests;
         (name = "methods", description = "Calls to devices that are online."),
         (name = "messages", description = "Queues of cloud-to-device messages and their feedback."),
         (name = "devices", description = "What devices and modules themselves ask for."),
-        (name = "administration", description = "Policies and certificate authorities of the hub."),
+        (name = "administration", description = "Policies, certificate authorities and limits of the hub."),
     ),
     modifiers(&Common),
 )]

@@ -106,6 +106,12 @@ impl Lane {
         self.turns.lock().as_ref().map(|turns| turns.rate)
     }
 
+    /// What this gateway may take of the rate, in a second.
+    #[cfg(test)]
+    pub(super) fn share(&self) -> f64 {
+        self.turns.lock().as_ref().map_or(0.0, |turns| turns.share)
+    }
+
     /// Sets what this gateway may take of the rate.
     pub(super) fn set_share(&self, share: f64, now: Instant) {
         if let Some(turns) = &mut *self.turns.lock() {

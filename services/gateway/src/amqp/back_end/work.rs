@@ -8,6 +8,7 @@ use downlink_amqp::engine::{DeliveryId, LinkId};
 use downlink_domain::ErrorCode;
 use downlink_domain::access::Action;
 use downlink_domain::id::{HubName, LockToken};
+use downlink_domain::limits::HubOperation;
 use downlink_domain::message::Verdict;
 use downlink_domain::message::feedback::FeedbackBatch;
 use downlink_ports::{EnqueueError, PeerError, QueueApi, SettleError};
@@ -18,6 +19,7 @@ use crate::amqp::grants::DEVICEBOUND;
 use crate::amqp::work::{Done, Work};
 use crate::audit::Origin;
 use crate::authenticate::{Denied, Principal};
+use crate::limits::Throttled;
 use crate::shared::Shared;
 
 /// How a call for a back-end ended.
@@ -112,9 +114,12 @@ pub(super) fn enqueue(
     Box::pin(async move {
         let (deliveries, mut commands): (Vec<_>, Vec<Command>) = batch.into_iter().unzip();
         let queue = &*shared.peers.queue;
-        let outcome = match senders {
-            None => enqueue_commands(queue, commands, reading).await,
-            Some(senders) => {
+        let cost = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        let admitted = shared.limits.admit(HubOperation::C2dSend, cost).await;
+        let outcome = match (admitted, senders) {
+            (Err(error), _) => Ok(throttled(commands.len(), &error, reading)),
+            (Ok(()), None) => enqueue_commands(queue, commands, reading).await,
+            (Ok(()), Some(senders)) => {
                 let verdicts = authorize(&shared, origin, &senders, &mut commands).await;
                 enqueue_allowed(queue, commands, verdicts, reading).await
             }
@@ -126,6 +131,18 @@ pub(super) fn enqueue(
             outcome,
         }))
     })
+}
+
+/// What comes faster than it may, refused one by one, so that its sender sends it again.
+fn throttled(count: usize, throttled: &Throttled, reading: IdReading) -> Enqueued {
+    let not_sent = NotSent {
+        code: throttled.code(),
+        text: throttled.to_string(),
+    };
+    Enqueued {
+        outcomes: vec![Err(not_sent); count],
+        is_decoded: reading == IdReading::Decoded,
+    }
 }
 
 /// Judges each message by its device; a reading of an id that is not allowed is dropped if the other is.

@@ -15,6 +15,7 @@ use downlink_http_device::query;
 use downlink_ports::{LockedMessage, PollTurn, ReceiveCall, SettleError};
 use tokio::time::timeout;
 
+use super::throttle::{Kind, throttle};
 use super::{Refused, empty};
 use crate::authenticate::AuthenticatedDevice;
 use crate::https::error::ApiError;
@@ -49,6 +50,7 @@ pub(super) async fn receive(
     let said = parts.uri.query().unwrap_or_default();
     let lock_duration = query::lock_timeout(header, said)?;
     let identity = &device.opened.device;
+    throttle(shared, identity, Kind::Receive, 1).await?;
     take_turn(shared, identity.key).await?;
     let call = ReceiveCall {
         device: identity.key,

@@ -11,6 +11,7 @@ use downlink_http_device::batch::{self, Bounds};
 use downlink_http_device::property::{self, Name, Properties, System};
 use tokio::time::timeout;
 
+use super::throttle::{Kind, throttle};
 use super::{Refused, empty};
 use crate::authenticate::AuthenticatedDevice;
 use crate::device::{Stamp, Telemetry, system_property};
@@ -52,6 +53,8 @@ pub(super) async fn store(
         .map(|message| stamp.event(identity, message, ids, now))
         .collect();
     let count = events.len();
+    let cost = u32::try_from(count).unwrap_or(u32::MAX);
+    throttle(shared, identity, Kind::Telemetry, cost).await?;
     let stored = timeout(USE_CASE_DEADLINE, shared.peers.queue.record_events(events)).await;
     stored
         .map_err(|_| ApiError::deadline())?

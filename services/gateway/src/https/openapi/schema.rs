@@ -8,10 +8,14 @@
 )]
 
 pub(in crate::https) mod admin;
+pub(in crate::https) mod bulk;
 pub(in crate::https) mod failure;
 pub(in crate::https) mod identity;
+pub(in crate::https) mod job;
+pub(in crate::https) mod limits;
 pub(in crate::https) mod message;
 pub(in crate::https) mod method;
+pub(in crate::https) mod query;
 pub(in crate::https) mod twin;
 
 use utoipa::ToSchema;
