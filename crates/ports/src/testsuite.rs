@@ -33,6 +33,7 @@ pub mod purge;
 pub mod queries;
 pub mod rates;
 pub mod registry;
+pub mod registry_writes;
 pub mod relay;
 pub mod sessions;
 pub mod settle;
@@ -137,6 +138,21 @@ macro_rules! conformance_tests {
             devices_are_listed_in_order_and_counted
             identities_are_found_by_position
             hubs_do_not_share_identities
+        }
+        $crate::conformance_tests! { @module $make registry_writes
+            writes_of_one_batch_are_answered_by_position_and_refused_alone
+            each_write_of_a_batch_has_its_events
+            an_identity_is_named_once_in_a_batch
+            a_large_batch_is_written_whole
+            an_identity_begins_with_the_twin_it_is_given
+            modules_are_listed_in_order_and_counted_beside_devices
+            a_module_has_somebody_who_looks_after_it_and_no_status
+            an_edge_device_has_its_system_modules_as_long_as_it_is_one
+            system_modules_are_written_by_nobody_else
+            scopes_name_parents
+            a_device_has_as_many_modules_as_it_may
+            a_hub_has_as_many_identities_as_it_may
+            keys_are_exchanged_and_all_the_rest_stays
         }
         $crate::conformance_tests! { @module $make connections
             connects_and_disconnects_move_state_and_times_and_make_events
@@ -321,6 +337,7 @@ mod tests {
             include_str!("testsuite/queries.rs"),
             include_str!("testsuite/rates.rs"),
             include_str!("testsuite/registry.rs"),
+            include_str!("testsuite/registry_writes.rs"),
             include_str!("testsuite/relay.rs"),
             include_str!("testsuite/sessions.rs"),
             include_str!("testsuite/settle.rs"),
