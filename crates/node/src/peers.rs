@@ -6,7 +6,7 @@ use std::sync::Arc;
 use downlink_config::Config;
 use downlink_config::sections::Peers;
 use downlink_domain::id::GatewayId;
-use downlink_ports::{GatewayApi, Gateways, LimitsApi, MethodApi, QueueApi, TwinApi};
+use downlink_ports::{ConnectionApi, FleetApi, GatewayApi, Gateways, LimitsApi, MethodApi, QueueApi, RegistryApi, TwinApi};
 use downlink_rpc::{
     Acceptor, DiscoveryOptions, GatewayDiscovery, MuxOptions, NodesOptions, method_nodes,
     queue_nodes, twin_nodes,
@@ -62,8 +62,14 @@ pub struct Services {
     pub methods: Arc<dyn MethodApi>,
     /// Registry, twins, sessions, policies.
     pub twins: Arc<dyn TwinApi>,
+    /// Jobs.
+    pub fleet: Arc<dyn FleetApi>,
     /// Limits.
     pub limits: Arc<dyn LimitsApi>,
+    /// The registry beside single identities.
+    pub registry: Arc<dyn RegistryApi>,
+    /// What is recorded of connections.
+    pub connections: Arc<dyn ConnectionApi>,
 }
 
 /// Clients of the services at the nodes that the configuration names.
@@ -78,9 +84,23 @@ pub fn connect_services(config: &Config, scope: &Lifecycle) -> Services {
     Services {
         queue: queue_nodes(options(&peers.queue), scope),
         methods: method_nodes(options(&peers.methods), scope),
+        fleet: Arc::clone(&twins) as _,
         limits: Arc::clone(&twins) as _,
+        registry: Arc::clone(&twins) as _,
+        connections: Arc::clone(&twins) as _,
         twins,
     }
+}
+
+/// A client of the method-router service at the nodes that the configuration names.
+pub fn connect_methods(config: &Config, scope: &Lifecycle) -> Arc<dyn MethodApi> {
+    let peers = &config.peers;
+    let options = NodesOptions {
+        refresh: peers.refresh.get(),
+        mux: mux_options(peers),
+        ..NodesOptions::new(peers.methods.as_slice().to_vec())
+    };
+    method_nodes(options, scope)
 }
 
 /// Clients of the gateways that hold a lease; `own` is the one of this process, if it is one.

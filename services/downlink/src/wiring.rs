@@ -6,7 +6,7 @@ use downlink_domain::id::{GatewayId, HubName};
 use downlink_gateway::{Gateway, Peers};
 use downlink_method_router::{MethodDeps, MethodOptions};
 use downlink_node::{Ground, Issuers, Presence, Stores};
-use downlink_ports::{EventSink, Gateways};
+use downlink_ports::{EventSink, Gateways, MethodApi};
 use downlink_queue::{QueueDeps, QueueOptions, RelayDeps};
 use downlink_rpc::{
     GatewayPool, GrpcGatewayClient, GrpcMethodClient, GrpcQueueClient, GrpcTwinClient, MuxOptions,
@@ -46,14 +46,7 @@ pub fn start_services(
     pool.register(gateway.0.clone(), Arc::new(client));
     let gateways: Arc<dyn Gateways> = Arc::new(pool);
 
-    let (twin_end, acceptor) = in_process();
-    let deps = twin_deps(ground, &adapters, &gateways);
-    let options = TwinOptions::from(&*ground.config);
-    downlink_twin::start(&options, deps, acceptor, &lifecycle.child("twin"));
-    let (queue_end, acceptor) = in_process();
-    let deps = queue_deps(ground, &adapters, &gateways);
-    let options = QueueOptions::from(&*ground.config);
-    downlink_queue::start(options, deps, acceptor, &lifecycle.child("queue"));
+    // First: jobs of the twin service call it, so it drains after that.
     let (method_end, acceptor) = in_process();
     let deps = MethodDeps {
         presence: Arc::clone(&adapters.presence.directory),
@@ -63,11 +56,23 @@ pub fn start_services(
     let options = MethodOptions::from(&*ground.config);
     let scope = lifecycle.child("method-router");
     downlink_method_router::start(options, deps, acceptor, &scope);
+    let (twin_end, acceptor) = in_process();
+    let methods = Arc::new(GrpcMethodClient::new(&method_end, clients, &carriers));
+    let deps = twin_deps(ground, &adapters, &gateways, methods.clone());
+    let options = TwinOptions::from(&*ground.config);
+    downlink_twin::start(&options, deps, acceptor, &lifecycle.child("twin"));
+    let (queue_end, acceptor) = in_process();
+    let deps = queue_deps(ground, &adapters, &gateways);
+    let options = QueueOptions::from(&*ground.config);
+    downlink_queue::start(options, deps, acceptor, &lifecycle.child("queue"));
     let twins = Arc::new(GrpcTwinClient::new(&twin_end, clients, &carriers));
     Peers {
         queue: Arc::new(GrpcQueueClient::new(&queue_end, clients, &carriers)),
-        methods: Arc::new(GrpcMethodClient::new(&method_end, clients, &carriers)),
+        methods,
+        fleet: Arc::clone(&twins) as _,
+        registry: Arc::clone(&twins) as _,
         limits: Arc::clone(&twins) as _,
+        connections: Arc::clone(&twins) as _,
         twins,
         issuers: adapters.issuers,
         presence: adapters.presence.directory,
@@ -80,15 +85,25 @@ pub fn start_services(
     }
 }
 
-fn twin_deps(ground: &Ground, adapters: &Adapters, gateways: &Arc<dyn Gateways>) -> TwinDeps {
+fn twin_deps(
+    ground: &Ground,
+    adapters: &Adapters,
+    gateways: &Arc<dyn Gateways>,
+    methods: Arc<dyn MethodApi>,
+) -> TwinDeps {
     let stores = adapters.stores.clone();
     TwinDeps {
         registry: stores.registry,
+        connections: stores.connections,
         twins: stores.twins,
         sessions: stores.sessions,
         access: stores.access,
+        queries: stores.queries,
+        jobs: stores.jobs,
+        methods,
         limits: stores.limits,
         presence: Arc::clone(&adapters.presence.directory),
+        leases: Arc::clone(&adapters.presence.leases),
         gateways: Arc::clone(gateways),
         clock: Arc::clone(&ground.clock),
         ids: Arc::clone(&ground.ids),

@@ -22,11 +22,11 @@ use downlink_domain::policy::{Policy, default_policies};
 use downlink_domain::twin::{Object, Twin, TwinChange};
 use downlink_oidc::Issuers;
 use downlink_ports::{
-    AccessSnapshot, AccessStore, Clock, ConnectionChange, DeviceRegistry, EnqueueError,
+    AccessSnapshot, AccessStore, Clock, ConnectionApi, ConnectionChange, ConnectionStore, DeviceRegistry, EnqueueError,
     EnqueueRules, Enqueued, EventOutbox, FeedbackReceive, FeedbackStore, GatewayApi, Gateways,
-    IdSource, LockedMessage, MessageStore, MethodApi, MethodDelivery, Notify, OpenedDevice,
+    IdSource, LockedMessage, MessageStore, MethodApi, MethodDelivery, MissedChanges, Notify, OpenedDevice,
     PeerError, PolicyStore, PurgeOrder, PurgeOutcome, QueueApi, Receive, ReceiveCall,
-    RegistryCounts, SessionStore, SettleError, TwinApi, TwinStore, TwinView,
+    RegistryCounts, SessionStore, Since, SettleError, TwinApi, TwinStore, TwinView,
 };
 use downlink_presence_memory::MemoryPresence;
 use downlink_runtime::telemetry::Metrics;
@@ -55,10 +55,14 @@ use crate::shared::Shared;
 use crate::watching::Watches;
 
 mod certificates;
+mod connections;
 mod directory;
+mod fleet;
 mod issuer;
 mod limits;
 mod policies;
+mod queries;
+mod registry;
 
 pub(crate) use self::certificates::{Authority, self_signed, thumbprints};
 pub(crate) use self::directory::FrailDirectory;
@@ -139,7 +143,11 @@ impl TestHub {
             queue: Arc::clone(&backend) as Arc<dyn QueueApi>,
             methods: Arc::clone(&backend) as Arc<dyn MethodApi>,
             twins: Arc::clone(&backend) as Arc<dyn TwinApi>,
+            registry: Arc::clone(&backend) as _,
+            queries: Arc::clone(&backend) as _,
             limits: Arc::clone(&backend) as _,
+            fleet: Arc::clone(&backend) as _,
+            connections: Arc::clone(&backend) as Arc<dyn ConnectionApi>,
             presence: Arc::clone(&presence) as _,
             leases: Arc::clone(&presence) as _,
             polls: Arc::clone(&presence) as _,
@@ -212,12 +220,14 @@ impl TestHub {
             audit,
             authenticator: Authenticator::new(&options, Arc::clone(&access), &peers),
             access,
-            metrics: gateway_metrics,
             passages: Passages::start(
+                &options.id,
                 peers.clone(),
                 Arc::clone(&connections),
+                gateway_metrics.reports.clone(),
                 &lifecycle.child("passages"),
             ),
+            metrics: gateway_metrics,
             connections,
             standing: Arc::default(),
             pollers: Arc::default(),
@@ -246,6 +256,7 @@ impl TestHub {
             standing: Arc::clone(&self.shared.standing),
             health,
             metrics: self.shared.metrics.lease.clone(),
+            reports: self.shared.passages.reports(),
         };
         let (options, peers) = (&self.shared.options, &self.shared.peers);
         keeper::start(options, peers, kept, &self.lifecycle);
@@ -755,6 +766,24 @@ impl TwinApi for Backend {
         self.check()?;
         let twin = self.store.find_twins(vec![device]).await?.pop().flatten();
         twin.ok_or_else(|| no_device(&device))
+    }
+
+    async fn missed_changes(
+        &self,
+        device: DeviceKey,
+        since: Since,
+    ) -> Result<MissedChanges, PeerError> {
+        let twin = self.get_own_twin(device).await?;
+        let found = self.store.find_changes(vec![(device, since)]).await?.pop();
+        let found = found.flatten().ok_or_else(|| no_device(&device))?;
+        let since = found.since;
+        let whole = || MissedChanges::whole(&twin.desired, since);
+        Ok(MissedChanges::every(found).unwrap_or_else(whole))
+    }
+
+    async fn note_told(&self, told: Vec<(DeviceKey, u64)>) -> Result<(), PeerError> {
+        self.check()?;
+        Ok(self.store.note_told(told).await?)
     }
 
     async fn find_twin_versions(

@@ -15,6 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use downlink_domain::ErrorCode;
 use downlink_domain::access::{Access, Action, Actor};
+use downlink_domain::limits::HubOperation;
 use downlink_domain::policy::Coverage;
 use tokio::time::timeout;
 
@@ -32,22 +33,28 @@ use crate::websocket::{self, HandshakeError};
 
 mod admin;
 mod answer;
+mod bulk;
 mod deadlines;
 mod device;
 mod devices;
+mod digital_twins;
 pub(crate) mod error;
 pub(crate) mod facts;
 mod header_case;
 pub(crate) mod identity;
+mod jobs;
 mod messages;
 pub(crate) mod methods;
+pub(crate) mod modules;
 mod openapi;
+mod query;
 pub(crate) mod request;
 mod route;
 pub(crate) mod serve;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod twin_events;
 mod twins;
 
 pub(crate) use self::deadlines::Guarded;
@@ -110,11 +117,7 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
 }
 
 /// Answers with a part of the description of the calls, if that is served.
-fn read_document(
-    shared: &Shared,
-    parts: &Parts,
-    document: openapi::Document,
-) -> Response<Body> {
+fn read_document(shared: &Shared, parts: &Parts, document: openapi::Document) -> Response<Body> {
     if shared.options.https.has_api_documents {
         return document.into_response();
     }
@@ -143,7 +146,7 @@ fn open_websocket(shared: &Shared, parts: &Parts, body: &Body) -> Response<Body>
 }
 
 async fn answer(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     route: Route,
     parts: &Parts,
     body: &mut Body,
@@ -155,10 +158,19 @@ async fn answer(
     };
     let body = match route.endpoint {
         Endpoint::PutDevice(_)
+        | Endpoint::Many(_)
         | Endpoint::PatchTwin(_)
         | Endpoint::ReplaceTwin(_)
-        | Endpoint::InvokeMethod(_) => {
+        | Endpoint::InvokeMethod(_)
+        | Endpoint::Query => {
             request::read_body(&parts.headers, body, &shared.options.https).await?
+        }
+        Endpoint::Modules(_, ref call) if call.has_body() => {
+            request::read_body(&parts.headers, body, &shared.options.https).await?
+        }
+        Endpoint::Job(jobs::Call::Create(_)) => {
+            let most = jobs::MAX_BODY_BYTES;
+            request::read_body_within(&parts.headers, body, most, &shared.options.https).await?
         }
         Endpoint::Administer(ref call) if call.has_body() => {
             let most = admin::MAX_BODY_BYTES;
@@ -166,16 +178,40 @@ async fn answer(
         }
         _ => bytes::Bytes::new(),
     };
-    if let (Endpoint::InvokeMethod(id), Some(caller)) = (&route.endpoint, &caller) {
-        let asked = methods::parse(&body)?;
+    let called = match &route.endpoint {
+        Endpoint::InvokeMethod(name) => Some((name.clone(), methods::parse(&body)?)),
+        Endpoint::InvokeCommand(command) => {
+            let asked = digital_twins::asked(command, &parts.uri, &body)?;
+            Some((command.device.clone().into(), asked))
+        }
+        _ => None,
+    };
+    if let (Some((name, asked)), Some(caller)) = (called, &caller) {
         let access = Access {
             method: Some(&asked.name),
-            ..Access::to_device(Action::InvokeMethod, id)
+            ..Access::to_device(Action::InvokeMethod, &name.device)
         };
         authorize(shared, caller, &access, &path, origin(parts)).await?;
-        return methods::invoke(shared, id.clone().into(), asked).await;
+        return match route.endpoint {
+            Endpoint::InvokeCommand(command) => {
+                digital_twins::invoke(shared, command.device, asked).await
+            }
+            _ => methods::invoke(shared, name, asked).await,
+        };
+    }
+    if let (Endpoint::WatchTwin(name), Some(caller)) = (&route.endpoint, &caller) {
+        let watching = twin_events::watch(shared, name.clone(), caller.clone(), parts);
+        let watched = timeout(USE_CASE_DEADLINE, watching).await;
+        return watched.map_err(|_| ApiError::deadline())?;
     }
     let by = || audit::actor(caller.as_ref(), parts.extensions.get(), "https");
+    if let (Endpoint::Job(jobs::Call::Create(id)), Some(caller)) = (&route.endpoint, &caller) {
+        let spec = jobs::parse(id.clone(), &body, shared.peers.clock.now())?;
+        let order = jobs::order(&spec)?;
+        authorize(shared, caller, &jobs::access(&order), &path, origin(parts)).await?;
+        let answered = timeout(USE_CASE_DEADLINE, jobs::create(shared, spec, by())).await;
+        return answered.map_err(|_| ApiError::deadline())?;
+    }
     if let (Endpoint::Administer(call), Some(principal)) = (&route.endpoint, &caller) {
         let reading = Access::to_hub(Action::AdministrationRead);
         let caller = admin::Caller {
@@ -184,6 +220,27 @@ async fn answer(
         };
         let if_match = request::if_match(&parts.headers)?;
         let answering = admin::answer(shared, call.clone(), caller, if_match, &body);
+        let answered = timeout(USE_CASE_DEADLINE, answering).await;
+        return answered.map_err(|_| ApiError::deadline())?;
+    }
+    if let (Endpoint::Modules(device, call), Some(principal)) = (&route.endpoint, &caller) {
+        let caller = modules::Caller {
+            actor: by(),
+            is_policy: principal.policy().is_some(),
+        };
+        let if_match = request::if_match(&parts.headers)?;
+        let (device, call) = (device.clone(), call.clone());
+        let answering = modules::answer(shared, device, call, caller, if_match, &body);
+        let answered = timeout(USE_CASE_DEADLINE, answering).await;
+        return answered.map_err(|_| ApiError::deadline())?;
+    }
+    if let (Endpoint::Many(call), Some(principal)) = (&route.endpoint, &caller) {
+        let caller = bulk::Caller {
+            principal,
+            actor: by(),
+            origin: origin(parts),
+        };
+        let answering = bulk::answer(shared, *call, caller, &body);
         let answered = timeout(USE_CASE_DEADLINE, answering).await;
         return answered.map_err(|_| ApiError::deadline())?;
     }
@@ -221,9 +278,22 @@ async fn admit(
         }
         Some(access) => {
             authorize(shared, &caller, &access, path, origin).await?;
-            if let Some(class) = class_of(access.action) {
+            let class = match endpoint {
+                Endpoint::Query => Some(HubOperation::Query),
+                _ => class_of(access.action),
+            };
+            if let Some(class) = class {
                 shared.limits.admit(class, 1).await?;
             }
+        }
+        None if matches!(endpoint, Endpoint::Many(_)) => {
+            // Each item is checked for itself; whoever may do none of it sends nothing.
+            let may = |action| shared.authenticator.authorize_any(&caller, action, path);
+            let action = Action::DevicesWrite;
+            let checked =
+                may(action).or_else(|denied| may(Action::DevicesDelete).map_err(|_| denied));
+            let audit = &shared.audit;
+            checked.inspect_err(|denied| audit.denied(origin, &caller, action, path, denied))?;
         }
         None => {}
     }
@@ -265,9 +335,15 @@ async fn use_case(
         Endpoint::PurgeMessages(id) => messages::purge(shared, id, by()).await,
         Endpoint::CountDevices => statistics::devices(shared).await,
         Endpoint::CountConnected => statistics::connected(shared).await,
+        Endpoint::Query => query::query(shared, &parts.headers, body).await,
         Endpoint::GetTwin(id) => twins::get(shared, id).await,
         Endpoint::PatchTwin(id) => twins::patch(shared, id, if_match()?, body).await,
         Endpoint::ReplaceTwin(id) => twins::replace(shared, id, if_match()?, body).await,
+        Endpoint::GetDigitalTwin(id) => digital_twins::get(shared, id).await,
+        Endpoint::PatchDigitalTwin(id) => digital_twins::patch(shared, id, if_match()?, body).await,
+        Endpoint::Job(jobs::Call::List) => jobs::list(shared, &parts.uri, &parts.headers).await,
+        Endpoint::Job(jobs::Call::Get(id)) => jobs::get(shared, id).await,
+        Endpoint::Job(jobs::Call::Cancel(id)) => jobs::cancel(shared, id, by()).await,
         Endpoint::ReceiveFeedback => messages::receive_feedback(shared).await,
         Endpoint::CompleteFeedback(token) => messages::complete_feedback(shared, token).await,
         Endpoint::AbandonFeedback(token) => messages::abandon_feedback(shared, token).await,
@@ -275,7 +351,12 @@ async fn use_case(
         // Answered before, each where its own way begins.
         Endpoint::OpenWebSocket
         | Endpoint::InvokeMethod(_)
+        | Endpoint::InvokeCommand(_)
+        | Endpoint::WatchTwin(_)
+        | Endpoint::Job(jobs::Call::Create(_))
         | Endpoint::Administer(_)
+        | Endpoint::Many(_)
+        | Endpoint::Modules(..)
         | Endpoint::Read(_)
         | Endpoint::Device(..) => Err(ApiError::invalid(&HandshakeError::NotAnUpgrade)),
         Endpoint::NotOffered(what) => Err(ApiError::new(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use downlink_oidc::Issuers;
 use downlink_ports::{
-    Clock, GatewayLeases, Gateways, IdSource, LimitsApi, MethodApi, PollThrottle,
-    PresenceDirectory, QueueApi, RateShares, TwinApi,
+    Clock, ConnectionApi, FleetApi, GatewayLeases, Gateways, IdSource, LimitsApi, MethodApi, PollThrottle,
+    PresenceDirectory, QueryApi, QueueApi, RegistryApi, RateShares, TwinApi,
 };
 
 /// The peer services, presence, time and ids.
@@ -17,8 +17,16 @@ pub struct Peers {
     pub methods: Arc<dyn MethodApi>,
     /// Registry, twins, sessions, policies.
     pub twins: Arc<dyn TwinApi>,
+    /// The registry beside single identities.
+    pub registry: Arc<dyn RegistryApi>,
+    /// Queries over all twins.
+    pub queries: Arc<dyn QueryApi>,
     /// Limits that administrators state.
     pub limits: Arc<dyn LimitsApi>,
+    /// Jobs.
+    pub fleet: Arc<dyn FleetApi>,
+    /// What is recorded of connections.
+    pub connections: Arc<dyn ConnectionApi>,
     /// Who is connected where.
     pub presence: Arc<dyn PresenceDirectory>,
     /// The word of this gateway that it is alive.

@@ -4,14 +4,14 @@ use axum::http::Uri;
 use downlink_domain::ErrorCode;
 use downlink_domain::access::Actor;
 use downlink_domain::device::IfMatch;
-use downlink_domain::id::DeviceId;
+use downlink_domain::id::{DeviceId, IdentityName};
 use serde_json::Value;
 
 use super::answer::Answer;
 use super::error::ApiError;
 use super::openapi::schema::IdentityId;
 use super::openapi::schema::identity::{DeviceIdentity, NewDeviceIdentity};
-use super::request::{find_query, parse_object, text_member};
+use super::request::{find_query, parse_object};
 use super::{facts, identity};
 use crate::shared::Shared;
 
@@ -62,17 +62,15 @@ pub(super) async fn put(
     by: Actor,
 ) -> Result<Answer, ApiError> {
     let body = parse_object(body)?;
-    let spec = identity::parse_spec(&body, &id, &*shared.peers.ids)?;
+    let name = IdentityName::from(id);
+    let mut spec = identity::parse_spec(&body, &name, &*shared.peers.ids)?;
     let hub = shared.options.hub.clone();
     let twins = &shared.peers.twins;
-    let own_scope = if text_member(&body, "deviceScope")?.is_some() {
-        let before = twins.find_device(hub.clone(), id.clone().into()).await?;
-        before.as_ref().and_then(identity::edge_scope)
-    } else {
-        None
-    };
-    identity::check_scopes(&body, own_scope.as_deref())?;
-    let device = twins.put_device(hub, id.into(), spec, if_match, by).await?;
+    if if_match == IfMatch::Absent {
+        // A new device has no scope yet that could be blanked.
+        spec.device_scope = spec.device_scope.filter(|scope| !scope.is_empty());
+    }
+    let device = twins.put_device(hub, name, spec, if_match, by).await?;
     let facts = facts::ask_after_write(&shared.peers, &device).await;
     Ok(Answer::json(&identity::document(&device, facts)).with_etag(&device.etag_text()))
 }

@@ -1,11 +1,10 @@
-//! A device identity as JSON (registry.md §2.1).
+//! Identities of devices and modules as JSON (registry.md §2.1, §3).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use downlink_auth::SymmetricKey;
-use downlink_domain::ErrorCode;
 use downlink_domain::device::{Authentication, Device, DeviceSpec, DeviceStatus, SymmetricKeys};
-use downlink_domain::id::DeviceId;
+use downlink_domain::id::{IdentityName, ModuleId};
 use downlink_domain::twin::Object;
 use downlink_ports::IdSource;
 use serde_json::{Value, json};
@@ -20,7 +19,7 @@ pub(super) fn document(device: &Device, facts: Facts) -> Value {
         "deviceId": device.name.device.as_str(),
         "generationId": device.generation.to_string(),
         "etag": device.etag_text(),
-        "connectionState": facts.connection_state(),
+        "connectionState": facts.connection_state(device),
         "status": device.status.as_str(),
         "statusReason": device.status_reason,
         "connectionStateUpdatedTime": device.connection_state_updated_at.to_string(),
@@ -30,22 +29,27 @@ pub(super) fn document(device: &Device, facts: Facts) -> Value {
         "authentication": authentication(&device.authentication),
         "capabilities": { "iotEdge": device.is_edge },
     });
-    if let (Some(scope), Some(members)) = (edge_scope(device), document.as_object_mut()) {
-        members.insert("deviceScope".to_owned(), Value::String(scope));
-        members.insert("parentScopes".to_owned(), json!([]));
+    if let (Some(scope), Some(members)) = (&device.device_scope, document.as_object_mut()) {
+        members.insert("deviceScope".to_owned(), json!(scope));
+        members.insert("parentScopes".to_owned(), json!(device.parent_scopes));
     }
     document
 }
 
-/// The scope that an Edge device opens for its children; it follows from the identity.
-pub(super) fn edge_scope(device: &Device) -> Option<String> {
-    let scope = || {
-        format!(
-            "ms-azure-iot-edge://{}-{}",
-            device.name.device, device.generation
-        )
-    };
-    device.is_edge.then(scope)
+/// The identity of a module in the member order of the contract: it has no status of its own.
+pub(super) fn module_document(module: &Device, facts: Facts) -> Value {
+    json!({
+        "moduleId": module.name.module.as_ref().map(ModuleId::as_str),
+        "managedBy": module.managed_by,
+        "deviceId": module.name.device.as_str(),
+        "generationId": module.generation.to_string(),
+        "etag": module.etag_text(),
+        "connectionState": facts.connection_state(module),
+        "connectionStateUpdatedTime": module.connection_state_updated_at.to_string(),
+        "lastActivityTime": module.last_activity_at.to_string(),
+        "cloudToDeviceMessageCount": facts.waiting_messages,
+        "authentication": authentication(&module.authentication),
+    })
 }
 
 /// The word for how an identity proves itself.
@@ -86,15 +90,28 @@ fn authentication(authentication: &Authentication) -> Value {
     })
 }
 
-/// Reads what a writer says about the device `id`. Keys that are missing or empty are minted.
+/// Reads what a writer says about an identity. Keys that are missing or empty are minted.
 pub(super) fn parse_spec(
     body: &Object,
-    id: &DeviceId,
+    name: &IdentityName,
     ids: &dyn IdSource,
 ) -> Result<DeviceSpec, ApiError> {
-    if text_member(body, "deviceId")?.is_some_and(|named| named != id.as_str()) {
+    if text_member(body, "deviceId")?.is_some_and(|named| named != name.device.as_str()) {
         return Err(ApiError::invalid(&"deviceId is not the id in the path"));
     }
+    match &name.module {
+        None => said_of_device(body, ids),
+        Some(module) => {
+            if text_member(body, "moduleId")?.is_some_and(|named| named != module.as_str()) {
+                return Err(ApiError::invalid(&"moduleId is not the id in the path"));
+            }
+            said_of_module(body, ids)
+        }
+    }
+}
+
+/// Reads what is said of a device.
+pub(super) fn said_of_device(body: &Object, ids: &dyn IdSource) -> Result<DeviceSpec, ApiError> {
     let status = match text_member(body, "status")? {
         None => DeviceStatus::Enabled,
         Some(word) => DeviceStatus::parse(word)
@@ -104,33 +121,49 @@ pub(super) fn parse_spec(
         None => Authentication::Sas(mint(ids)),
         Some(said) => parse_authentication(said, ids)?,
     };
+    if authentication == Authentication::None {
+        return Err(ApiError::invalid(
+            &"authentication type must be sas, selfSigned or certificateAuthority",
+        ));
+    }
+    let is_edge = parse_is_edge(body)?;
+    // An Edge device's own scope cannot be taken from it, so for it a blank one says something.
+    let scope = text_member(body, "deviceScope")?.filter(|scope| is_edge || !scope.is_empty());
     Ok(DeviceSpec {
         status,
         status_reason: text_member(body, "statusReason")?.map(str::to_owned),
-        authentication,
-        is_edge: parse_is_edge(body)?,
-        managed_by: None,
-        device_scope: None,
-        parent_scopes: Vec::new(),
+        is_edge,
+        device_scope: scope.map(str::to_owned),
+        parent_scopes: parse_parents(body)?,
+        ..DeviceSpec::of(authentication)
     })
 }
 
-/// The scope that a writer names, which must be the device's own: devices have no parents here.
-pub(super) fn check_scopes(body: &Object, own: Option<&str>) -> Result<(), ApiError> {
-    let named = text_member(body, "deviceScope")?.filter(|scope| !scope.is_empty());
-    let is_own = named.is_none() || named == own;
-    let has_parents = match member(body, "parentScopes") {
-        None => false,
-        Some(Value::Array(parents)) => !parents.is_empty(),
+/// Reads what is said of a module, which always has a proof of its own: none is as good as keys
+/// (registry.md §3).
+pub(super) fn said_of_module(body: &Object, ids: &dyn IdSource) -> Result<DeviceSpec, ApiError> {
+    let authentication = match object_member(body, "authentication")? {
+        None => Authentication::Sas(mint(ids)),
+        Some(said) => match parse_authentication(said, ids)? {
+            Authentication::None => Authentication::Sas(mint(ids)),
+            proof => proof,
+        },
+    };
+    Ok(DeviceSpec {
+        managed_by: text_member(body, "managedBy")?.map(str::to_owned),
+        ..DeviceSpec::of(authentication)
+    })
+}
+
+fn parse_parents(body: &Object) -> Result<Vec<String>, ApiError> {
+    let parents = match member(body, "parentScopes") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(parents)) => parents,
         Some(_) => return Err(ApiError::invalid(&"parentScopes must be an array")),
     };
-    if is_own && !has_parents {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        ErrorCode::OperationNotAvailableInCurrentTier,
-        "this hub does not offer parents of devices",
-    ))
+    let text = |parent: &Value| parent.as_str().map(str::to_owned);
+    let parents: Option<Vec<String>> = parents.iter().map(text).collect();
+    parents.ok_or_else(|| ApiError::invalid(&"parentScopes must be an array of strings"))
 }
 
 fn parse_is_edge(body: &Object) -> Result<bool, ApiError> {
@@ -164,6 +197,7 @@ fn parse_authentication(said: &Object, ids: &dyn IdSource) -> Result<Authenticat
         None | Some("sas") => parse_keys(said, ids).map(Authentication::Sas),
         Some("selfsigned") => Ok(Authentication::SelfSigned { primary, secondary }),
         Some("certificateauthority") => Ok(Authentication::CertificateAuthority),
+        Some("none") => Ok(Authentication::None),
         Some(_) => Err(ApiError::invalid(
             &"authentication type must be sas, selfSigned or certificateAuthority",
         )),
@@ -206,7 +240,8 @@ fn parse_key(text: &str) -> Result<Vec<u8>, ApiError> {
     Ok(key.as_bytes().to_vec())
 }
 
-fn mint(ids: &dyn IdSource) -> SymmetricKeys {
+/// Makes two keys.
+pub(crate) fn mint(ids: &dyn IdSource) -> SymmetricKeys {
     let mut random = [[0; 32]; 2];
     for key in &mut random {
         ids.fill_random(key);

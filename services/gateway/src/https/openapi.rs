@@ -12,7 +12,10 @@ use bytes::Bytes;
 use utoipa::OpenApi;
 
 use self::common::Common;
-use super::{admin, device, devices, messages, methods, statistics, twins};
+use super::{
+    admin, bulk, device, devices, digital_twins, jobs, messages, methods, modules, query,
+    statistics, twin_events, twins,
+};
 
 mod common;
 pub(super) mod schema;
@@ -32,12 +35,27 @@ mod tests;
         devices::get,
         devices::put,
         devices::delete,
+        modules::list,
+        modules::get,
+        modules::put,
+        modules::delete,
+        bulk::write,
+        bulk::regenerate_keys,
         statistics::devices,
         statistics::connected,
+        query::query,
         twins::get,
         twins::patch,
         twins::replace,
+        twin_events::watch,
+        digital_twins::get,
+        digital_twins::patch,
+        digital_twins::invoke,
         methods::invoke,
+        jobs::create,
+        jobs::get,
+        jobs::cancel,
+        jobs::list,
         messages::purge,
         messages::receive_feedback,
         messages::complete_feedback,
@@ -70,6 +88,7 @@ mod tests;
         (name = "identities", description = "Devices and modules, and how many there are."),
         (name = "twins", description = "What devices should be, and what they say they are."),
         (name = "methods", description = "Calls to devices that are online."),
+        (name = "jobs", description = "Twin updates and method calls for many devices."),
         (name = "messages", description = "Queues of cloud-to-device messages and their feedback."),
         (name = "devices", description = "What devices and modules themselves ask for."),
         (name = "administration", description = "Policies, certificate authorities and limits of the hub."),

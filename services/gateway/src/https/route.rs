@@ -10,8 +10,12 @@ use downlink_domain::id::{DeviceId, IdentityName, LockToken};
 use percent_encoding::percent_decode_str;
 
 use super::admin;
+use super::bulk;
 use super::device::DeviceCall;
+use super::digital_twins::Command;
 use super::error::{ApiError, Shape};
+use super::jobs;
+use super::modules;
 use super::openapi::Document;
 
 /// What is asked.
@@ -21,18 +25,30 @@ pub(super) enum Endpoint {
     GetDevice(DeviceId),
     PutDevice(DeviceId),
     DeleteDevice(DeviceId),
+    /// Many identities at once.
+    Many(bulk::Call),
+    /// Modules of a device.
+    Modules(DeviceId, modules::Call),
     PurgeMessages(DeviceId),
     CountDevices,
     CountConnected,
-    GetTwin(DeviceId),
-    PatchTwin(DeviceId),
-    ReplaceTwin(DeviceId),
-    InvokeMethod(DeviceId),
+    /// Over all twins of the hub.
+    Query,
+    GetTwin(IdentityName),
+    PatchTwin(IdentityName),
+    ReplaceTwin(IdentityName),
+    WatchTwin(IdentityName),
+    InvokeMethod(IdentityName),
+    GetDigitalTwin(DeviceId),
+    PatchDigitalTwin(DeviceId),
+    InvokeCommand(Command),
     ReceiveFeedback,
     CompleteFeedback(LockToken),
     AbandonFeedback(LockToken),
     /// What a device or a module asks for.
     Device(IdentityName, DeviceCall),
+    /// Jobs.
+    Job(jobs::Call),
     /// Policies and certificate authorities.
     Administer(admin::Call),
     /// The description of the calls.
@@ -87,15 +103,27 @@ impl Endpoint {
             Self::GetDevice(id) => to_device(Action::DevicesRead, id),
             Self::PutDevice(id) => to_device(Action::DevicesWrite, id),
             Self::DeleteDevice(id) => to_device(Action::DevicesDelete, id),
+            Self::Modules(id, call) => to_device(call.action(), id),
             Self::PurgeMessages(id) => to_device(Action::PurgeQueue, id),
-            Self::GetTwin(id) => to_device(Action::TwinsRead, id),
-            Self::PatchTwin(id) | Self::ReplaceTwin(id) => to_device(Action::TwinsWrite, id),
-            Self::InvokeMethod(id) => to_device(Action::InvokeMethod, id),
+            Self::Query => to_hub(Action::TwinsRead),
+            Self::GetTwin(name) | Self::WatchTwin(name) => {
+                to_device(Action::TwinsRead, &name.device)
+            }
+            Self::GetDigitalTwin(id) => to_device(Action::TwinsRead, id),
+            Self::PatchTwin(name) | Self::ReplaceTwin(name) => {
+                to_device(Action::TwinsWrite, &name.device)
+            }
+            Self::PatchDigitalTwin(id) => to_device(Action::TwinsWrite, id),
+            Self::InvokeMethod(name) => to_device(Action::InvokeMethod, &name.device),
+            Self::InvokeCommand(command) => to_device(Action::InvokeMethod, &command.device),
             Self::ReceiveFeedback | Self::CompleteFeedback(_) | Self::AbandonFeedback(_) => {
                 to_hub(Action::ReceiveFeedback)
             }
+            Self::Job(call) => to_hub(call.action()),
             Self::Administer(call) => to_hub(call.action()),
-            Self::Device(..)
+            // Which rights, stands in the body.
+            Self::Many(_)
+            | Self::Device(..)
             | Self::Read(_)
             | Self::OpenWebSocket
             | Self::MissingModule(_)
@@ -116,6 +144,7 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Route, Unrouted> {
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
     let shape = match *lower.as_slice() {
         ["twins", .., "methods"] if lower.len() > 2 => Shape::Nested,
+        ["digitaltwins", .., "commands", _] => Shape::Nested,
         _ => Shape::Classic,
     };
     let door = match *lower.as_slice() {
@@ -186,9 +215,13 @@ fn known(lower: &[&str], segments: &[String]) -> Result<Known, ApiError> {
             .into_iter()
             .map(|(method, call)| (method, Endpoint::Administer(call)))
             .collect()),
-        ["jobs", ..] => Ok(any("jobs")),
+        ["jobs", "v2", ref rest @ ..] => {
+            let known = jobs::known(rest, segments)?.into_iter();
+            Ok(known.map(|(method, call)| (method, Endpoint::Job(call))).collect())
+        }
+        ["jobs", ..] => Ok(any("import and export")),
         ["configurations", ..] => Ok(any("configurations")),
-        ["digitaltwins", ..] => Ok(any("digital twins")),
+        ["digitaltwins", ref rest @ ..] => digital_twins(rest, segments),
         ["$admin", ..] => Ok(any("import and export")),
         ref path => Ok(Document::at(path)
             .map(|document| (Method::GET, Endpoint::Read(document)))
@@ -202,7 +235,7 @@ fn devices(rest: &[&str], segments: &[String]) -> Result<Known, ApiError> {
     Ok(match *rest {
         [] => vec![
             (Method::GET, Endpoint::ListDevices),
-            (Method::POST, Endpoint::NotOffered("bulk writes")),
+            (Method::POST, Endpoint::Many(bulk::Call::Write)),
         ],
         [name] => {
             let mut known = vec![
@@ -211,27 +244,27 @@ fn devices(rest: &[&str], segments: &[String]) -> Result<Known, ApiError> {
                 (Method::DELETE, Endpoint::DeleteDevice(id()?)),
             ];
             if name == "query" {
-                known.push((Method::POST, Endpoint::NotOffered("queries")));
+                known.push((Method::POST, Endpoint::Query));
             }
             known
         }
-        ["keys", "regenerate"] => vec![(Method::POST, Endpoint::NotOffered("key regeneration"))],
+        ["keys", "regenerate"] => {
+            vec![(Method::POST, Endpoint::Many(bulk::Call::RegenerateKeys))]
+        }
         [_, "commands"] => vec![(Method::DELETE, Endpoint::PurgeMessages(id()?))],
         [_, "applyconfigurationcontent"] => {
             vec![(Method::POST, Endpoint::NotOffered("configurations"))]
         }
-        [_, "modules"] => vec![(Method::GET, Endpoint::NotOffered("module identities"))],
-        [_, "modules", _] => vec![
-            (
-                Method::GET,
-                Endpoint::MissingModule(ErrorCode::ModuleNotFound),
-            ),
-            (Method::PUT, Endpoint::NotOffered("module identities")),
-            (
-                Method::DELETE,
-                Endpoint::MissingModule(ErrorCode::ModuleNotFound),
-            ),
-        ],
+        [_, "modules"] => vec![(Method::GET, Endpoint::Modules(id()?, modules::Call::List))],
+        [_, "modules", _] => {
+            let module = segments[3]
+                .parse()
+                .map_err(|error| ApiError::invalid(&error))?;
+            let device = id()?;
+            modules::Call::known(&module)
+                .map(|(method, call)| (method, Endpoint::Modules(device.clone(), call)))
+                .into()
+        }
         [_, "messages" | "files", ..] => own(id()?.into(), &rest[1..], &segments[2..]),
         [_, "modules", _, "messages" | "files", ..] => {
             let module = segments[3].parse();
@@ -264,25 +297,48 @@ fn own(name: IdentityName, rest: &[&str], segments: &[String]) -> Known {
 }
 
 fn twins(rest: &[&str], segments: &[String]) -> Result<Known, ApiError> {
+    let (name, rest) = match *rest {
+        [_, "modules", _, ref rest @ ..] => (module(&segments[1], &segments[3])?, rest),
+        [_, ref rest @ ..] => (device_id(&segments[1])?.into(), rest),
+        [] => return Ok(Vec::new()),
+    };
+    Ok(match *rest {
+        [] => vec![
+            (Method::GET, Endpoint::GetTwin(name.clone())),
+            (Method::PATCH, Endpoint::PatchTwin(name.clone())),
+            (Method::PUT, Endpoint::ReplaceTwin(name)),
+        ],
+        ["methods"] => vec![(Method::POST, Endpoint::InvokeMethod(name))],
+        ["events"] => vec![(Method::GET, Endpoint::WatchTwin(name))],
+        _ => Vec::new(),
+    })
+}
+
+fn digital_twins(rest: &[&str], segments: &[String]) -> Result<Known, ApiError> {
     let id = || device_id(&segments[1]);
+    let command = |component: Option<usize>, name: usize| {
+        Ok::<_, ApiError>(Endpoint::InvokeCommand(Command {
+            device: id()?,
+            component: component.map(|at| segments[at].clone()),
+            name: segments[name].clone(),
+        }))
+    };
     Ok(match *rest {
         [_] => vec![
-            (Method::GET, Endpoint::GetTwin(id()?)),
-            (Method::PATCH, Endpoint::PatchTwin(id()?)),
-            (Method::PUT, Endpoint::ReplaceTwin(id()?)),
+            (Method::GET, Endpoint::GetDigitalTwin(id()?)),
+            (Method::PATCH, Endpoint::PatchDigitalTwin(id()?)),
         ],
-        [_, "methods"] => vec![(Method::POST, Endpoint::InvokeMethod(id()?))],
-        // The twin of a missing module is answered as a missing device (twins.md §6).
-        [_, "modules", _] => [Method::GET, Method::PATCH, Method::PUT]
-            .map(|method| (method, Endpoint::MissingModule(ErrorCode::DeviceNotFound)))
-            .into(),
-        [_, "modules", _, "methods"] => {
-            vec![(
-                Method::POST,
-                Endpoint::MissingModule(ErrorCode::ModuleNotFound),
-            )]
-        }
+        [_, "commands", _] => vec![(Method::POST, command(None, 3)?)],
+        [_, "components", _, "commands", _] => vec![(Method::POST, command(Some(3), 5)?)],
         _ => Vec::new(),
+    })
+}
+
+fn module(device: &str, module: &str) -> Result<IdentityName, ApiError> {
+    let module = module.parse();
+    Ok(IdentityName {
+        device: device_id(device)?,
+        module: Some(module.map_err(|error| ApiError::invalid(&error))?),
     })
 }
 
@@ -340,7 +396,7 @@ mod tests {
                 "{path}"
             );
         }
-        let twin = Endpoint::GetTwin(device("Dev-1"));
+        let twin = Endpoint::GetTwin(device("Dev-1").into());
         assert_eq!(endpoint(&Method::GET, "/Twins/Dev-1/"), Some(twin));
         for path in [
             "/messages/serviceBound/feedback",
@@ -441,6 +497,67 @@ mod tests {
             .ok()
             .unwrap();
         assert_eq!(route.door, Door::Device);
+    }
+
+    #[test]
+    fn modules_have_twins_and_methods_beside_their_device() {
+        let module = IdentityName {
+            device: device("d"),
+            module: Some("M".parse().unwrap()),
+        };
+        for (method, path, expected) in [
+            (
+                Method::GET,
+                "/twins/d/modules/M",
+                Endpoint::GetTwin(module.clone()),
+            ),
+            (
+                Method::PATCH,
+                "/twins/d/Modules/M/",
+                Endpoint::PatchTwin(module.clone()),
+            ),
+            (
+                Method::PUT,
+                "/twins/d/modules/M",
+                Endpoint::ReplaceTwin(module.clone()),
+            ),
+            (
+                Method::GET,
+                "/twins/d/modules/M/events",
+                Endpoint::WatchTwin(module.clone()),
+            ),
+            (
+                Method::POST,
+                "/twins/d/modules/M/methods",
+                Endpoint::InvokeMethod(module),
+            ),
+            (
+                Method::GET,
+                "/twins/d/events",
+                Endpoint::WatchTwin(device("d").into()),
+            ),
+        ] {
+            assert_eq!(endpoint(&method, path), Some(expected), "{path}");
+        }
+        assert_eq!(endpoint(&Method::GET, "/twins/d/modules"), None);
+    }
+
+    #[test]
+    fn commands_of_a_digital_twin_name_their_component() {
+        let command = |component: Option<&str>| {
+            Endpoint::InvokeCommand(Command {
+                device: device("d"),
+                component: component.map(str::to_owned),
+                name: "Reboot".to_owned(),
+            })
+        };
+        let post = |path| endpoint(&Method::POST, path);
+        assert_eq!(post("/digitaltwins/d/commands/Reboot"), Some(command(None)));
+        assert_eq!(
+            post("/digitalTwins/d/components/C%201/commands/Reboot"),
+            Some(command(Some("C 1")))
+        );
+        assert_eq!(post("/digitaltwins/d/components/c"), None);
     }
 
     #[test]

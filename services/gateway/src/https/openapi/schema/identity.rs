@@ -100,6 +100,39 @@ pub(in crate::https) struct NewDeviceIdentity {
     parent_scopes: Option<Vec<String>>,
 }
 
+/// An identity of a module, as it is read.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(in crate::https) struct ModuleIdentity {
+    module_id: IdentityId,
+    /// Who looks after it.
+    #[schema(required = true)]
+    managed_by: Option<String>,
+    device_id: IdentityId,
+    /// Another one whenever an identity of the same id is made anew.
+    generation_id: String,
+    etag: String,
+    connection_state: ConnectionState,
+    connection_state_updated_time: Instant,
+    last_activity_time: Instant,
+    #[schema(minimum = 0)]
+    cloud_to_device_message_count: u64,
+    authentication: Authentication,
+}
+
+/// An identity of a module, as it is written. Members that only the hub knows are ignored.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(in crate::https) struct NewModuleIdentity {
+    /// The id of the path, if it is given.
+    module_id: Option<IdentityId>,
+    /// The id of the path, if it is given.
+    device_id: Option<IdentityId>,
+    #[schema(max_length = 128)]
+    managed_by: Option<String>,
+    authentication: Option<Authentication>,
+}
+
 /// How many devices there are.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
