@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::running::{Done, Kind};
-use super::session::DeviceSession;
+use super::session::{DeviceSession, OperationOutcome, StoredSession};
+use crate::shared::Shared;
 
 /// How long one read may take.
 const READ: Duration = Duration::from_secs(10);
@@ -60,6 +61,49 @@ pub(super) struct DesiredFeed {
     failures: u32,
 }
 
+/// What a subscription needs to know before it is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// Nothing.
+    Other,
+    /// The version of desired from which on it counts.
+    Read,
+    /// The same, noted for the stored session as what the device has been told.
+    Noted,
+}
+
+impl First {
+    /// Reads it, unless the subscription could not be made; without an answer the first change
+    /// that happens to come is the first that is told.
+    pub(super) async fn read(
+        self,
+        shared: &Shared,
+        device: DeviceKey,
+        outcome: &OperationOutcome,
+    ) -> Option<u64> {
+        let is_made = matches!(outcome, OperationOutcome::Subscribed(Ok(())));
+        if self == Self::Other || !is_made {
+            return None;
+        }
+        let twins = &shared.peers.twins;
+        let reading = async {
+            let version = twins.missed_changes(device, Since::Now).await?.version;
+            if self == Self::Noted {
+                twins.note_told(vec![(device, version)]).await?;
+            }
+            Ok::<_, PeerError>(version)
+        };
+        match timeout(READ, reading).await {
+            Ok(Ok(version)) => Some(version),
+            Ok(Err(error)) => {
+                debug!(%error, "the version of a twin cannot be read now");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
 impl DesiredFeed {
     pub(super) fn new(is_wanted: bool) -> Self {
         Self {
@@ -74,32 +118,43 @@ impl DesiredFeed {
         }
     }
 
-    /// The subscription is about to change.
-    pub(super) fn subscribing(&mut self, is_wanted: bool) {
+    /// The subscription is about to change; answers whether the version from which on it counts is to be read.
+    pub(super) fn subscribing(&mut self, is_wanted: bool, session: &StoredSession) -> First {
         if !is_wanted {
             *self = Self {
                 is_held: self.is_held,
                 ..Self::new(false)
             };
-        } else if self.phase == Phase::Off || self.named.is_some() {
+            return First::Other;
+        }
+        let is_first = self.phase == Phase::Off;
+        if is_first || self.named.is_some() {
             self.phase = Phase::Beginning;
             self.ready = VecDeque::new();
         }
+        match session {
+            _ if !is_first || self.named.is_some() => First::Other,
+            StoredSession::Written(_) => First::Noted,
+            StoredSession::Kept | StoredSession::Removed => First::Read,
+        }
     }
 
-    /// The subscription is in force, or could not be.
-    pub(super) fn subscribed(&mut self, is_in_force: bool) {
+    /// The subscription is in force, from version `base` on if that is known, or could not be.
+    pub(super) fn subscribed(&mut self, is_in_force: bool, base: Option<u64>) {
         if self.phase != Phase::Beginning {
             return;
         }
         let named = self.named.take();
+        self.told = named.or(base);
+        self.taken = self.told;
         self.phase = match named {
             _ if !is_in_force => Phase::Off,
             Some(version) => Phase::Due(Since::Version(version)),
-            None => Phase::Due(Since::Now),
+            None => Phase::Live,
         };
-        self.told = named;
-        self.taken = named;
+        if base.is_some() {
+            self.fill_gap();
+        }
     }
 
     /// Takes a change that happened; returns it when it is to be told now.
@@ -124,9 +179,11 @@ impl DesiredFeed {
 
     /// Has what was heard of read, if changes are told as they come and may be.
     fn fill_gap(&mut self) {
-        let told = self.told.unwrap_or_default();
-        if self.phase == Phase::Live && !self.is_held && self.heard > told {
-            self.phase = Phase::Due(self.told.map_or(Since::Now, Since::Version));
+        let Some(told) = self.told.filter(|told| self.heard > *told) else {
+            return;
+        };
+        if self.phase == Phase::Live && !self.is_held {
+            self.phase = Phase::Due(Since::Version(told));
         }
     }
 
@@ -309,16 +366,17 @@ mod tests {
     fn subscribed(named: Option<u64>) -> DesiredFeed {
         let mut feed = DesiredFeed::new(false);
         feed.named = named;
-        feed.subscribing(true);
-        feed.subscribed(true);
+        feed.subscribing(true, &StoredSession::Kept);
+        feed.subscribed(true, None);
         feed
     }
 
     /// A feed whose device has version 5 and is told what follows.
     fn live() -> DesiredFeed {
-        let mut feed = subscribed(None);
-        assert_eq!(feed.begin_read(), Some(Since::Now));
-        assert!(!feed.end_read(missed(5, &[])));
+        let mut feed = DesiredFeed::new(false);
+        assert_eq!(feed.subscribing(true, &StoredSession::Kept), First::Read);
+        feed.subscribed(true, Some(5));
+        assert_eq!(feed.begin_read(), None);
         assert_eq!(feed.taken, Some(5));
         feed
     }
@@ -332,6 +390,21 @@ mod tests {
         assert_eq!(feed.on_change(change(7)), None, "it was told");
         assert_eq!(feed.begin_read(), None);
         assert_eq!(feed.taken, Some(8));
+    }
+
+    #[test]
+    fn what_changes_while_a_subscription_begins_is_told_once_it_is_in_force() {
+        let mut feed = DesiredFeed::new(false);
+        let session = StoredSession::Written(Bytes::new());
+        assert_eq!(feed.subscribing(true, &session), First::Noted);
+        assert_eq!(feed.on_change(change(6)), None);
+        feed.subscribed(true, Some(5));
+        assert_eq!(feed.begin_read(), Some(Since::Version(5)));
+        // Nothing is known of where it began: what happens to come first is told.
+        let mut feed = DesiredFeed::new(false);
+        feed.subscribing(true, &session);
+        feed.subscribed(true, None);
+        assert_eq!(feed.on_change(change(6)), Some(change(6)));
     }
 
     #[test]
@@ -356,9 +429,9 @@ mod tests {
     fn a_device_that_names_its_version_is_told_what_followed_before_anything_newer() {
         let mut feed = DesiredFeed::new(false);
         feed.named = Some(3);
-        feed.subscribing(true);
+        assert_eq!(feed.subscribing(true, &StoredSession::Kept), First::Other);
         assert_eq!(feed.on_change(change(6)), None, "older ones come first");
-        feed.subscribed(true);
+        feed.subscribed(true, None);
         assert_eq!(feed.begin_read(), Some(Since::Version(3)));
         assert!(!feed.end_read(missed(6, &[4, 5, 6])));
         assert_eq!(feed.on_change(change(6)), None);
@@ -370,12 +443,12 @@ mod tests {
     #[test]
     fn a_version_can_be_named_again_and_no_version_changes_nothing() {
         let mut feed = live();
-        feed.subscribing(true);
-        feed.subscribed(true);
+        assert_eq!(feed.subscribing(true, &StoredSession::Kept), First::Other);
+        feed.subscribed(true, None);
         assert_eq!(feed.begin_read(), None);
         feed.named = Some(2);
-        feed.subscribing(true);
-        feed.subscribed(true);
+        feed.subscribing(true, &StoredSession::Kept);
+        feed.subscribed(true, None);
         assert_eq!(feed.begin_read(), Some(Since::Version(2)));
     }
 
@@ -412,7 +485,7 @@ mod tests {
         let mut feed = live();
         feed.on_change(change(8));
         feed.begin_read();
-        feed.subscribing(false);
+        feed.subscribing(false, &StoredSession::Kept);
         assert!(!feed.end_read(missed(8, &[6, 7, 8])));
         assert_eq!(told(&mut feed), [0; 0]);
         assert_eq!(feed.on_change(change(9)), None);
@@ -422,8 +495,8 @@ mod tests {
     #[test]
     fn a_subscription_that_failed_tells_nothing() {
         let mut feed = DesiredFeed::new(false);
-        feed.subscribing(true);
-        feed.subscribed(false);
+        feed.subscribing(true, &StoredSession::Kept);
+        feed.subscribed(false, None);
         assert_eq!(feed.begin_read(), None);
         assert_eq!(feed.on_change(change(2)), None);
     }

@@ -6,7 +6,7 @@ use downlink_domain::device::{Device, IfMatch};
 use downlink_domain::id::{DeviceId, HubName};
 use downlink_domain::twin::{self, Twin, TwinChange};
 use downlink_ports::{
-    DeviceRegistry, ItemChange, ItemOutcome, PeerError, RegistryApi, RegistryChange, RegistryError,
+    Clock as _, DeviceRegistry, ItemChange, ItemOutcome, PeerError, RegistryApi, RegistryChange, RegistryError,
     RegistryItem, RegistryRules, RegistryWrite, TwinApi,
 };
 use downlink_testkit::twin_rules;
