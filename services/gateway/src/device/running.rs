@@ -34,7 +34,8 @@ pub(super) enum Done<T> {
         Result<Vec<Result<(), SettleError>>, PeerError>,
     ),
     Stored(Vec<T>, Result<(), PeerError>),
-    Ended(T, OperationOutcome),
+    /// An operation, and the version of desired from which on a new subscription is told.
+    Ended(T, OperationOutcome, Option<u64>),
     Lapse,
     /// What the identity is now.
     Rechecked(Box<Result<Option<Device>, PeerError>>),

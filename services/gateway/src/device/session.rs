@@ -360,11 +360,11 @@ impl<T: Send + 'static> DeviceSession<T> {
                 Ok(()) => SessionEvent::Stored(tags),
                 Err(error) => SessionEvent::NotStored(tags, error),
             }),
-            Done::Ended(tag, outcome) => {
+            Done::Ended(tag, outcome, base) => {
                 if let OperationOutcome::Subscribed(outcome) = &outcome {
                     // Not before: until presence knew of the subscription, nobody was woken.
                     self.window.hint();
-                    self.desired.subscribed(outcome.is_ok());
+                    self.desired.subscribed(outcome.is_ok(), base);
                 }
                 Some(SessionEvent::Ended(tag, outcome))
             }

@@ -8,6 +8,7 @@ use downlink_domain::message::{Settlement, Verdict};
 use downlink_domain::presence::LeaseEpoch;
 use downlink_ports::{PeerError, ReceiveCall};
 
+use super::desired::First;
 use super::running::{Done, Kind};
 use super::session::{DeviceSession, Operation, OperationOutcome, StoredSession};
 use crate::shared::Shared;
@@ -72,15 +73,23 @@ impl<T: Send + 'static> DeviceSession<T> {
         };
         let shared = Arc::clone(&self.shared);
         let (key, epoch) = (self.connection.device, self.connection.epoch);
-        if let Operation::Subscribe { subscriptions, .. } = &operation {
-            self.desired.subscribing(subscriptions.desired);
+        let mut first = First::Other;
+        if let Operation::Subscribe {
+            subscriptions,
+            session,
+        } = &operation
+        {
+            first = self.desired.subscribing(subscriptions.desired, session);
             self.handle.set_subscriptions(*subscriptions);
         }
         self.running.begin(Kind::Operating, async move {
             if let Some(due) = due {
                 due.come().await;
             }
-            Done::Ended(tag, perform(&shared, key, epoch, operation).await)
+            let outcome = perform(&shared, key, epoch, operation).await;
+            // Before the device is answered: what changes from then on, it is told.
+            let base = first.read(&shared, key, &outcome).await;
+            Done::Ended(tag, outcome, base)
         });
     }
 

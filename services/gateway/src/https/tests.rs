@@ -23,12 +23,14 @@ mod conventions;
 mod device;
 mod device_messages;
 mod device_telemetry;
+mod digital_twins;
 mod identities;
 mod messages;
 mod methods;
 mod policies;
 mod rights;
 mod twins;
+mod watching;
 
 const VERSION: &str = "api-version=2021-04-12";
 
