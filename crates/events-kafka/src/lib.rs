@@ -76,6 +76,7 @@
 //! ```
 
 mod call;
+mod cloud_event;
 mod keeper;
 mod metrics;
 mod options;
@@ -84,5 +85,5 @@ mod record;
 mod sink;
 mod topics;
 
-pub use options::{Compression, KafkaOptions, OptionsError};
+pub use options::{Compression, EventForm, KafkaOptions, OptionsError};
 pub use sink::{KafkaSink, OpenError, PingError};

@@ -18,6 +18,8 @@ pub struct KafkaOptions {
     pub partitions: u16,
     /// Copies of a topic that is created, 1–100; not more than there are brokers.
     pub replication_factor: u16,
+    /// How an event is written.
+    pub form: EventForm,
     /// How batches of records are compressed.
     pub compression: Compression,
     /// How long a record may wait for others to share its request, at most 1 s.
@@ -32,6 +34,17 @@ pub struct KafkaOptions {
     pub max_queued_bytes: u64,
     /// How this client is called in the brokers' logs and quotas, 1–200 visible ASCII characters.
     pub client_id: String,
+}
+
+/// How an event is written into a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventForm {
+    /// Its body as the value and its properties as headers.
+    #[default]
+    Plain,
+    /// As a CloudEvent 1.0 in JSON, with the names of Azure's Event Grid where it has any; the
+    /// properties are headers too.
+    CloudEvents,
 }
 
 /// How batches of records are compressed.
@@ -78,6 +91,7 @@ impl Default for KafkaOptions {
             create_topics: true,
             partitions: 12,
             replication_factor: 1,
+            form: EventForm::default(),
             compression: Compression::default(),
             linger: Duration::from_millis(2),
             max_record_bytes: 1_000_000,

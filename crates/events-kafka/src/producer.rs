@@ -218,15 +218,16 @@ impl Producer {
         index: usize,
     ) -> Result<(), Refusal> {
         let key = record::key(event);
+        let value = record::value(event, topics.form);
         let ticket = Box::new(Ticket {
             call: Arc::clone(call),
             index,
         });
         let record = BaseRecord::with_opaque_to(topics.of(event.kind), ticket)
             .key(key.as_bytes())
-            .payload(&event.body[..])
+            .payload(&value[..])
             .timestamp(event.at.as_millis())
-            .headers(record::headers(event));
+            .headers(record::headers(event, topics.form));
         call.hand_over();
         let Err((error, _record)) = self.inner().send(record) else {
             return Ok(());

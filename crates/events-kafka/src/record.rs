@@ -1,31 +1,42 @@
 //! An event as a record of a topic.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use downlink_domain::event::{Event, EventKind};
 use rdkafka::message::{Header, OwnedHeaders};
 
+use crate::cloud_event;
+use crate::options::EventForm;
+
 /// Every kind, in the order of [`Topics`].
 pub(crate) const KINDS: [EventKind; 6] = EventKind::ALL;
 
+/// The header that says what the value is.
+const CONTENT_TYPE: &str = "content-type";
 /// Headers that we write ourselves.
 const OWN: [&str; 3] = ["id", "type", "hub"];
 
 /// The names of the topics.
 #[derive(Clone, Debug)]
-pub(crate) struct Topics([String; KINDS.len()]);
+pub(crate) struct Topics {
+    names: [String; KINDS.len()],
+    /// How events are written to them.
+    pub(crate) form: EventForm,
+}
 
 impl Topics {
-    pub(crate) fn new(prefix: &str) -> Self {
-        Self(KINDS.map(|kind| format!("{prefix}.{}", kind.as_str())))
+    pub(crate) fn new(prefix: &str, form: EventForm) -> Self {
+        let names = KINDS.map(|kind| format!("{prefix}.{}", kind.as_str()));
+        Self { names, form }
     }
 
     pub(crate) fn of(&self, kind: EventKind) -> &str {
-        &self.0[place(kind)]
+        &self.names[place(kind)]
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = (EventKind, &str)> {
-        KINDS.into_iter().zip(self.0.iter().map(String::as_str))
+        KINDS.into_iter().zip(self.names.iter().map(String::as_str))
     }
 }
 
@@ -50,7 +61,18 @@ pub(crate) fn key(event: &Event) -> String {
     }
 }
 
-pub(crate) fn headers(event: &Event) -> OwnedHeaders {
+/// What the record holds.
+pub(crate) fn value(event: &Event, form: EventForm) -> Cow<'_, [u8]> {
+    match form {
+        EventForm::Plain => Cow::Borrowed(&event.body),
+        EventForm::CloudEvents => {
+            let text = cloud_event::text(event, &uuid_text(event.id));
+            Cow::Owned(text.into_bytes())
+        }
+    }
+}
+
+pub(crate) fn headers(event: &Event, form: EventForm) -> OwnedHeaders {
     let capacity = OWN.len() + event.properties.len();
     let id = uuid_text(event.id);
     let own = [&id, event.kind.as_str(), event.hub.as_str()];
@@ -60,13 +82,23 @@ pub(crate) fn headers(event: &Event) -> OwnedHeaders {
         headers = headers.insert(Header { key, value });
     }
     for (name, value) in &event.properties {
-        let value = Some(value.as_str());
+        let is_replaced = form == EventForm::CloudEvents && name == CONTENT_TYPE;
+        let value = Some(if is_replaced {
+            cloud_event::MEDIA_TYPE
+        } else {
+            value.as_str()
+        });
         headers = if OWN.contains(&name.as_str()) {
             let key = &format!("property.{name}");
             headers.insert(Header { key, value })
         } else {
             headers.insert(Header { key: name, value })
         };
+    }
+    let is_said = |(name, _): &(String, String)| name == CONTENT_TYPE;
+    if form == EventForm::CloudEvents && !event.properties.iter().any(is_said) {
+        let (key, value) = (CONTENT_TYPE, Some(cloud_event::MEDIA_TYPE));
+        headers = headers.insert(Header { key, value });
     }
     headers
 }
@@ -109,7 +141,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_topic() {
-        let topics = Topics::new("downlink");
+        let topics = Topics::new("downlink", EventForm::Plain);
         for (at, (kind, name)) in topics.all().enumerate() {
             assert_eq!(place(kind), at);
             assert_eq!(topics.of(kind), name);
@@ -140,8 +172,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cloud_event_says_that_it_is_one() {
+        for properties in [&[("content-type", "application/json")][..], &[]] {
+            let event = event(properties);
+            let headers = headers(&event, EventForm::CloudEvents);
+            let said: Vec<_> = headers
+                .iter()
+                .filter(|header| header.key == "content-type")
+                .map(|header| header.value.unwrap())
+                .collect();
+            assert_eq!(said, [cloud_event::MEDIA_TYPE.as_bytes()]);
+            let value = value(&event, EventForm::CloudEvents);
+            let read: serde_json::Value = serde_json::from_slice(&value).unwrap();
+            assert_eq!(read["id"], "00112233-4455-6677-8899-aabbccddeeff");
+        }
+    }
+
+    #[test]
     fn properties_follow_our_headers_and_do_not_hide_them() {
-        let headers = headers(&event(&[("b", "\u{1f321}"), ("id", "mine"), ("", "")]));
+        let event = event(&[("b", "\u{1f321}"), ("id", "mine"), ("", "")]);
+        let headers = headers(&event, EventForm::Plain);
         let read: Vec<_> = headers
             .iter()
             .map(|header| (header.key, header.value.unwrap()))

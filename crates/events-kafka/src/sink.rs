@@ -74,7 +74,7 @@ impl KafkaSink {
         options.validate().map_err(OpenError::Options)?;
         // The first is made here: settings that the library refuses are a fault of the start.
         let first = Producer::new(&options.client_config()).map_err(OpenError::Client)?;
-        let topics = Topics::new(&options.topic_prefix);
+        let topics = Topics::new(&options.topic_prefix, options.form);
         let metrics = Arc::new(SinkMetrics::declare(meter));
         let (sender, ready) = watch::channel(None);
         let keeper = Keeper {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use downlink_config::Config;
-use downlink_config::sections::EventsKind;
-use downlink_events_kafka::{KafkaOptions, KafkaSink};
+use downlink_config::sections::{self, EventsKind};
+use downlink_events_kafka::{EventForm, KafkaOptions, KafkaSink};
 use downlink_ports::EventSink;
 
 use crate::ground::Ground;
@@ -36,6 +36,10 @@ fn kafka_options(config: &Config) -> KafkaOptions {
         create_topics: kafka.create_topics,
         partitions: kafka.partitions.get(),
         replication_factor: kafka.replication_factor.get(),
+        form: match kafka.form {
+            sections::EventForm::Plain => EventForm::Plain,
+            sections::EventForm::CloudEvents => EventForm::CloudEvents,
+        },
         max_queued_bytes: kafka.max_queued_bytes.as_usize() as u64,
         ..KafkaOptions::default()
     }

@@ -310,6 +310,9 @@ pub struct Kafka {
     pub partitions: NonZeroU16,
     /// Copies of a topic that is made, 1 to 10. Set 3 where there are three brokers.
     pub replication_factor: NonZeroU16,
+    /// How an event is written. `plain`: its body, with its properties as headers. `cloud-events`: a CloudEvent 1.0 in
+    /// JSON with the type names and data of Azure's Event Grid, for consumers that expect those.
+    pub form: EventForm,
     /// Relays in each process of the queue service, 1 to 3; each holds a connection of the store while it publishes.
     pub relays: NonZeroU16,
     /// Events a relay takes at once, 1 to 10,000.
@@ -320,6 +323,18 @@ pub struct Kafka {
     pub max_queued_bytes: ByteSize,
 }
 
+/// How an event is written into a record of Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum EventForm {
+    /// Its body as the value, its properties as headers.
+    #[default]
+    Plain,
+    /// A CloudEvent 1.0 in JSON.
+    CloudEvents,
+}
+
 impl Default for Kafka {
     fn default() -> Self {
         Self {
@@ -328,6 +343,7 @@ impl Default for Kafka {
             create_topics: true,
             partitions: nonzero_u16(12),
             replication_factor: nonzero_u16(1),
+            form: EventForm::default(),
             relays: nonzero_u16(2),
             batch: nonzero_u32(1_000),
             publish_timeout: HumanDuration::from_secs(10),
