@@ -1,6 +1,7 @@
 //! What an operator finds a failed request by (errors-limits.md §1).
 
 use downlink_domain::Timestamp;
+use downlink_ports::IdSource;
 
 use crate::shared::Shared;
 
@@ -17,14 +18,17 @@ pub(crate) struct Tracking {
 impl Tracking {
     /// Makes an id for a failure that happens now.
     pub(crate) fn new(shared: &Shared) -> Self {
-        let mut random = [0; 16];
-        shared.peers.ids.fill_random(&mut random);
         let gateway = shared.options.id.as_str().bytes();
-        Self {
-            id: format!("{:032x}", u128::from_be_bytes(random)),
-            gateway: gateway.fold(0, |sum: u8, byte| sum.wrapping_mul(31).wrapping_add(byte)),
-            at: shared.peers.clock.now(),
-        }
+        let gateway = gateway.fold(0, |sum: u8, byte| sum.wrapping_mul(31).wrapping_add(byte));
+        Self::made(&*shared.peers.ids, gateway, shared.peers.clock.now())
+    }
+
+    /// Makes an id for a failure at `gateway` that happens at `at`.
+    pub(crate) fn made(ids: &dyn IdSource, gateway: u8, at: Timestamp) -> Self {
+        let mut random = [0; 16];
+        ids.fill_random(&mut random);
+        let id = format!("{:032x}", u128::from_be_bytes(random));
+        Self { id, gateway, at }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Conversations of back-ends with the door, the services behind it in memory.
 
+mod catalogue;
 mod certificates;
 mod client;
 mod commands;

@@ -2,11 +2,13 @@
 //! door they come through (mqtt.md §11, amqp.md §7.3).
 
 use bytes::Bytes;
+use downlink_domain::ErrorCode;
 use downlink_domain::caps::MAX_REPORTED_BYTES;
 use downlink_domain::twin::{TwinChange, parse_json};
-use downlink_domain::{ErrorCode, Timestamp};
-use downlink_ports::{IdSource, PeerError};
+use downlink_ports::PeerError;
 use serde_json::{Value, json};
+
+use crate::tracking::Tracking;
 
 /// A patch with this many bytes of text cannot fit its section however it is written, and is not parsed.
 pub const MAX_PATCH_BYTES: usize = 4 * MAX_REPORTED_BYTES;
@@ -33,12 +35,21 @@ impl TwinRefusal {
     }
 
     /// The body of the answer, a JSON object; one SDK reads the code from it alone (mqtt.md §11.3).
-    pub fn body(&self, ids: &dyn IdSource, now: Timestamp) -> Bytes {
+    ///
+    /// Its tracking id leads to the line of the log that this writes.
+    pub(crate) fn body(&self, tracking: &Tracking) -> Bytes {
+        let (code, status) = (self.code.name(), self.code.http_status());
+        if status >= 500 {
+            let error = self.message.as_str();
+            tracing::warn!(tracking.id, code, status, error, "a twin request failed");
+        } else {
+            tracing::info!(tracking.id, code, status, "a twin request was refused");
+        }
         let body = json!({
             "errorCode": self.code.number(),
-            "trackingId": tracking_id(ids, now),
+            "trackingId": tracking.to_string(),
             "message": self.message,
-            "timestampUtc": now.to_string(),
+            "timestampUtc": tracking.at.to_string(),
         });
         body.to_string().into()
     }
@@ -80,17 +91,6 @@ pub fn unreadable_version() -> TwinRefusal {
     TwinRefusal::new(ErrorCode::ArgumentInvalid, "$version is not a number")
 }
 
-/// A tracking id as the service writes it (errors-limits.md §1).
-fn tracking_id(ids: &dyn IdSource, now: Timestamp) -> String {
-    let text = now.to_string();
-    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
-    let (year, day) = date.split_once('-').unwrap_or((date, ""));
-    let (month, day) = day.split_once('-').unwrap_or((day, ""));
-    let time = time.split('.').next().unwrap_or_default();
-    let id = u128::from_be_bytes(ids.record_id(now));
-    format!("{id:032x}-G:0-TimeStamp:{month}/{day}/{year} {time}")
-}
-
 #[cfg(test)]
 mod tests {
     use downlink_testkit::{CountingIds, noon};
@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn a_refusal_names_its_code_when_and_under_which_id() {
         let refusal = read_report(b"{", None).unwrap_err();
-        let body = refusal.body(&CountingIds::default(), noon());
+        let tracking = Tracking::made(&CountingIds::default(), 0, noon());
+        let body = refusal.body(&tracking);
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["errorCode"], 400_004);
         assert_eq!(body["timestampUtc"], "2026-01-05T12:00:00.0000000Z");

@@ -35,6 +35,7 @@ use super::status::ERROR_CODE_KEY;
 use crate::fakes::TestHub;
 use crate::hubs::Hubs;
 
+mod catalogue;
 mod codes;
 mod connections;
 mod feedback;

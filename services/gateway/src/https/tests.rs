@@ -18,6 +18,8 @@ use super::router;
 use crate::fakes::TestHub;
 
 mod authorities;
+mod bulk;
+mod catalogue;
 mod connections;
 mod conventions;
 mod device;

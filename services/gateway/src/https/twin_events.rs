@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::error::ApiError;
+use super::openapi::schema::IdentityId;
 use super::serve::Activity;
 use super::twins;
 use crate::authenticate::Principal;
@@ -37,6 +38,22 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 struct Gone;
 
 /// Shows a twin and what it changes to, until the caller goes, its token ends, or the twin does.
+#[utoipa::path(
+    get,
+    path = "/twins/{id}/events",
+    tag = "twins",
+    operation_id = "watchTwin",
+    params(
+        ("id" = IdentityId, Path, description = "The device."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The version that the caller has; nothing is shown until there is a newer one."),
+    ),
+    responses((
+        status = 200,
+        description = "A stream of server-sent events: `twin` with the whole twin, its version as the id, and `end`.",
+        body = String,
+        content_type = "text/event-stream",
+    )),
+)]
 pub(super) async fn watch(
     shared: &Arc<Shared>,
     name: IdentityName,

@@ -16,6 +16,7 @@ use super::end::End;
 use super::requests::write_rid;
 use super::twin_reply::{self, TwinReply};
 use crate::device::{OperationOutcome, SessionEvent, TwinRefusal};
+use crate::tracking::Tracking;
 
 /// The status for a call of a method that the device has not subscribed to while it has to others.
 const NOT_IMPLEMENTED: i32 = 501;
@@ -149,8 +150,7 @@ impl Conversation {
     }
 
     fn refusal(&self, refusal: &TwinRefusal, rid: &str) -> TwinReply {
-        let peers = &self.shared.peers;
-        twin_reply::of_refusal(rid, refusal, peers.ids.as_ref(), peers.clock.now())
+        twin_reply::of_refusal(rid, refusal, &Tracking::new(&self.shared))
     }
 
     /// Calls a method. A device that listens for some methods only is spared the others (mqtt.md §6.1).

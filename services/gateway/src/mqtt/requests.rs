@@ -14,6 +14,7 @@ use super::end::End;
 use super::stored_session;
 use super::twin_reply::{self, TwinReply};
 use crate::device::{Operation, StoredSession};
+use crate::tracking::Tracking;
 
 /// Writes the request id of a method call: sixteen hexadecimal digits, which every SDK returns as they are.
 pub(super) fn write_rid(rid: u64) -> String {
@@ -173,9 +174,8 @@ impl Conversation {
             }
             Err(refusal) => {
                 self.acknowledge(puback);
-                let peers = &self.shared.peers;
-                let now = peers.clock.now();
-                let reply = twin_reply::of_refusal(&rid, &refusal, peers.ids.as_ref(), now);
+                let tracking = Tracking::new(&self.shared);
+                let reply = twin_reply::of_refusal(&rid, &refusal, &tracking);
                 self.reply(reply);
             }
         }

@@ -1,5 +1,6 @@
 //! The door as a device meets it: packets over a pipe, the services in memory.
 
+mod catalogue;
 mod certificates;
 mod client;
 mod connect;

@@ -1,13 +1,12 @@
 //! Answers to twin requests (mqtt.md §11).
 
 use bytes::Bytes;
-use downlink_domain::Timestamp;
 use downlink_domain::twin::{Twin, TwinChange};
 use downlink_mqtt::topic::{ExpectedVersion, twin_response};
-use downlink_ports::IdSource;
 use serde_json::Value;
 
 use crate::device::{TwinRefusal, reported};
+use crate::tracking::Tracking;
 
 /// A publish to `$iothub/twin/res/…`.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,12 +21,11 @@ pub(super) struct TwinReply {
 pub(super) fn of_refusal(
     rid: &str,
     refusal: &TwinRefusal,
-    ids: &dyn IdSource,
-    now: Timestamp,
+    tracking: &Tracking,
 ) -> TwinReply {
     TwinReply {
         topic: twin_response(refusal.code().http_status(), rid, None),
-        body: refusal.body(ids, now),
+        body: refusal.body(tracking),
     }
 }
 
@@ -71,10 +69,14 @@ mod tests {
 
     use super::*;
 
+    fn tracking() -> Tracking {
+        Tracking::made(&CountingIds::default(), 0, noon())
+    }
+
     #[test]
     fn an_error_names_its_status_in_the_topic_and_its_code_in_the_body() {
         let refusal = read_report(b"{", ExpectedVersion::Any).unwrap_err();
-        let reply = of_refusal("a-1", &refusal, &CountingIds::default(), noon());
+        let reply = of_refusal("a-1", &refusal, &tracking());
         assert_eq!(reply.topic, "$iothub/twin/res/400/?$rid=a-1");
         let body: Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(body["errorCode"], 400_004);
@@ -84,7 +86,7 @@ mod tests {
     fn every_code_of_the_catalogue_becomes_a_status() {
         for code in ErrorCode::ALL {
             let refusal = TwinRefusal::new(*code, "no");
-            let reply = of_refusal("1", &refusal, &CountingIds::default(), noon());
+            let reply = of_refusal("1", &refusal, &tracking());
             let status = format!("$iothub/twin/res/{}/?$rid=1", code.http_status());
             assert_eq!(reply.topic, status);
         }

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use downlink_amqp::message::{Body, Encoded, Message, MessageId, Properties};
 use downlink_amqp::types::{Symbol, Value};
+use downlink_domain::ErrorCode;
 use downlink_domain::twin::{Twin, TwinChange};
-use downlink_domain::{ErrorCode, Timestamp};
-use downlink_ports::{IdSource, Notify};
+use downlink_ports::Notify;
 use serde_json::Value as Json;
 
 use crate::amqp::payload::{self, Refused, read_body};
 use crate::device::{TwinRefusal, reported};
+use crate::tracking::Tracking;
 
 const STATUS: Symbol = Symbol::from_static("status");
 const VERSION: Symbol = Symbol::from_static("version");
@@ -139,11 +140,10 @@ pub(super) fn encode_done(id: MessageId) -> Encoded {
 pub(super) fn encode_refusal(
     id: MessageId,
     refusal: &TwinRefusal,
-    ids: &dyn IdSource,
-    now: Timestamp,
+    tracking: &Tracking,
 ) -> Encoded {
     let status = i32::from(refusal.code().http_status());
-    let body = Body::Data(refusal.body(ids, now));
+    let body = Body::Data(refusal.body(tracking));
     encode_reply(id, vec![(STATUS, Value::Int(status))], body)
 }
 

@@ -21,6 +21,7 @@ use crate::amqp::condition::{error_of, error_of_peer};
 use crate::amqp::conversation::Conversation;
 use crate::device::{Operation, OperationOutcome, StoredSession, TwinRefusal};
 use crate::shared::Shared;
+use crate::tracking::Tracking;
 
 /// What one byte of JSON text costs once it is parsed, at worst some numbers in an array.
 const JSON_COST_FACTOR: usize = 32;
@@ -244,8 +245,7 @@ impl Open {
 }
 
 fn encode_refusal(id: MessageId, refusal: &TwinRefusal, shared: &Shared) -> Encoded {
-    let peers = &shared.peers;
-    twin::encode_refusal(id, refusal, peers.ids.as_ref(), peers.clock.now())
+    twin::encode_refusal(id, refusal, &Tracking::new(shared))
 }
 
 /// What a byte of a request costs while it is worked on.

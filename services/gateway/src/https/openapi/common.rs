@@ -15,9 +15,15 @@ const SHARED_ACCESS_SIGNATURE: &str = "SharedAccessSignature";
 const BEARER: &str = "Bearer";
 const DEVICE_TOKEN: &str = "DeviceToken";
 
-/// Paths that modules have as well, one level further down.
-const ALSO_OF_MODULES: &str = "/devices/{id}/messages/";
+/// What devices themselves ask for.
+const OF_DEVICES: &str = "/devices/{id}/messages/";
 const OF_MODULES: &str = "/devices/{id}/modules/{moduleId}/messages/";
+/// Paths of a twin, which modules have as well.
+const TWIN: &str = "/twins/{id}";
+const TWIN_OF_MODULE: &str = "/twins/{id}/modules/{moduleId}";
+/// Commands of digital twins, which components have as well.
+const COMMANDS: &str = "/digitaltwins/{id}/commands";
+const COMMANDS_OF_COMPONENT: &str = "/digitaltwins/{id}/components/{component}/commands";
 
 /// The version that examples name.
 const EXAMPLE_VERSION: &str = "2021-04-12";
@@ -27,9 +33,9 @@ pub(super) struct Common;
 impl Modify for Common {
     fn modify(&self, document: &mut OpenApi) {
         env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
-        add_modules(document);
+        add_further(document);
         for (path, item) in &mut document.paths.paths {
-            let is_of_device = path.starts_with(ALSO_OF_MODULES) || path.starts_with(OF_MODULES);
+            let is_of_device = path.starts_with(OF_DEVICES) || path.starts_with(OF_MODULES);
             for operation in operations(item) {
                 complete(operation, is_of_device);
             }
@@ -76,34 +82,62 @@ pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Opera
     .flatten()
 }
 
-/// Adds the paths of modules beside those of devices.
-fn add_modules(document: &mut OpenApi) {
+/// A further path of an operation, with what stands in it besides, and the end of its name there.
+struct Further {
+    path: String,
+    parameter: Parameter,
+    ending: &'static str,
+}
+
+/// The path beside `path` that has the same operations, of a module or of a component.
+fn further(path: &str) -> Option<Further> {
+    let of_module = |path: String| Further {
+        path,
+        parameter: identity("moduleId", "The module."),
+        ending: "OfModule",
+    };
+    if let Some(rest) = path.strip_prefix(OF_DEVICES) {
+        return Some(of_module(format!("{OF_MODULES}{rest}")));
+    }
+    if path.starts_with(TWIN_OF_MODULE) {
+        return None;
+    }
+    if let Some(rest) = path.strip_prefix(TWIN) {
+        return Some(of_module(format!("{TWIN_OF_MODULE}{rest}")));
+    }
+    let rest = path.strip_prefix(COMMANDS)?;
+    Some(Further {
+        path: format!("{COMMANDS_OF_COMPONENT}{rest}"),
+        parameter: identity("component", "The component."),
+        ending: "OfComponent",
+    })
+}
+
+/// Adds the paths of modules beside those of devices, and those of components beside those of digital twins.
+fn add_further(document: &mut OpenApi) {
     let paths = &mut document.paths.paths;
-    let own: Vec<(String, PathItem)> = paths
+    let own: Vec<(Further, PathItem)> = paths
         .iter()
-        .filter_map(|(path, item)| {
-            let rest = path.strip_prefix(ALSO_OF_MODULES)?;
-            Some((format!("{OF_MODULES}{rest}"), item.clone()))
-        })
+        .filter_map(|(path, item)| Some((further(path)?, item.clone())))
         .collect();
-    for (path, mut item) in own {
+    for (further, mut item) in own {
         for operation in operations(&mut item) {
             if let Some(id) = &mut operation.operation_id {
-                id.push_str("OfModule");
+                id.push_str(further.ending);
             }
             let parameters = operation.parameters.get_or_insert_default();
-            parameters.push(RefOr::T(module_id()));
+            parameters.push(RefOr::T(further.parameter.clone()));
         }
-        paths.insert(path, item);
+        paths.insert(further.path, item);
     }
 }
 
-fn module_id() -> Parameter {
+fn identity(name: &str, text: &str) -> Parameter {
     ParameterBuilder::new()
-        .name("moduleId")
+        .name(name)
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
-        .description(Some("The module."))
+        .description(Some(text))
         .schema(Some(Ref::from_schema_name("IdentityId")))
         .build()
 }

@@ -238,7 +238,11 @@ fn the_reply_to_a_subscription_has_a_status_and_nothing_else() {
 fn a_refusal_carries_the_status_and_the_json_of_the_catalogue() {
     for code in ErrorCode::ALL {
         let refusal = TwinRefusal::new(*code, "no");
-        let reply = encode_refusal("id".into(), &refusal, &CountingIds::default(), noon());
+        let reply = encode_refusal(
+            "id".into(),
+            &refusal,
+            &Tracking::made(&CountingIds::default(), 0, noon()),
+        );
         let reply = decoded(&reply);
         let status = Value::Int(i32::from(code.http_status()));
         assert_eq!(reply.annotation("status"), Some(&status));
