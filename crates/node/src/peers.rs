@@ -6,7 +6,7 @@ use std::sync::Arc;
 use downlink_config::Config;
 use downlink_config::sections::Peers;
 use downlink_domain::id::GatewayId;
-use downlink_ports::{ConnectionApi, FleetApi, GatewayApi, Gateways, LimitsApi, MethodApi, QueueApi, RegistryApi, TwinApi};
+use downlink_ports::{ConnectionApi, FleetApi, GatewayApi, Gateways, LimitsApi, MethodApi, QueryApi, QueueApi, RegistryApi, TwinApi};
 use downlink_rpc::{
     Acceptor, DiscoveryOptions, GatewayDiscovery, MuxOptions, NodesOptions, method_nodes,
     queue_nodes, twin_nodes,
@@ -66,6 +66,8 @@ pub struct Services {
     pub fleet: Arc<dyn FleetApi>,
     /// Limits.
     pub limits: Arc<dyn LimitsApi>,
+    /// Queries over all twins.
+    pub queries: Arc<dyn QueryApi>,
     /// The registry beside single identities.
     pub registry: Arc<dyn RegistryApi>,
     /// What is recorded of connections.
@@ -86,6 +88,7 @@ pub fn connect_services(config: &Config, scope: &Lifecycle) -> Services {
         methods: method_nodes(options(&peers.methods), scope),
         fleet: Arc::clone(&twins) as _,
         limits: Arc::clone(&twins) as _,
+        queries: Arc::clone(&twins) as _,
         registry: Arc::clone(&twins) as _,
         connections: Arc::clone(&twins) as _,
         twins,

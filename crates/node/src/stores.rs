@@ -7,9 +7,8 @@ use anyhow::Context as _;
 use downlink_config::Config;
 use downlink_config::sections::{self, StorageKind};
 use downlink_ports::{
-    AccessStore, DeviceRegistry, EventOutbox, EventRelay, FeedbackStore, LimitsStore, MessageStore,
-    PolicyStore,
-    SessionStore, TwinStore,
+    AccessStore, ConnectionStore, DeviceRegistry, EventOutbox, EventRelay, FeedbackStore, JobStore, LimitsStore, MessageStore,
+    PolicyStore, SessionStore, TwinQueries, TwinStore,
 };
 use downlink_runtime::Lifecycle;
 use downlink_store_embedded::{Store, StoreOptions};
@@ -26,6 +25,8 @@ pub struct Stores {
     pub feedback: Arc<dyn FeedbackStore>,
     /// Identities.
     pub registry: Arc<dyn DeviceRegistry>,
+    /// Who is connected, as it is recorded.
+    pub connections: Arc<dyn ConnectionStore>,
     /// Twins.
     pub twins: Arc<dyn TwinStore>,
     /// MQTT sessions.
@@ -36,6 +37,10 @@ pub struct Stores {
     pub access: Arc<dyn AccessStore>,
     /// Limits.
     pub limits: Arc<dyn LimitsStore>,
+    /// Twins found by what is in them.
+    pub queries: Arc<dyn TwinQueries>,
+    /// Jobs.
+    pub jobs: Arc<dyn JobStore>,
     /// Events.
     pub outbox: Arc<dyn EventOutbox>,
     /// Events on their way out.
@@ -45,18 +50,21 @@ pub struct Stores {
 impl Stores {
     fn of<S>(store: &Arc<S>) -> Self
     where
-        S: MessageStore + FeedbackStore + DeviceRegistry + TwinStore + LimitsStore,
-        S: SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
+        S: MessageStore + FeedbackStore + DeviceRegistry + ConnectionStore + TwinStore + LimitsStore,
+        S: JobStore + TwinQueries + SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
     {
         Self {
             messages: Arc::clone(store) as _,
             feedback: Arc::clone(store) as _,
             registry: Arc::clone(store) as _,
+            connections: Arc::clone(store) as _,
             twins: Arc::clone(store) as _,
             sessions: Arc::clone(store) as _,
             policies: Arc::clone(store) as _,
             access: Arc::clone(store) as _,
             limits: Arc::clone(store) as _,
+            queries: Arc::clone(store) as _,
+            jobs: Arc::clone(store) as _,
             outbox: Arc::clone(store) as _,
             relay: Arc::clone(store) as _,
         }
@@ -100,6 +108,7 @@ async fn open_embedded(config: &Config, scope: &Lifecycle) -> anyhow::Result<Arc
         max_queued_jobs: to_usize(storage.max_queued_jobs),
         max_queued_bytes: storage.max_queued_bytes.as_usize(),
         max_readers: storage.max_readers.get(),
+        ..StoreOptions::default()
     };
     make_private_folder(&storage.path)?;
     let path = storage.path.join("hub.db");

@@ -70,6 +70,7 @@ pub fn start_services(
         queue: Arc::new(GrpcQueueClient::new(&queue_end, clients, &carriers)),
         methods,
         fleet: Arc::clone(&twins) as _,
+        queries: Arc::clone(&twins) as _,
         registry: Arc::clone(&twins) as _,
         limits: Arc::clone(&twins) as _,
         connections: Arc::clone(&twins) as _,

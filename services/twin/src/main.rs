@@ -30,14 +30,20 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         .await
         .context("cannot make sure of the hub")?;
     let presence = open_presence(&ground).await?;
+    let methods = peers::connect_methods(&ground.config, &ground.lifecycle.child("methods"));
     let deps = TwinDeps {
         registry: stores.registry,
+        connections: stores.connections,
         twins: stores.twins,
         sessions: stores.sessions,
         access: stores.access,
+        jobs: stores.jobs,
+        queries: stores.queries,
+        methods,
         limits: stores.limits,
         gateways: peers::discover_gateways(&ground, &presence, None),
         presence: presence.directory,
+        leases: presence.leases,
         clock: ground.clock.clone(),
         ids: ground.ids.clone(),
         meter: ground.metrics.meter("downlink.twin"),

@@ -1,9 +1,13 @@
 //! From the configuration to the options of the service.
 
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
 use downlink_config::sections::{self, Config};
 use downlink_domain::twin::{ReplacedKeys, TwinRules};
 
-use crate::options::TwinOptions;
+use crate::jobs::JobOptions;
+use crate::options::{QueryOptions, SweepOptions, TwinOptions};
 
 impl From<&Config> for TwinOptions {
     fn from(config: &Config) -> Self {
@@ -18,6 +22,27 @@ impl From<&Config> for TwinOptions {
                     sections::ReplacedKeys::Nulls => ReplacedKeys::Nulls,
                 },
                 kept_changes: twin.kept_changes,
+            },
+            max_identities: config.registry.max_identities.get(),
+            max_modules: config.registry.max_modules_per_device.get(),
+            jobs: JobOptions {
+                max_active: config.jobs.max_active.get(),
+                device_rate: config.jobs.device_rate,
+                max_calls: config.jobs.max_calls,
+                lease: config.jobs.lease.get(),
+                poll_interval: config.jobs.poll_interval.get(),
+                history: config.jobs.history.get(),
+            },
+            sweep: SweepOptions {
+                // A directory that was emptied has heard of every gateway by then.
+                grace: config.presence.lease_renew_interval.get() * 2 + Duration::from_secs(1),
+                ..SweepOptions::default()
+            },
+            queries: QueryOptions {
+                max_scanned: twin.query_max_scanned.get().into(),
+                concurrent: twin.query_max_concurrent.try_into().unwrap_or(NonZeroUsize::MIN),
+                deadline: twin.query_deadline.get(),
+                slow: twin.slow_query.get(),
             },
             ..Self::default()
         }

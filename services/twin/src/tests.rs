@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use downlink_domain::ErrorCode;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{ConnectionId, DeviceKey, GatewayId};
-use downlink_domain::method::{MethodAnswer, MethodError};
+use downlink_domain::method::{MethodAnswer, MethodCall, MethodError};
 use downlink_domain::presence::{LeaseEpoch, Protocol};
 use downlink_domain::twin::{Object, TwinChange};
 use downlink_ports::{
-    Disconnect, GatewayApi, Gateways, MethodDelivery, Notify, PeerError, PresenceDirectory, TwinApi,
+    Disconnect, GatewayApi, Gateways, MethodApi, MethodDelivery, Notify, PeerError, PresenceDirectory, TwinApi,
 };
 use downlink_presence_memory::MemoryPresence;
 use downlink_runtime::Lifecycle;
@@ -93,6 +93,16 @@ impl Gateways for OneGateway {
     }
 }
 
+/// A method router that nobody asks.
+struct NoMethods;
+
+#[async_trait]
+impl MethodApi for NoMethods {
+    async fn invoke(&self, _call: MethodCall) -> Result<MethodAnswer, MethodError> {
+        unreachable!("no job runs")
+    }
+}
+
 /// The service and everything around it.
 struct World {
     service: TwinService,
@@ -127,10 +137,16 @@ impl World {
         let presence = MemoryPresence::new(noon());
         let mut deps = TwinDeps {
             registry: store.clone(),
+            connections: store.clone(),
             twins: store.clone(),
+            queries: store.clone(),
+            limits: store.clone(),
+            jobs: store.clone(),
+            methods: Arc::new(NoMethods),
             sessions: store.clone(),
             access: store,
             presence: Arc::new(presence.clone()),
+            leases: Arc::new(presence.clone()),
             gateways: Arc::new(OneGateway(Arc::clone(&gateway))),
             clock: Arc::new(ManualClock::default()),
             ids: Arc::new(CountingIds::default()),
