@@ -8,18 +8,19 @@ use prost::Message;
 /// What the services say to each other.
 const INTERNAL: &[&str] = &["common", "connections", "fleet", "gateway", "limits", "method", "query", "queue", "registry", "twin"];
 /// What back-ends say to the hub.
-const PUBLIC: [&str; 6] = [
+const PUBLIC: &[&str] = &[
     "cloud_to_device",
     "common",
     "feedback",
     "methods",
+    "queries",
     "registry",
     "twins",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     compile("downlink/v1", "downlink.v1", INTERNAL)?;
-    compile("downlink/api/v1", "downlink.api.v1", &PUBLIC)
+    compile("downlink/api/v1", "downlink.api.v1", PUBLIC)
 }
 
 /// Makes Rust and a descriptor set of the package in `folder`.

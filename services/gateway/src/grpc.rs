@@ -11,6 +11,7 @@ use downlink_proto::API_FILE_DESCRIPTOR_SET;
 use downlink_proto::api::v1::cloud_to_device_server::CloudToDeviceServer;
 use downlink_proto::api::v1::feedback_server::FeedbackServer;
 use downlink_proto::api::v1::methods_server::MethodsServer;
+use downlink_proto::api::v1::queries_server::QueriesServer;
 use downlink_proto::api::v1::registry_server::RegistryServer;
 use downlink_proto::api::v1::twins_server::TwinsServer;
 use downlink_runtime::{Lifecycle, Listener, OnError, TlsAcceptor};
@@ -34,6 +35,7 @@ mod counted;
 mod feedback;
 mod gate;
 mod methods;
+mod queries;
 mod registry;
 mod rpc;
 mod rpc_metrics;
@@ -125,6 +127,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .add_service(FeedbackServer::from_arc(Arc::clone(&api)).max_decoding_message_size(small))
         .add_service(MethodsServer::from_arc(Arc::clone(&api)).max_decoding_message_size(small))
         .add_service(TwinsServer::from_arc(Arc::clone(&api)).max_decoding_message_size(small))
+        .add_service(QueriesServer::from_arc(Arc::clone(&api)).max_decoding_message_size(small))
         .add_service(RegistryServer::from_arc(api).max_decoding_message_size(small))
         .prepare();
     gate::router(Arc::clone(shared), routes)
@@ -156,6 +159,7 @@ async fn report_health(health: HealthReporter, lifecycle: Lifecycle) {
         FeedbackServer::<Api>::NAME,
         MethodsServer::<Api>::NAME,
         TwinsServer::<Api>::NAME,
+        QueriesServer::<Api>::NAME,
         RegistryServer::<Api>::NAME,
     ];
     for name in names {

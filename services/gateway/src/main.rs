@@ -45,6 +45,7 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
         queue: services.queue,
         methods: services.methods,
         twins: services.twins,
+        queries: services.queries,
         registry: services.registry,
         fleet: services.fleet,
         limits: services.limits,

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use downlink_domain::ErrorCode;
 use downlink_ports::{
-    Clock, FleetApi, ItemType, PeerError, QueryApi, QueryCall, QueryPage, TwinQueries, TwinQueryError,
+    Clock, FleetApi, ItemType, PeerError, QueryApi, QueryCall, QueryPage, TwinQueries,
+    TwinQueryError,
 };
 use downlink_query::{Query, Select, Source, SyntaxError};
 use opentelemetry::metrics::Meter;

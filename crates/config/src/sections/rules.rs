@@ -92,6 +92,16 @@ pub struct Twin {
     /// One that comes back and says which version it has, or whose MQTT session remembers, is told what it missed, in
     /// order; where that is more than was kept it is told the whole section once.
     pub kept_changes: u32,
+    /// How many twins may be read for one page of a query, or for its groups, 100 to 100,000,000. What the store finds
+    /// or counts by itself is not read; a query that has to look at more is refused, and its text says so.
+    pub query_max_scanned: NonZeroU32,
+    /// Queries that run at a time on one node, 1 to 1,000; more wait for two seconds and are then refused as throttled.
+    pub query_max_concurrent: NonZeroU32,
+    /// Longest time that one page of a query may take, 100 ms to 1 minute; one that takes longer is refused. Callers
+    /// give up after 10 seconds whatever is set here.
+    pub query_deadline: HumanDuration,
+    /// From how long on a query is written into the log, without the values it looks for.
+    pub slow_query: HumanDuration,
 }
 
 impl Default for Twin {
@@ -102,6 +112,10 @@ impl Default for Twin {
             max_reported_bytes: ByteSize::from_kib(32),
             desired_replace_nulls: ReplacedKeys::default(),
             kept_changes: 16,
+            query_max_scanned: nonzero_u32(100_000),
+            query_max_concurrent: nonzero_u32(16),
+            query_deadline: HumanDuration::from_secs(8),
+            slow_query: HumanDuration::from_secs(1),
         }
     }
 }
@@ -117,5 +131,9 @@ impl Twin {
             "kept_changes",
             "is more than 1000",
         );
+        at.number("query_max_scanned", self.query_max_scanned, 100..=100_000_000);
+        at.number("query_max_concurrent", self.query_max_concurrent, 1..=1_000);
+        let deadlines = HumanDuration::from_millis(100)..=HumanDuration::from_secs(60);
+        at.duration("query_deadline", self.query_deadline, deadlines);
     }
 }

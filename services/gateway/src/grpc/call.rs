@@ -75,6 +75,18 @@ impl Call {
         Ok(())
     }
 
+    /// Refuses a caller without the right to read the twins of the whole hub, and takes of the rate of queries.
+    pub(super) async fn authorize_query(&self, shared: &Shared) -> Result<(), ApiError> {
+        let (access, path) = (Access::to_hub(Action::TwinsRead), ["devices", "query"]);
+        let authenticator = &shared.authenticator;
+        let checked = authenticator
+            .authorize(&self.principal, &access, &path)
+            .await;
+        checked.inspect_err(|denied| self.note(shared, access.action, &path, denied))?;
+        shared.limits.admit(HubOperation::Query, 1).await?;
+        Ok(())
+    }
+
     /// Refuses a caller without the right to do `action` to any device; to which, is to be checked for each.
     pub(super) fn authorize_any(
         &self,

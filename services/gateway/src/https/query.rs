@@ -3,11 +3,10 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use downlink_ports::{MAX_CONTINUATION, MAX_PAGE_ROWS, QueryCall, QueryPage};
-use serde_json::{Map, Value};
 
 use super::answer::Answer;
 use super::error::ApiError;
-use super::openapi::schema::query::Query;
+use super::openapi::schema::query::{Query, QueryRow};
 use super::request::{parse_object, text_member};
 use crate::shared::Shared;
 
@@ -34,7 +33,7 @@ const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
     responses((
         status = 200,
         description = "A page of the result: whole twins, or what the query selects of them.",
-        body = Vec<Map<String, Value>>,
+        body = Vec<QueryRow>,
         headers(
             ("x-ms-item-type" = String, description = "`Twin`, `DeviceJob` or `Raw`."),
             ("x-ms-continuation" = String, description = "Asks for the next page; not there on the last one."),
