@@ -5,6 +5,7 @@
 //! was acknowledged to it by the service that owns it.
 
 mod access;
+mod activity;
 mod amqp;
 mod arrival;
 mod audit;
@@ -16,6 +17,7 @@ mod fakes;
 mod grpc;
 mod https;
 mod hubs;
+mod identities;
 mod keeper;
 mod limits;
 mod local;
@@ -29,6 +31,7 @@ mod peers;
 mod settings;
 mod shared;
 mod tracking;
+mod watching;
 mod websocket;
 
 use std::sync::Arc;
@@ -50,6 +53,7 @@ pub use options::{
 pub use peers::Peers;
 
 use crate::access::{AccessWatch, Watcher};
+use crate::activity::{Pollers, Teller};
 use crate::arrival::{Arrival, Carrier};
 use crate::audit::Audit;
 use crate::authenticate::Authenticator;
@@ -62,6 +66,7 @@ use crate::local::LocalGateway;
 use crate::metrics::{Door, GatewayMetrics};
 use crate::passages::Passages;
 use crate::shared::Shared;
+use crate::watching::Watches;
 
 /// The bound sockets of the doors, several addresses each, and the TLS in front of them.
 pub struct Sockets {
@@ -145,16 +150,33 @@ impl Gateway {
         let metrics = GatewayMetrics::new(meter);
         let standing = Arc::default();
         let health = self.health.subscribe();
+        let behind = lifecycle.child("passages");
+        let passages = Passages::start(
+            &options.id,
+            peers.clone(),
+            Arc::clone(&self.connections),
+            metrics.reports.clone(),
+            &behind,
+        );
         let kept = Kept {
             connections: Arc::clone(&self.connections),
             standing: Arc::clone(&standing),
             health: self.health,
             metrics: metrics.lease.clone(),
+            reports: passages.reports(),
         };
         keeper::start(&options, &peers, kept, lifecycle);
-        let behind = lifecycle.child("passages");
-        let passages = Passages::start(peers.clone(), Arc::clone(&self.connections), &behind);
+        let pollers: Arc<Pollers> = Arc::default();
+        let teller = Teller {
+            connections: Arc::clone(&self.connections),
+            pollers: Arc::clone(&pollers),
+            twin: Arc::clone(&peers.connections),
+            interval: options.activity_interval,
+            told: metrics.reports.activity.clone(),
+        };
+        behind.spawn("activity", OnError::Log, teller.run(behind.drain_token()));
         let scope = lifecycle.child("connections");
+        let watches = Watches::start(&options.grpc, &peers, &scope);
         let open = |options: GatewayOptions, peers: Peers| {
             let access = Arc::new(AccessWatch::new(options.access_stale_limit));
             let watcher = Watcher {
@@ -186,7 +208,9 @@ impl Gateway {
                 access,
                 metrics: metrics.clone(),
                 connections: Arc::clone(&self.connections),
+                pollers: Arc::clone(&pollers),
                 standing: Arc::clone(&standing),
+                watches: Arc::clone(&watches),
                 lifecycle: scope.clone(),
                 passages: passages.clone(),
                 peers,

@@ -113,6 +113,42 @@ pub struct GatewayMetrics {
     pub lease: LeaseMetrics,
     /// Limits.
     pub limits: LimitsMetrics,
+    /// Reports of connections to twin.
+    pub reports: ReportMetrics,
+}
+
+/// Instruments of what is told to twin of connections.
+#[derive(Clone, Debug)]
+pub struct ReportMetrics {
+    /// Calls that failed and were made again.
+    pub failed: HotCounter,
+    /// Reports that were given up.
+    pub lost: HotCounter,
+    /// Times of activity told.
+    pub activity: HotCounter,
+}
+
+impl ReportMetrics {
+    fn new(meter: &Meter) -> Self {
+        let count = |name, description| {
+            let [counter] = hot_counters(meter, spec(name, description), [Vec::new()]);
+            counter
+        };
+        Self {
+            failed: count(
+                "downlink.gateway.connection.reports.failures",
+                "calls with reports of connections that failed and were made again",
+            ),
+            lost: count(
+                "downlink.gateway.connection.reports.lost",
+                "reports of connections that were given up",
+            ),
+            activity: count(
+                "downlink.gateway.activity",
+                "times of last activity told to twin",
+            ),
+        }
+    }
 }
 
 /// Instruments of the lease.
@@ -223,6 +259,7 @@ impl GatewayMetrics {
             audit: AuditMetrics::new(meter),
             lease: LeaseMetrics::new(meter),
             limits: LimitsMetrics::new(meter),
+            reports: ReportMetrics::new(meter),
         }
     }
 

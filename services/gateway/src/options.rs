@@ -43,6 +43,8 @@ pub struct GatewayOptions {
     pub restore_pace: u32,
     /// Time in which every connection's entry is written to presence once more.
     pub reassert_interval: Duration,
+    /// Least time between two writes of when a device was last active.
+    pub activity_interval: Duration,
     /// How fast hubs and devices are served.
     pub limits: LimitsOptions,
     /// The MQTT door.
@@ -236,6 +238,7 @@ impl GatewayOptions {
             address: String::new(),
             restore_pace: 50_000,
             reassert_interval: Duration::from_mins(10),
+            activity_interval: Duration::from_mins(1),
             limits: LimitsOptions::default(),
             mqtt: MqttOptions::default(),
             amqp: AmqpOptions::default(),

@@ -49,6 +49,7 @@ impl GatewayOptions {
             lease_renew_interval: presence.lease_renew_interval.get(),
             restore_pace: presence.restore_pace.get(),
             reassert_interval: presence.reassert_interval.get(),
+            activity_interval: presence.activity_interval.get(),
             limits: limits(config),
             mqtt: mqtt(config),
             amqp: amqp(config),

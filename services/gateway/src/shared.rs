@@ -5,6 +5,7 @@ use std::sync::Arc;
 use downlink_runtime::Lifecycle;
 
 use crate::access::AccessWatch;
+use crate::activity::Pollers;
 use crate::audit::Audit;
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
@@ -14,6 +15,7 @@ use crate::metrics::GatewayMetrics;
 use crate::options::GatewayOptions;
 use crate::passages::Passages;
 use crate::peers::Peers;
+use crate::watching::Watches;
 
 /// What every door and connection of a gateway shares.
 pub struct Shared {
@@ -23,6 +25,8 @@ pub struct Shared {
     pub peers: Peers,
     /// Device connections held here.
     pub connections: Arc<Connections>,
+    /// Devices that are active without a connection.
+    pub pollers: Arc<Pollers>,
     /// Whether messages may be asked for.
     pub standing: Arc<Standing>,
     /// Connections that begin and end.
@@ -37,6 +41,8 @@ pub struct Shared {
     pub limits: Arc<Limits>,
     /// Instruments.
     pub metrics: GatewayMetrics,
+    /// The twins that back-ends watch here.
+    pub(crate) watches: Arc<Watches>,
     /// Scope of the connections' tasks.
     pub lifecycle: Lifecycle,
 }

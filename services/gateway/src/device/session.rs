@@ -10,7 +10,7 @@ use downlink_domain::event::Event;
 use downlink_domain::id::LockToken;
 use downlink_domain::message::{Settlement, Verdict};
 use downlink_domain::method::{MethodAnswer, MethodError, MethodName};
-use downlink_domain::presence::{DisconnectReason, Subscriptions};
+use downlink_domain::presence::{ConnectionEnd, DisconnectReason, Subscriptions};
 use downlink_domain::twin::{Twin, TwinChange};
 use downlink_ports::{DeviceConnection, LockedMessage, Notify, PeerError, SettleError};
 use tracing::{debug, warn};
@@ -118,6 +118,8 @@ pub struct DeviceSession<T> {
     /// Changes of desired on their way.
     pub(super) desired: DesiredFeed,
     pub(super) closed_by: Option<DisconnectReason>,
+    /// What the door says of the end.
+    pub(super) ended_by: Option<ConnectionEnd>,
     /// Whether the identity is to be looked at once more; see [`super::recheck`].
     pub(super) wants_recheck: bool,
     /// What to wait for before the first receive.
@@ -139,6 +141,17 @@ impl<T: Send + 'static> DeviceSession<T> {
         self.handle.subscriptions()
     }
 
+    /// Notes why the connection ends, before the session is closed or dropped; the first word
+    /// counts, and what the hub ordered counts more.
+    pub fn ends_by(&mut self, end: ConnectionEnd) {
+        self.ended_by.get_or_insert(end);
+    }
+
+    /// Notes that the device sent or received something.
+    fn note_activity(&self) {
+        self.handle.activity().note(self.shared.peers.clock.now());
+    }
+
     /// Tells whether messages may come without anything else happening: they are being asked for,
     /// or will be when the session is polled. A door that is asked to drain waits for it.
     pub fn may_bring_messages(&self) -> bool {
@@ -154,6 +167,7 @@ impl<T: Send + 'static> DeviceSession<T> {
 
     /// Queues an operation; its end arrives as [`SessionEvent::Ended`] with `tag`.
     pub fn operate(&mut self, tag: T, operation: Operation) {
+        self.note_activity();
         match self.operation_turn(&operation) {
             Ok(due) => self.operations.push_back((tag, operation, due)),
             Err(throttled) => self.refuse_operation(tag, &operation, throttled),
@@ -167,6 +181,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         }
         let peers = &self.shared.peers;
         let now = peers.clock.now();
+        self.handle.activity().note(now);
         let event = self
             .stamp
             .event(&self.device, telemetry, peers.ids.as_ref(), now);
@@ -178,6 +193,9 @@ impl<T: Send + 'static> DeviceSession<T> {
     /// Answers whether it was held.
     pub fn settle(&mut self, token: LockToken, verdict: Verdict) -> bool {
         let settlement = self.window.settle(token, verdict);
+        if settlement.is_some() {
+            self.note_activity();
+        }
         self.settlements.extend(settlement);
         settlement.is_some()
     }
@@ -199,6 +217,7 @@ impl<T: Send + 'static> DeviceSession<T> {
     /// Returns whether `answer` can be one, whoever waits for it: one that is too large or no JSON
     /// ends its call as [`MethodError::BadAnswer`].
     pub fn answer(&mut self, rid: u64, answer: MethodAnswer) -> bool {
+        self.note_activity();
         let is_json = answer.payload.is_empty()
             || serde_json::from_slice::<serde::de::IgnoredAny>(&answer.payload).is_ok();
         let is_sized = answer.payload.len() <= self.shared.options.max_method_bytes;
@@ -233,6 +252,9 @@ impl<T: Send + 'static> DeviceSession<T> {
     /// Safe: all state is in the session.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SessionEvent<T>> {
         loop {
+            if let Some(refused) = self.pace.next_refused() {
+                return Poll::Ready(refused);
+            }
             if let Some(change) = self.desired.next(self.connection.device) {
                 return Poll::Ready(SessionEvent::Desired(change));
             }
@@ -276,6 +298,7 @@ impl<T: Send + 'static> DeviceSession<T> {
                     return None;
                 }
                 let rid = self.open_calls.open(reply)?;
+                self.note_activity();
                 Some(SessionEvent::Invoke { rid, name, payload })
             }
             Inbox::Desired(change) => self.on_desired(change).map(SessionEvent::Desired),
@@ -325,6 +348,9 @@ impl<T: Send + 'static> DeviceSession<T> {
                 let now = self.shared.peers.clock.now();
                 match self.window.received(messages, asked, now) {
                     Received::Deliver(messages) => {
+                        if !messages.is_empty() {
+                            self.handle.activity().note(now);
+                        }
                         (!messages.is_empty()).then_some(SessionEvent::Messages(messages))
                     }
                     Received::GoBack(settlements) => {

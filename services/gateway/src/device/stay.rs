@@ -8,7 +8,7 @@ use downlink_domain::device::{Device, DeviceStatus};
 use downlink_domain::id::{ConnectionId, DeviceKey};
 use downlink_domain::message::Settlement;
 use downlink_domain::method::MethodError;
-use downlink_domain::presence::{DisconnectReason, Protocol, Route, Subscriptions};
+use downlink_domain::presence::{ConnectionEnd, DisconnectReason, Protocol, Route, Subscriptions};
 use downlink_ports::{DeviceConnection, Disconnect, Gateways, PeerError, Restored, StoreError};
 use downlink_runtime::OnError;
 use futures::future::join_all;
@@ -184,6 +184,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             running: Running::default(),
             desired,
             closed_by: None,
+            ended_by: None,
             wants_recheck: false,
             turn: None,
             has_let_go: false,
@@ -274,7 +275,13 @@ impl<T> DeviceSession<T> {
         self.handle.begin_end();
         self.handle.set_subscriptions(Subscriptions::default());
         let handle = Arc::clone(&self.handle);
-        Passage::Departed(self.connection.clone(), releases, handle)
+        Passage::Departed(self.connection.clone(), releases, handle, self.end())
+    }
+
+    /// Why the connection ended.
+    fn end(&self) -> ConnectionEnd {
+        let ordered = self.closed_by.map(ConnectionEnd::Ordered);
+        ordered.or(self.ended_by).unwrap_or(ConnectionEnd::Lost)
     }
 
     fn take_releases(&mut self) -> Vec<Settlement> {

@@ -104,7 +104,7 @@ pub(super) async fn answer(
     let said = parts.uri.query().unwrap_or_default();
     query::check_version(said)?;
     let now = shared.peers.clock.now();
-    shared.pollers.note(device.device.key, now);
+    shared.pollers.note(device.opened.device.key, now);
     match call {
         DeviceCall::SendTelemetry => telemetry::store(shared, &device, parts, body).await,
         DeviceCall::Receive => messages::receive(shared, &device, parts).await,

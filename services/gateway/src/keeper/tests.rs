@@ -1,6 +1,7 @@
 //! A gateway whose presence loses, forgets and keeps silent.
 
 mod rechecks;
+mod reports;
 
 use std::sync::Arc;
 use std::time::Duration;
