@@ -21,7 +21,7 @@ FROM identities
 CROSS JOIN twins ON twins.device_key = identities.device_key
 WHERE
     identities.hub = ?1
-    AND identities.module_id = ''
+    AND length(identities.module_id) = 0
     AND identities.device_key > ?2
 ORDER BY identities.device_key
 LIMIT ?3

@@ -25,7 +25,7 @@ CROSS JOIN identities AS devices
     AND devices.module_id = ''
 WHERE
     identities.hub = ?1
-    AND identities.module_id <> ''
+    AND length(identities.module_id) > 0
     AND identities.device_key > ?2
 ORDER BY identities.device_key
 LIMIT ?3

@@ -41,7 +41,7 @@ fn statements() -> BTreeMap<String, String> {
 }
 
 /// A connection as the store makes them, to a fresh database.
-async fn connect() -> PgConnection {
+pub(crate) async fn connect() -> PgConnection {
     let options = PostgresOptions {
         url: Postgres::shared().create_database(),
         migrate: true,
@@ -51,13 +51,13 @@ async fn connect() -> PgConnection {
     connect_options(&options).unwrap().connect().await.unwrap()
 }
 
-async fn execute(connection: &mut PgConnection, sql: String) {
+pub(crate) async fn execute(connection: &mut PgConnection, sql: String) {
     let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await;
     done.unwrap();
 }
 
 /// The plan that a statement has whatever its parameters are.
-async fn plan(connection: &mut PgConnection, name: &str, sql: &str) -> Value {
+pub(crate) async fn plan(connection: &mut PgConnection, name: &str, sql: &str) -> Value {
     let most = (1..40).rev().find(|n| sql.contains(&format!("${n}")));
     let parameters = vec!["NULL"; most.unwrap_or(0)].join(", ");
     let parameters = match most {
@@ -80,7 +80,7 @@ async fn plan(connection: &mut PgConnection, name: &str, sql: &str) -> Value {
 }
 
 /// Every node of a plan.
-fn nodes(plan: &Value) -> Vec<&Value> {
+pub(crate) fn nodes(plan: &Value) -> Vec<&Value> {
     let mut nodes = vec![plan];
     for child in plan["Plans"].as_array().into_iter().flatten() {
         nodes.extend(self::nodes(child));
@@ -88,7 +88,7 @@ fn nodes(plan: &Value) -> Vec<&Value> {
     nodes
 }
 
-fn text<'a>(node: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(node: &'a Value, key: &str) -> &'a str {
     node[key].as_str().unwrap_or("")
 }
 
@@ -102,7 +102,7 @@ fn device_scans(node: &Value) -> Vec<&Value> {
 }
 
 /// What is wrong with a plan.
-fn faults(plan: &Value) -> Vec<String> {
+pub(crate) fn faults(plan: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     for node in nodes(plan) {
         let kind = text(node, "Node Type");
@@ -157,7 +157,7 @@ async fn check_all(connection: &mut PgConnection, when: &str) {
 }
 
 /// A lot of rows, half of them gone again.
-const CHURN: &str = "
+pub(crate) const CHURN: &str = "
     INSERT INTO identities SELECT n, 'hub', 'dev-' || n, '', n, 1, 'enabled', NULL, 0, 'sas',
         NULL, NULL, NULL, NULL, FALSE, 0, 0 FROM generate_series(1, 5000) n;
     INSERT INTO twins SELECT n, 'hub', '{}', '{}', '{}', 1, '{}', '{}', 1, 1, 1

@@ -18,6 +18,8 @@ use crate::store::PostgresStore;
 
 mod columns;
 mod members;
+#[cfg(test)]
+mod plans;
 mod row;
 mod run;
 mod scan;

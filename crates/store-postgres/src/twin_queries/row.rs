@@ -19,8 +19,10 @@ use crate::fields::Fields;
     reason = "each names one part of a row, any mixture of them is meant"
 )]
 pub(super) struct Parts {
-    /// What is not in a document.
+    /// What is not in a document, and not about versions.
     pub(super) identity: bool,
+    /// Versions of the twin.
+    pub(super) versions: bool,
     pub(super) tags: bool,
     pub(super) desired: bool,
     pub(super) reported: bool,
@@ -53,6 +55,7 @@ impl Parts {
                 Section::Reported => &mut parts.reported,
                 Section::Configurations => &mut parts.configurations,
             },
+            Field::Version | Field::DesiredVersion | Field::ReportedVersion => &mut parts.versions,
             _ => &mut parts.identity,
         };
         *part = true;
@@ -63,6 +66,7 @@ impl Parts {
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             identity: self.identity || other.identity,
+            versions: self.versions || other.versions,
             tags: self.tags || other.tags,
             desired: self.desired || other.desired,
             reported: self.reported || other.reported,
@@ -70,31 +74,28 @@ impl Parts {
         }
     }
 
-    /// The columns of the documents, those of parts that nobody looks at empty.
+    /// Whether any of it is in the twin.
+    pub(super) fn is_of_twin(self) -> bool {
+        let documents = self.tags || self.desired || self.reported || self.configurations;
+        self.versions || documents
+    }
+
+    /// The columns of the documents.
     pub(super) fn columns(self) -> Piece {
         let columns = [
-            (self.tags, ", t.tags", ", '{}' AS tags"),
-            (self.desired, ", t.desired", ", '{}' AS desired"),
-            (self.reported, ", t.reported", ", '{}' AS reported"),
-            (
-                self.configurations,
-                ", t.configurations",
-                ", '{}' AS configurations",
-            ),
+            (self.tags, ", t.tags"),
+            (self.desired, ", t.desired"),
+            (self.reported, ", t.reported"),
+            (self.configurations, ", t.configurations"),
         ];
-        let columns = columns.into_iter();
-        columns.fold(Piece::default(), |piece, (is_read, there, empty)| {
-            piece.then(if is_read { there } else { empty })
-        })
+        let columns = columns.into_iter().filter(|(is_read, _)| *is_read);
+        columns.fold(Piece::default(), |piece, (_, column)| piece.then(column))
     }
 }
 
-/// The columns of identity and twin that are no documents.
+/// The columns of the identity.
 pub(super) fn identity_columns(source: Source) -> Piece {
-    Piece::of(
-        "i.*, t.etag AS twin_etag, t.version AS version, t.desired_version, t.reported_version",
-    )
-    .then(match source {
+    Piece::of("i.*").then(match source {
         Source::Devices => "",
         Source::Modules => {
             ", p.status AS device_status, p.status_reason AS device_status_reason, \
@@ -103,29 +104,18 @@ pub(super) fn identity_columns(source: Source) -> Piece {
     })
 }
 
+/// The columns of the twin that are no documents.
+pub(super) const VERSIONS: &str =
+    ", t.etag AS twin_etag, t.version, t.desired_version, t.reported_version";
+
 /// The columns of metadata that the caller reads.
 pub(super) fn metadata_columns(needs: Needs) -> Piece {
-    Piece::of(if needs.desired {
-        ", t.desired_metadata"
-    } else {
-        ", '{}' AS desired_metadata"
-    })
-    .then(if needs.reported {
-        ", t.reported_metadata"
-    } else {
-        ", '{}' AS reported_metadata"
-    })
-}
-
-/// The join that brings the device of a module.
-pub(super) fn device_of_module(source: Source) -> &'static str {
-    match source {
-        Source::Devices => "",
-        Source::Modules => {
-            " JOIN identities AS p \
-             ON p.hub = i.hub AND p.device_id = i.device_id AND p.module_id = ''"
-        }
-    }
+    let columns = [
+        (needs.desired, ", t.desired_metadata"),
+        (needs.reported, ", t.reported_metadata"),
+    ];
+    let columns = columns.into_iter().filter(|(is_read, _)| *is_read);
+    columns.fold(Piece::default(), |piece, (_, column)| piece.then(column))
 }
 
 /// Reads the identity, its status that of its device.

@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 
 use super::row::{self, Parts};
 use super::run::Queries;
-use super::selection::{Pieces, Selection};
+use super::selection::{IDENTITY, Pieces, Selection, TWIN, device_of_module};
 use super::text::{Piece, Text};
 use crate::fields::Fields;
 
@@ -128,11 +128,11 @@ fn read_row(
     }
     let needs = scan.needs;
     let others = Parts {
-        identity: false,
         tags: needs.tags && !parts.tags,
         desired: needs.desired && !parts.desired,
         reported: needs.reported && !parts.reported,
         configurations: needs.configurations && !parts.configurations,
+        ..Parts::default()
     };
     row::documents(&mut found, row, others)?;
     let fields = Fields::new(row, "twins", "device_key");
@@ -162,11 +162,11 @@ pub(super) fn statement(
     let most_rows = text.parameter(i64::from(most_rows), "bigint");
     let keys = pieces.first_keys(after, candidates);
     let parts = Parts::of_filter(&scan.filter).and(Parts {
-        identity: true,
         tags: scan.needs.tags,
         desired: scan.needs.desired,
         reported: scan.needs.reported,
         configurations: scan.needs.configurations,
+        ..Parts::default()
     });
     let waiting = match (scan.needs.waiting, scan.source) {
         (false, _) => Piece::default(),
@@ -183,14 +183,16 @@ pub(super) fn statement(
     };
     let mut page = Piece::of("SELECT ")
         .and(&row::identity_columns(scan.source))
+        .then(row::VERSIONS)
         .and(&parts.columns())
         .and(&row::metadata_columns(scan.needs))
         .and(&waiting)
         .then(" FROM ")
         .and(&keys)
-        .then(" AS keys JOIN identities AS i ON i.device_key = ANY (ARRAY[keys.device_key])")
-        .then(row::device_of_module(scan.source))
-        .then(" JOIN twins AS t ON t.device_key = ANY (ARRAY[keys.device_key])");
+        .then(" AS keys")
+        .then(IDENTITY)
+        .then(device_of_module(scan.source))
+        .then(TWIN);
     if let Some(condition) = &pieces.condition {
         page = page.then(" WHERE ").and(condition);
     }

@@ -1,6 +1,8 @@
 //! How the rows of a filter are found: by one way that leads to few, and by what else the
 //! database can tell of them before their documents are read.
 
+use std::collections::BTreeSet;
+
 use downlink_domain::id::HubName;
 use downlink_domain::query::{Comparison, Field, Filter, Scalar, Source};
 
@@ -149,20 +151,25 @@ impl Selection {
     }
 
     fn keys(&self, hub: Parameter, text: &mut Text) -> (Vec<Piece>, bool) {
-        let of_hub = match self.source {
-            Source::Devices => " AND i.module_id = ''",
-            Source::Modules => " AND i.module_id <> ''",
-        };
-        let identities = Piece::of("SELECT i.device_key FROM identities AS i WHERE i.hub = ")
-            .name(hub)
-            .then(of_hub);
         if let Some(names) = &self.names {
             let names = text.parameter(names.clone(), "text[]");
-            let keys = identities.then(" AND i.device_id = ANY (").name(names);
-            return (vec![keys.then(")")], true);
+            let keys = Piece::of("SELECT i.device_key FROM unnest(")
+                .name(names)
+                .then(
+                    ") AS wanted (device_id) CROSS JOIN LATERAL (\
+                     SELECT identities.device_key FROM identities WHERE identities.hub = ",
+                )
+                .name(hub)
+                .then(" AND identities.device_id = wanted.device_id")
+                .then(match self.source {
+                    Source::Devices => " AND identities.module_id = '' OFFSET 0) AS i WHERE TRUE",
+                    Source::Modules => " AND identities.module_id <> '' OFFSET 0) AS i WHERE TRUE",
+                });
+            return (vec![keys], true);
         }
         let Some(leading) = self.leading() else {
-            return (vec![identities], true);
+            let keys = Piece::of("SELECT i.device_key FROM identities AS i WHERE ");
+            return (vec![keys.and(&of_hub(hub, self.source))], true);
         };
         let opaque = Stretch::opaque();
         let stretches = leading.iter().chain([&opaque]);
@@ -231,6 +238,70 @@ impl Pieces {
             .and(&Piece::joined(&self.keys, between))
             .then(")")
     }
+
+    /// `FROM … WHERE …` of all candidates that the condition lets through, with what `tables` says
+    /// beside `i`. Each table is looked up for each row of the one before it: no statistics make a
+    /// plan of it that begins with all twins.
+    pub(super) fn all_rows(&self, source: Source, is_walk: bool, tables: Tables) -> Piece {
+        let mut from = if is_walk {
+            Piece::of(" FROM identities AS i")
+        } else {
+            Piece::of(" FROM ")
+                .and(&self.all_keys())
+                .then(" AS keys")
+                .then(IDENTITY)
+        };
+        if tables.device_of_module {
+            from = from.then(device_of_module(source));
+        }
+        if tables.twin {
+            from = from.then(TWIN);
+        }
+        let mut conditions: Vec<_> = self.condition.iter().cloned().collect();
+        if is_walk {
+            conditions.push(of_hub(self.hub, source));
+        }
+        if conditions.is_empty() {
+            return from;
+        }
+        from.then(" WHERE ")
+            .and(&Piece::joined(&conditions, " AND "))
+    }
+}
+
+/// Tables that a statement reads beside `i`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tables {
+    pub(super) device_of_module: bool,
+    pub(super) twin: bool,
+}
+
+/// The join from `keys` to the identity.
+pub(super) const IDENTITY: &str = " CROSS JOIN LATERAL (\
+     SELECT * FROM identities WHERE identities.device_key = keys.device_key LIMIT 1) AS i";
+
+/// The join from the identity to its twin.
+pub(super) const TWIN: &str = " CROSS JOIN LATERAL (\
+     SELECT * FROM twins WHERE twins.device_key = i.device_key LIMIT 1) AS t";
+
+/// The join that brings the device of a module.
+pub(super) fn device_of_module(source: Source) -> &'static str {
+    match source {
+        Source::Devices => "",
+        Source::Modules => {
+            " CROSS JOIN LATERAL (\
+             SELECT * FROM identities WHERE identities.hub = i.hub \
+             AND identities.device_id = i.device_id AND identities.module_id = '' LIMIT 1) AS p"
+        }
+    }
+}
+
+/// The condition on `i` to be of the hub and the source, as the indexes for walks have it.
+fn of_hub(hub: Parameter, source: Source) -> Piece {
+    Piece::of("i.hub = ").name(hub).then(match source {
+        Source::Devices => " AND length(i.module_id) = 0",
+        Source::Modules => " AND length(i.module_id) > 0",
+    })
 }
 
 /// The condition on `i` to have a member in one of the stretches, or tags that are not taken apart.
@@ -267,5 +338,7 @@ fn names(part: &Filter) -> Option<Vec<String>> {
         Scalar::Text(id) => Some(id.clone()),
         _ => None,
     });
-    Some(ids.collect())
+    // Each is looked up once.
+    let ids: BTreeSet<String> = ids.collect();
+    Some(ids.into_iter().collect())
 }

@@ -9,7 +9,7 @@ use super::columns::{Grouped, grouped};
 use super::members::{Stretch, of_source};
 use super::row::{self, Parts};
 use super::run::Queries;
-use super::selection::{Pieces, Selection};
+use super::selection::{Pieces, Selection, Tables};
 use super::text::{Parameter, Piece, Text};
 use crate::fields::Fields;
 
@@ -75,13 +75,17 @@ pub(super) fn columns_statement(
 ) -> Text {
     let open = is_open(&selection.open(), pieces.hub, tally.source, &mut text);
     let most = text.parameter(i64::from(tally.max_groups) + 1, "bigint");
-    let mut from = Piece::of(" FROM ").and(&pieces.all_keys()).then(" AS keys");
-    if pieces.condition.is_some() || !columns.is_empty() {
-        from = from.and(&joins(tally.source, selection, Columns::Twin));
-    }
-    if let Some(condition) = &pieces.condition {
-        from = from.then(" WHERE ").and(condition);
-    }
+    let from = if pieces.condition.is_none() && columns.is_empty() {
+        Piece::of(" FROM ").and(&pieces.all_keys()).then(" AS keys")
+    } else {
+        let fields = tally.group_by.iter().map(Parts::of_field);
+        let parts = fields.fold(Parts::of_filter(&tally.filter), Parts::and);
+        let tables = Tables {
+            device_of_module: parts.identity,
+            twin: parts.versions,
+        };
+        pieces.all_rows(tally.source, selection.is_walk(), tables)
+    };
     let names: Vec<_> = columns.iter().map(|column| column.expression()).collect();
     let mut counted = Piece::of("SELECT count(*) AS many");
     for (name, alias) in names.iter().zip(ALIASES) {
@@ -222,25 +226,6 @@ fn value(row: Fields<'_>) -> Result<GroupValue, StoreError> {
     })
 }
 
-/// What of the twin a statement joins.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Columns {
-    Twin,
-}
-
-/// The joins from `keys` to the rest. A walk meets every row of the hub, so it may go through both
-/// tables side by side; else each row is looked up.
-fn joins(source: Source, selection: &Selection, _: Columns) -> Piece {
-    let joins = if selection.is_walk() {
-        " JOIN identities AS i ON i.device_key = keys.device_key \
-         JOIN twins AS t ON t.device_key = keys.device_key"
-    } else {
-        " JOIN identities AS i ON i.device_key = ANY (ARRAY[keys.device_key]) \
-         JOIN twins AS t ON t.device_key = ANY (ARRAY[keys.device_key])"
-    };
-    Piece::of(joins).then(row::device_of_module(source))
-}
-
 /// Counts by reading every row that the indexes leave.
 async fn by_rows(
     queries: &Queries,
@@ -258,6 +243,8 @@ async fn by_rows(
     let mut on_row = |row: &PgRow| {
         if parts.identity {
             scratch.device = row::identity(row, tally.source)?;
+        }
+        if parts.versions {
             row::versions(&mut scratch, row)?;
         }
         row::documents(&mut scratch, row, parts)?;
@@ -278,21 +265,23 @@ async fn by_rows(
 pub(super) fn rows_statement(tally: &Tally, selection: &Selection, parts: Parts) -> Text {
     let mut text = Text::new();
     let pieces = selection.pieces(&tally.hub, &mut text);
-    let columns = if parts.identity {
-        row::identity_columns(tally.source)
+    let mut statement = Piece::of("SELECT ");
+    statement = if parts.identity {
+        statement.and(&row::identity_columns(tally.source))
     } else {
-        Piece::of("i.device_key")
+        statement.then("i.device_key")
     };
-    // A row may be in two stretches, and must be counted once.
-    let mut statement = Piece::of("SELECT ")
-        .and(&columns)
-        .and(&parts.columns())
-        .then(" FROM ")
-        .and(&pieces.all_keys())
-        .then(" AS keys")
-        .and(&joins(tally.source, selection, Columns::Twin));
-    if let Some(condition) = &pieces.condition {
-        statement = statement.then(" WHERE ").and(condition);
+    if parts.versions {
+        statement = statement.then(row::VERSIONS);
     }
+    let tables = Tables {
+        device_of_module: parts.identity,
+        twin: parts.is_of_twin(),
+    };
+    let statement = statement.and(&parts.columns()).and(&pieces.all_rows(
+        tally.source,
+        selection.is_walk(),
+        tables,
+    ));
     text.with(statement)
 }
