@@ -162,6 +162,8 @@ async fn answer(
         | Endpoint::PatchTwin(_)
         | Endpoint::ReplaceTwin(_)
         | Endpoint::InvokeMethod(_)
+        | Endpoint::InvokeCommand(_)
+        | Endpoint::PatchDigitalTwin(_)
         | Endpoint::Query => {
             request::read_body(&parts.headers, body, &shared.options.https).await?
         }

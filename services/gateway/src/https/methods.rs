@@ -114,8 +114,10 @@ async fn find_target(
         return enabled(device);
     }
     let (owner, module) = futures::try_join!(find(owner), find(name))?;
-    enabled(owner.ok_or(MethodError::DeviceNotFound)?)?;
-    enabled(module.ok_or(MethodError::ModuleNotFound)?)
+    let owner = owner.ok_or(MethodError::DeviceNotFound)?;
+    let module = module.ok_or(MethodError::ModuleNotFound)?;
+    enabled(owner)?;
+    enabled(module)
 }
 
 fn enabled(device: Device) -> Result<Device, ApiError> {

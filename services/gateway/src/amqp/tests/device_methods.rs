@@ -326,7 +326,7 @@ async fn a_device_with_one_of_the_two_links_is_not_called() {
         let mut client = Client::with_device(&hub, &device).await;
         client.attach(attach).await;
         let outcome = hub.call(&device, "reboot", "").await.unwrap();
-        assert_eq!(outcome, Err(MethodError::NotOnline));
+        assert_eq!(outcome, Err(MethodError::NotSubscribed));
     }
 }
 
@@ -346,7 +346,7 @@ async fn calls_fail_at_once_when_either_link_detaches_and_the_device_is_callable
         // A link that stays keeps the session of the device open.
         until_subscribed(&hub, &device, |wanted| !wanted.methods).await;
         let later = hub.call(&device, "reboot", "").await.unwrap();
-        assert_eq!(later, Err(MethodError::NotOnline));
+        assert_eq!(later, Err(MethodError::NotSubscribed));
     }
 }
 

@@ -115,7 +115,7 @@ async fn a_device_without_the_subscription_is_not_called() {
     let (_client, _) = Client::connect(&hub, &device).await;
     assert_eq!(
         hub.call(&device, "reboot", "").await.unwrap(),
-        Err(MethodError::NotOnline)
+        Err(MethodError::NotSubscribed)
     );
 }
 
