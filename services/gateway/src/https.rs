@@ -24,6 +24,7 @@ use self::error::{ApiError, Shape};
 use self::route::{Door, Endpoint, Route};
 use self::serve::Activity;
 use crate::audit::{self, Origin};
+use crate::identities;
 use crate::authenticate::Principal;
 use crate::limits::class_of;
 use crate::metrics;
@@ -237,7 +238,7 @@ async fn answer(
         return answered.map_err(|_| ApiError::deadline())?;
     }
     if let (Endpoint::Many(call), Some(principal)) = (&route.endpoint, &caller) {
-        let caller = bulk::Caller {
+        let caller = identities::Caller {
             principal,
             actor: by(),
             origin: origin(parts),
@@ -349,7 +350,6 @@ async fn use_case(
         Endpoint::ReceiveFeedback => messages::receive_feedback(shared).await,
         Endpoint::CompleteFeedback(token) => messages::complete_feedback(shared, token).await,
         Endpoint::AbandonFeedback(token) => messages::abandon_feedback(shared, token).await,
-        Endpoint::MissingModule(code) => Err(ApiError::new(code, "the module is not registered")),
         // Answered before, each where its own way begins.
         Endpoint::OpenWebSocket
         | Endpoint::InvokeMethod(_)

@@ -20,6 +20,8 @@ use crate::https::facts::{self, Facts};
 use crate::https::identity;
 use crate::shared::Shared;
 
+mod many;
+
 /// Most devices of one list.
 const MAX_LISTED: u32 = 1000;
 
@@ -105,6 +107,24 @@ impl Registry for Api {
         Ok(Response::new(v1::DeleteDeviceResponse {}))
     }
 
+    async fn list_modules(
+        &self,
+        request: Request<v1::ListModulesRequest>,
+    ) -> Result<Response<v1::ListModulesResponse>, Status> {
+        let (call, request) = Call::open(request)?;
+        let modules = self.modules(&call, &request.device_id).await?;
+        Ok(Response::new(v1::ListModulesResponse { modules }))
+    }
+
+    async fn write(
+        &self,
+        request: Request<v1::WriteRequest>,
+    ) -> Result<Response<v1::WriteResponse>, Status> {
+        let (call, request) = Call::open(request)?;
+        let written = self.write_many(&call, request.writes).await?;
+        Ok(Response::new(v1::WriteResponse { written }))
+    }
+
     async fn statistics(
         &self,
         request: Request<v1::StatisticsRequest>,
@@ -120,8 +140,8 @@ impl Registry for Api {
         let peers = &self.shared.peers;
         let hub = self.shared.options.hub.clone();
         let (devices, connected) = futures::join!(
-            peers.twins.count_devices(hub),
-            peers.presence.connected_count()
+            peers.twins.count_devices(hub.clone()),
+            peers.connections.count_connected(hub)
         );
         let devices = devices.map_err(ApiError::from)?;
         Ok(Response::new(v1::StatisticsResponse {
@@ -195,24 +215,30 @@ fn read_spec(spec: v1::DeviceSpec, ids: &dyn IdSource) -> Result<DeviceSpec, Api
         status_reason: spec.status_reason,
         authentication,
         is_edge: spec.is_edge,
-        managed_by: None,
-        device_scope: None,
-        parent_scopes: Vec::new(),
+        managed_by: spec.managed_by,
+        device_scope: spec.device_scope,
+        parent_scopes: spec.parent_scopes,
     })
 }
 
 fn to_wire(device: Device, facts: Facts) -> v1::Device {
+    let is_connected = facts.is_connected(&device);
+    let etag = device.etag_text();
     let known = |at: Timestamp| (at != Timestamp::UNSET).then(|| at.as_millis());
     v1::Device {
         device_id: device.name.device.to_string(),
+        module_id: device.name.module.map(|module| module.to_string()),
+        managed_by: device.managed_by,
+        device_scope: device.device_scope,
+        parent_scopes: device.parent_scopes,
         generation_id: device.generation.to_string(),
-        etag: device.etag_text(),
+        etag,
         status: status_to_wire(device.status).into(),
         status_reason: device.status_reason,
         status_updated_at: known(device.status_updated_at),
         authentication: Some(authentication(device.authentication)),
         is_edge: device.is_edge,
-        is_connected: facts.is_connected,
+        is_connected,
         connection_state_updated_at: known(device.connection_state_updated_at),
         last_activity_at: known(device.last_activity_at),
         waiting_messages: facts.waiting_messages,

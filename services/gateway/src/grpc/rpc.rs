@@ -20,17 +20,21 @@ pub enum Rpc {
     PatchTwin,
     ReplaceTwin,
     WatchTwin,
+    Query,
+    QueryAll,
     CreateDevice,
     GetDevice,
     ListDevices,
     UpdateDevice,
     DeleteDevice,
+    ListModules,
+    WriteIdentities,
     Statistics,
 }
 
 impl Rpc {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Send,
         Self::SendBatch,
         Self::SendStream,
@@ -42,11 +46,15 @@ impl Rpc {
         Self::PatchTwin,
         Self::ReplaceTwin,
         Self::WatchTwin,
+        Self::Query,
+        Self::QueryAll,
         Self::CreateDevice,
         Self::GetDevice,
         Self::ListDevices,
         Self::UpdateDevice,
         Self::DeleteDevice,
+        Self::ListModules,
+        Self::WriteIdentities,
         Self::Statistics,
     ];
 
@@ -64,11 +72,15 @@ impl Rpc {
             Self::PatchTwin => "Twins/Patch",
             Self::ReplaceTwin => "Twins/Replace",
             Self::WatchTwin => "Twins/Watch",
+            Self::Query => "Queries/Query",
+            Self::QueryAll => "Queries/QueryAll",
             Self::CreateDevice => "Registry/Create",
             Self::GetDevice => "Registry/Get",
             Self::ListDevices => "Registry/List",
             Self::UpdateDevice => "Registry/Update",
             Self::DeleteDevice => "Registry/Delete",
+            Self::ListModules => "Registry/ListModules",
+            Self::WriteIdentities => "Registry/Write",
             Self::Statistics => "Registry/Statistics",
         }
     }

@@ -9,6 +9,7 @@ use downlink_proto::api::v1;
 use downlink_proto::api::v1::cloud_to_device_client::CloudToDeviceClient;
 use downlink_proto::api::v1::feedback_client::FeedbackClient;
 use downlink_proto::api::v1::methods_client::MethodsClient;
+use downlink_proto::api::v1::queries_client::QueriesClient;
 use downlink_proto::api::v1::registry_client::RegistryClient;
 use downlink_proto::api::v1::twins_client::TwinsClient;
 use downlink_runtime::tls::{HandshakeLimit, TlsIdentity};
@@ -41,8 +42,10 @@ mod connections;
 mod feedback;
 mod identities;
 mod limits;
+mod many_identities;
 mod methods;
 mod open_services;
+mod queries;
 mod rights;
 mod sends;
 mod streams;
@@ -204,6 +207,10 @@ impl Back {
 
     fn twins(&self) -> TwinsClient<Authorized> {
         TwinsClient::new(self.inner())
+    }
+
+    fn queries(&self) -> QueriesClient<Authorized> {
+        QueriesClient::new(self.inner())
     }
 
     fn registry(&self) -> RegistryClient<Authorized> {

@@ -2,20 +2,16 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use downlink_domain::ErrorCode;
-use downlink_domain::access::{Access, Action, Actor};
-use downlink_domain::id::IdentityName;
-use downlink_ports::{ItemOutcome, MAX_REGISTRY_ITEMS, RegistryItem};
-use futures::future::join_all;
+use downlink_domain::device::Device;
+use downlink_domain::twin::Object;
+use downlink_ports::MAX_REGISTRY_ITEMS;
 use serde_json::{Value, json};
 
 use self::item::{Mode, Named};
 use super::answer::Answer;
 use super::error::ApiError;
-use super::openapi::schema::bulk::{
-    BulkIdentity, BulkResult, KeyRotation, KeyRotationResult,
-};
-use crate::audit::Origin;
-use crate::authenticate::Principal;
+use super::openapi::schema::bulk::{BulkIdentity, BulkResult, KeyRotation, KeyRotationResult};
+use crate::identities::{self, Asked, Caller};
 use crate::shared::Shared;
 
 mod item;
@@ -31,17 +27,10 @@ pub(super) enum Call {
     RegenerateKeys,
 }
 
-/// Who asks, and what for.
-pub(super) struct Caller<'a> {
-    pub(super) principal: &'a Principal,
-    pub(super) actor: Actor,
-    pub(super) origin: Origin,
-}
-
 /// An item as it was asked for: whose, and what of it is to be done, if that can be done.
-struct Asked<T> {
+struct Item {
     named: Named,
-    what: Result<(IdentityName, T), ApiError>,
+    asked: Asked,
 }
 
 pub(super) async fn answer(
@@ -69,12 +58,12 @@ pub(super) async fn answer(
     ),
 )]
 async fn write(shared: &Shared, caller: Caller<'_>, body: &[u8]) -> Result<Answer, ApiError> {
-    let asked = item::parse(body, &*shared.peers.ids)?;
-    let (asked, modes): (Vec<_>, Vec<_>) = asked
+    let items = item::parse(body, &*shared.peers.ids)?;
+    let (items, modes): (Vec<_>, Vec<_>) = items
         .into_iter()
-        .map(|(asked, mode)| (asked, mode.map_or("", Mode::name)))
+        .map(|(item, mode)| (item, mode.map_or("", Mode::name)))
         .unzip();
-    let done = carry_out(shared, caller, asked).await?;
+    let done = carry_out(shared, caller, items).await?;
     let errors: Vec<Value> = done
         .iter()
         .zip(modes)
@@ -121,7 +110,7 @@ async fn regenerate_keys(
     body: &[u8],
 ) -> Result<Answer, ApiError> {
     let rotation = keys::parse(body, &*shared.peers.ids)?;
-    let done = carry_out(shared, caller, rotation.asked).await?;
+    let done = carry_out(shared, caller, rotation.items).await?;
     let (mut rotated, mut errors) = (Vec::new(), Vec::new());
     for (named, outcome) in &done {
         match outcome {
@@ -159,70 +148,22 @@ fn failed(answer: Answer, code: ErrorCode) -> Answer {
         .with_header(HeaderName::from_static("iothub-errorcode"), name)
 }
 
-/// What became of the items, by position; what the caller has no right to is refused alone.
+/// What became of the items, by position.
 async fn carry_out(
     shared: &Shared,
     caller: Caller<'_>,
-    asked: Vec<Asked<(Action, downlink_ports::ItemChange)>>,
-) -> Result<Vec<(Named, Result<downlink_domain::device::Device, ApiError>)>, ApiError> {
-    let checks = asked.into_iter().map(|asked| check(shared, &caller, asked));
-    let checked = join_all(checks).await;
-    let mut items = Vec::new();
-    let mut answers: Vec<(Named, Result<usize, ApiError>)> = Vec::with_capacity(checked.len());
-    for Asked { named, what } in checked {
-        let place = what.map(|(name, (_, change))| {
-            items.push(RegistryItem { name, change });
-            items.len() - 1
-        });
-        answers.push((named, place));
-    }
-    let outcomes: Vec<ItemOutcome> = if items.is_empty() {
-        Vec::new()
-    } else {
-        let hub = shared.options.hub.clone();
-        let registry = &shared.peers.registry;
-        registry.write_identities(hub, items, caller.actor).await?
-    };
-    let mut outcomes: Vec<Option<ItemOutcome>> = outcomes.into_iter().map(Some).collect();
-    let done = answers.into_iter().map(|(named, place)| {
-        let outcome = place.and_then(|place| {
-            let outcome = outcomes.get_mut(place).and_then(Option::take);
-            let outcome = outcome.ok_or_else(ApiError::deadline)?;
-            outcome.map_err(ApiError::from)
-        });
-        (named, outcome)
-    });
-    Ok(done.collect())
-}
-
-/// Checks the right to an item.
-async fn check(
-    shared: &Shared,
-    caller: &Caller<'_>,
-    asked: Asked<(Action, downlink_ports::ItemChange)>,
-) -> Asked<(Action, downlink_ports::ItemChange)> {
-    let Ok((name, (action, _))) = &asked.what else {
-        return asked;
-    };
-    let path = ["devices", name.device.as_str()];
-    let access = Access::to_device(*action, &name.device);
-    let authenticator = &shared.authenticator;
-    let checked = authenticator.authorize(caller.principal, &access, &path);
-    match checked.await {
-        Ok(()) => asked,
-        Err(denied) => {
-            let audit = &shared.audit;
-            audit.denied(caller.origin, caller.principal, *action, &path, &denied);
-            Asked {
-                what: Err(denied.into()),
-                ..asked
-            }
-        }
-    }
+    items: Vec<Item>,
+) -> Result<Vec<(Named, Result<Device, ApiError>)>, ApiError> {
+    let (named, asked): (Vec<_>, Vec<_>) = items
+        .into_iter()
+        .map(|item| (item.named, item.asked))
+        .unzip();
+    let done = identities::write(shared, caller, asked).await?;
+    Ok(named.into_iter().zip(done).collect())
 }
 
 /// Reads the items of a list of at most [`MAX_REGISTRY_ITEMS`].
-fn listed(items: Vec<Value>) -> Result<Vec<downlink_domain::twin::Object>, ApiError> {
+fn listed(items: Vec<Value>) -> Result<Vec<Object>, ApiError> {
     if items.len() > MAX_REGISTRY_ITEMS {
         return Err(ApiError::new(
             ErrorCode::TooManyDevices,

@@ -78,11 +78,7 @@ pub(super) async fn answer(
 
 /// Looks at the device: a policy has no access to modules of one that is missing or disabled, and
 /// is told no more.
-async fn check_device(
-    shared: &Shared,
-    device: &DeviceId,
-    caller: &Caller,
-) -> Result<(), ApiError> {
+async fn check_device(shared: &Shared, device: &DeviceId, caller: &Caller) -> Result<(), ApiError> {
     let hub = shared.options.hub.clone();
     let twins = &shared.peers.twins;
     let found = twins.find_device(hub, device.clone().into()).await?;
@@ -199,7 +195,10 @@ pub(crate) async fn find(shared: &Shared, name: &IdentityName) -> Result<Device,
         let module = name.module.as_ref().map_or("", ModuleId::as_str);
         ApiError::new(
             ErrorCode::ModuleNotFound,
-            format!("module {module} of device {} is not registered", name.device),
+            format!(
+                "module {module} of device {} is not registered",
+                name.device
+            ),
         )
     })
 }

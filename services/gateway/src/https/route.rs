@@ -55,8 +55,6 @@ pub(super) enum Endpoint {
     Read(Document),
     /// The beginning of a WebSocket.
     OpenWebSocket,
-    /// A module of any name: there are none, so none is found.
-    MissingModule(ErrorCode),
     /// Part of the contract that this hub does not offer.
     NotOffered(&'static str),
 }
@@ -126,7 +124,6 @@ impl Endpoint {
             | Self::Device(..)
             | Self::Read(_)
             | Self::OpenWebSocket
-            | Self::MissingModule(_)
             | Self::NotOffered(_) => None,
         }
     }
@@ -484,11 +481,7 @@ mod tests {
     #[test]
     fn what_is_not_offered_says_so() {
         for (method, path) in [
-            (Method::POST, "/devices/query"),
-            (Method::POST, "/devices"),
-            (Method::PUT, "/jobs/v2/j1"),
             (Method::GET, "/configurations/"),
-            (Method::PUT, "/devices/d/modules/m"),
         ] {
             let found = endpoint(&method, path);
             assert!(matches!(found, Some(Endpoint::NotOffered(_))), "{path}");

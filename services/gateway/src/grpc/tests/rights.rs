@@ -22,7 +22,7 @@ fn code<T>(result: Result<T, Status>) -> Code {
 
 #[expect(
     clippy::too_many_lines,
-    reason = "flat: one arm for each of seventeen rpcs"
+    reason = "flat: one arm for each rpc"
 )]
 async fn call(back: &Back, rpc: Rpc, device_id: String) -> Code {
     let (mut commands, mut twins) = (back.commands(), back.twins());
@@ -60,6 +60,11 @@ async fn call(back: &Back, rpc: Rpc, device_id: String) -> Code {
             code(twins.replace(request).await)
         }
         Rpc::WatchTwin => code(twins.watch(v1::WatchTwinRequest { device_id }).await),
+        Rpc::Query => code(back.queries().query(v1::QueryRequest::default()).await),
+        Rpc::QueryAll => {
+            let request = v1::QueryAllRequest::default();
+            code(back.queries().query_all(request).await)
+        }
         Rpc::CreateDevice => {
             let request = v1::CreateDeviceRequest {
                 device_id,
@@ -84,18 +89,25 @@ async fn call(back: &Back, rpc: Rpc, device_id: String) -> Code {
             };
             code(registry.delete(request).await)
         }
+        Rpc::ListModules => {
+            code(registry.list_modules(v1::ListModulesRequest { device_id }).await)
+        }
+        Rpc::WriteIdentities => code(registry.write(v1::WriteRequest { writes: vec![] }).await),
         Rpc::Statistics => code(registry.statistics(v1::StatisticsRequest {}).await),
     }
 }
 
 fn is_read(rpc: Rpc) -> bool {
-    matches!(rpc, Rpc::GetDevice | Rpc::ListDevices | Rpc::Statistics)
+    matches!(
+        rpc,
+        Rpc::GetDevice | Rpc::ListDevices | Rpc::ListModules | Rpc::Statistics
+    )
 }
 
 fn is_write(rpc: Rpc) -> bool {
     matches!(
         rpc,
-        Rpc::CreateDevice | Rpc::UpdateDevice | Rpc::DeleteDevice
+        Rpc::CreateDevice | Rpc::UpdateDevice | Rpc::DeleteDevice | Rpc::WriteIdentities
     )
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::super::error::ApiError;
 use super::super::identity;
 use super::super::request::{object_member, text_member};
-use super::{Asked, listed};
+use super::{Item, listed};
 
 /// Longest id that is repeated in an answer, in bytes; longer ones are cut.
 const MAX_NAMED_BYTES: usize = 128;
@@ -103,7 +103,7 @@ pub(super) fn identity_name(item: &Object) -> Result<IdentityName, ApiError> {
 }
 
 /// An item and its mode, where that is known.
-type Parsed = (Asked<(Action, ItemChange)>, Option<Mode>);
+type Parsed = (Item, Option<Mode>);
 
 /// Reads a body. What is wrong with an item is told of it alone.
 pub(super) fn parse(body: &[u8], ids: &dyn IdSource) -> Result<Vec<Parsed>, ApiError> {
@@ -112,16 +112,16 @@ pub(super) fn parse(body: &[u8], ids: &dyn IdSource) -> Result<Vec<Parsed>, ApiE
     };
     let parsed = listed(items)?.into_iter().map(|item| {
         let mode = text_member(&item, "importMode");
-        let mode = mode.map(|word| Mode::parse(word));
+        let mode = mode.map(Mode::parse);
         let known = mode.as_ref().ok().copied().flatten();
-        let what = mode.and_then(|mode| {
+        let asked = mode.and_then(|mode| {
             let mode = mode.ok_or_else(|| ApiError::invalid(&"the importMode is unknown"))?;
             let name = identity_name(&item)?;
             let change = change(mode, &item, &name, ids)?;
-            Ok((name, (mode.action(), change)))
+            Ok((name, mode.action(), change))
         });
         let named = Named::of(&item);
-        (Asked { named, what }, known)
+        (Item { named, asked }, known)
     });
     Ok(parsed.collect())
 }

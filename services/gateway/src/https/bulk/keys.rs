@@ -13,14 +13,14 @@ use super::super::error::ApiError;
 use super::super::identity;
 use super::super::request::{member, parse_object, text_member};
 use super::item::{Named, identity_name};
-use super::{Asked, listed};
+use super::{Item, listed};
 
 /// What is asked for.
 pub(super) struct Rotation {
     pub(super) keys: RotatedKeys,
     /// How the caller called it, in the contract's words.
     pub(super) word: &'static str,
-    pub(super) asked: Vec<Asked<(Action, ItemChange)>>,
+    pub(super) items: Vec<Item>,
 }
 
 pub(super) fn parse(body: &[u8], ids: &dyn IdSource) -> Result<Rotation, ApiError> {
@@ -38,18 +38,18 @@ pub(super) fn parse(body: &[u8], ids: &dyn IdSource) -> Result<Rotation, ApiErro
     let Some(Value::Array(devices)) = member(&body, "devices") else {
         return Err(ApiError::invalid(&"devices must be an array"));
     };
-    let asked = listed(devices.clone())?.into_iter().map(|device| Asked {
+    let items = listed(devices.clone())?.into_iter().map(|device| Item {
         named: Named::of(&device),
-        what: identity_name(&device).map(|name| {
+        asked: identity_name(&device).map(|name| {
             let fresh = identity::mint(ids);
             let change = ItemChange::RotateKeys { keys, fresh };
-            (name, (Action::DevicesWrite, change))
+            (name, Action::DevicesWrite, change)
         }),
     });
     Ok(Rotation {
         keys,
         word,
-        asked: asked.collect(),
+        items: items.collect(),
     })
 }
 

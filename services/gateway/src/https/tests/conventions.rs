@@ -201,11 +201,7 @@ async fn what_the_hub_does_not_offer_is_refused_by_name() {
     hub.device("dev-1").await;
     let not_offered = refused(403, "OperationNotAvailableInCurrentTier");
     for (method, path) in [
-        (Method::POST, "/devices"),
         (Method::POST, "/devices/query"),
-        (Method::POST, "/devices/keys/regenerate"),
-        (Method::GET, "/devices/dev-1/modules"),
-        (Method::PUT, "/devices/dev-1/modules/m1"),
         (Method::POST, "/devices/dev-1/applyConfigurationContent"),
         (Method::PUT, "/jobs/v2/job-1"),
         (Method::POST, "/jobs/create"),

@@ -1,7 +1,8 @@
 //! registry.md §2.
 
 use downlink_domain::id::ConnectionId;
-use downlink_domain::presence::Protocol;
+use downlink_domain::presence::{ConnectionReport, Protocol};
+use downlink_ports::{Clock, ConnectionChange, ConnectionStore};
 use serde_json::json;
 
 use super::*;
@@ -266,12 +267,6 @@ async fn fields_outside_their_rules_are_refused() {
     }
     let put = ask(&hub, Method::PUT, "/devices/dev-1").text("{\"deviceId\":");
     assert_eq!(put.code().await, refused(400, "IotHubFormatError"));
-    let put = ask(&hub, Method::PUT, "/devices/dev-1")
-        .body(&json!({"deviceScope": "ms-azure-iot-edge://gw"}));
-    assert_eq!(
-        put.code().await,
-        refused(403, "OperationNotAvailableInCurrentTier")
-    );
 }
 
 #[tokio::test]
@@ -332,8 +327,8 @@ async fn connection_and_queue_are_told_with_the_identity() {
     let device = hub.device("dev-1").await;
     let gateway = hub.shared.options.id.clone();
     let presence = &hub.shared.peers.presence;
-    presence
-        .connect(device.key, gateway, ConnectionId(1), Protocol::Mqtt)
+    let entered = presence
+        .connect(device.key, gateway.clone(), ConnectionId(1), Protocol::Mqtt)
         .await
         .unwrap();
     let message = downlink_domain::message::NewMessage {
@@ -351,8 +346,22 @@ async fn connection_and_queue_are_told_with_the_identity() {
         assert_eq!(document["connectionState"], "Connected");
         assert_eq!(document["cloudToDeviceMessageCount"], 1);
     }
+    let began = ConnectionChange {
+        device: device.key,
+        epoch: entered.epoch,
+        gateway,
+        report: ConnectionReport::Began,
+        at: hub.clock.now(),
+        active_at: hub.clock.now(),
+    };
+    hub.store.record_connections(vec![began]).await.unwrap();
     let counted = ask(&hub, Method::GET, "/statistics/service").send().await;
     assert_eq!(counted.body, r#"{"connectedDeviceCount":1}"#);
+    // Presence loses the entry; the record does not.
+    let lost = vec![(device.key, entered.epoch)];
+    presence.disconnect(lost).await.unwrap();
+    let document = ask(&hub, Method::GET, "/devices/dev-1").json().await;
+    assert_eq!(document["connectionState"], "Connected");
 }
 
 #[tokio::test]
