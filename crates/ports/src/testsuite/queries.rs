@@ -397,6 +397,26 @@ pub async fn conditions_are_joined(subject: Subject) {
         let found = found(&subject, Source::Devices, &filter).await;
         assert_eq!(found, expected, "{filter:?}");
     }
+    for section in SECTIONS {
+        let bounds = |name: &str, from, until| {
+            let field = member(section, &[name]);
+            let from = compare(field.clone(), Comparison::Ge, from);
+            Filter::And(vec![from, compare(field, Comparison::Lt, until)])
+        };
+        let cases: [(Filter, &[&str]); 4] = [
+            (bounds("site", text("zr"), text("zs")), &["d-1", "d-2"]),
+            (
+                bounds("floor", Scalar::Number(1.5), Scalar::Number(2.5)),
+                &["d-2", "d-3"],
+            ),
+            (bounds("floor", text("2"), text("3")), &["d-4"]),
+            (bounds("floor", Scalar::Number(0.0), text("3")), &[]),
+        ];
+        for (filter, expected) in cases {
+            let found = found(&subject, Source::Devices, &filter).await;
+            assert_eq!(found, expected, "{filter:?}");
+        }
+    }
 }
 
 #[doc(hidden)]

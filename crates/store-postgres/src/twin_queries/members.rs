@@ -40,8 +40,10 @@ pub(super) struct Stretch {
 enum Range {
     /// One value: its rows are in the order of the keys.
     Point(Point),
-    Numbers(Comparison, f64),
-    Texts(Comparison, String),
+    /// Numbers within bounds.
+    Numbers(Vec<(Comparison, f64)>),
+    /// Texts within bounds.
+    Texts(Vec<(Comparison, String)>),
     /// Every number, or every text.
     All,
 }
@@ -93,6 +95,33 @@ impl Stretches {
         })
     }
 
+    /// What is within all of `bounds`, which are `<`, `<=`, `>` and `>=` with values of one kind;
+    /// as one stretch of the index, where their conjunction would be two with much between them.
+    pub(super) fn between(field: &Field, bounds: &[(Comparison, &Scalar)]) -> Option<Self> {
+        let path = path(field)?;
+        let numbers = bounds.iter().map(|(comparison, value)| match value {
+            Scalar::Number(number) => Some((*comparison, *number)),
+            _ => None,
+        });
+        if let Some(numbers) = numbers.collect() {
+            let stretches = vec![stretch(&path, kind::NUMBER, Range::Numbers(numbers))];
+            return Some(Self {
+                stretches,
+                are_disjoint: true,
+            });
+        }
+        let texts = bounds.iter().map(|(comparison, value)| match value {
+            Scalar::Text(text) => Some((*comparison, text.clone())),
+            _ => None,
+        });
+        let texts = Range::Texts(texts.collect::<Option<_>>()?);
+        let stretches = vec![stretch(&path, kind::TEXT, texts), long_texts(&path)];
+        Some(Self {
+            stretches,
+            are_disjoint: true,
+        })
+    }
+
     /// Whether each is one value.
     pub(super) fn are_points(&self) -> bool {
         let is_point = |stretch: &Stretch| matches!(stretch.range, Range::Point(_));
@@ -137,12 +166,7 @@ impl Stretch {
 
     /// Twins with a text at `member` that is too long for the index.
     pub(super) fn long_texts(member: &Member) -> Self {
-        Self {
-            path: path_text(member),
-            kind: kind::LONG_TEXT,
-            range: Range::Point(Point::Only),
-            is_exact: false,
-        }
+        long_texts(&path_text(member))
     }
 
     /// The condition on `v` to be one of these rows.
@@ -168,19 +192,22 @@ impl Stretch {
                 let value = text.parameter(value.clone(), "text");
                 piece.then(" AND v.number = 0 AND v.text = ").name(value)
             }
-            Range::Numbers(comparison, number) => {
+            Range::Numbers(bounds) => bounds.iter().fold(piece, |piece, (comparison, number)| {
                 let number = text.parameter(*number, "double precision");
                 piece
                     .then(" AND v.number")
                     .then(operator(*comparison))
                     .name(number)
-            }
-            Range::Texts(comparison, value) => {
-                let value = text.parameter(value.clone(), "text");
-                piece
-                    .then(" AND v.number = 0 AND v.text")
-                    .then(operator(*comparison))
-                    .name(value)
+            }),
+            Range::Texts(bounds) => {
+                let piece = piece.then(" AND v.number = 0");
+                bounds.iter().fold(piece, |piece, (comparison, value)| {
+                    let value = text.parameter(value.clone(), "text");
+                    piece
+                        .then(" AND v.text")
+                        .then(operator(*comparison))
+                        .name(value)
+                })
             }
             Range::All => piece,
         }
@@ -259,11 +286,11 @@ fn compared(path: &str, comparison: Comparison, value: &Scalar) -> Vec<Stretch> 
             let ranges = match comparison {
                 Comparison::Eq => vec![Range::Point(Point::Number(*number))],
                 Comparison::Ne => vec![
-                    Range::Numbers(Comparison::Lt, *number),
-                    Range::Numbers(Comparison::Gt, *number),
+                    Range::Numbers(vec![(Comparison::Lt, *number)]),
+                    Range::Numbers(vec![(Comparison::Gt, *number)]),
                 ],
                 Comparison::Lt | Comparison::Le | Comparison::Gt | Comparison::Ge => {
-                    vec![Range::Numbers(comparison, *number)]
+                    vec![Range::Numbers(vec![(comparison, *number)])]
                 }
             };
             let ranges = ranges.into_iter();
@@ -275,11 +302,16 @@ fn compared(path: &str, comparison: Comparison, value: &Scalar) -> Vec<Stretch> 
     }
 }
 
-fn compared_text(path: &str, comparison: Comparison, value: &str) -> Vec<Stretch> {
-    let long = Stretch {
+/// Texts that have to be looked at.
+fn long_texts(path: &str) -> Stretch {
+    Stretch {
         is_exact: false,
         ..stretch(path, kind::LONG_TEXT, Range::Point(Point::Only))
-    };
+    }
+}
+
+fn compared_text(path: &str, comparison: Comparison, value: &str) -> Vec<Stretch> {
+    let long = long_texts(path);
     let is_long = value.len() > MAX_TEXT_BYTES;
     let text = |range| stretch(path, kind::TEXT, range);
     let ranges = match comparison {
@@ -287,11 +319,11 @@ fn compared_text(path: &str, comparison: Comparison, value: &str) -> Vec<Stretch
         Comparison::Eq => return vec![text(Range::Point(Point::Text(value.to_owned())))],
         Comparison::Ne if is_long => vec![Range::All],
         Comparison::Ne => vec![
-            Range::Texts(Comparison::Lt, value.to_owned()),
-            Range::Texts(Comparison::Gt, value.to_owned()),
+            Range::Texts(vec![(Comparison::Lt, value.to_owned())]),
+            Range::Texts(vec![(Comparison::Gt, value.to_owned())]),
         ],
         Comparison::Lt | Comparison::Le | Comparison::Gt | Comparison::Ge => {
-            vec![Range::Texts(comparison, value.to_owned())]
+            vec![Range::Texts(vec![(comparison, value.to_owned())])]
         }
     };
     let mut stretches: Vec<_> = ranges.into_iter().map(text).collect();

@@ -1,7 +1,7 @@
 //! How the rows of a filter are found: by one way that leads to few, and by what else the
 //! database can tell of them before their documents are read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use downlink_domain::id::HubName;
 use downlink_domain::query::{Comparison, Field, Filter, Scalar, Source};
@@ -52,6 +52,8 @@ impl Selection {
             rest: Filter::All,
         };
         let mut rest = Vec::new();
+        let (ranges, parts) = ranges(parts);
+        selection.members.extend(ranges);
         for part in parts {
             match (names(&part), Stretches::of(&part)) {
                 (Some(ids), _) if selection.names.is_none() => selection.names = Some(ids),
@@ -318,6 +320,39 @@ fn probe(stretches: &Stretches, hub: Parameter, text: &mut Text) -> Piece {
     Piece::of("(")
         .and(&Piece::joined(&probes, " OR "))
         .then(")")
+}
+
+/// Takes those parts out that bound one member from two sides, as beginnings of texts do.
+fn ranges(parts: Vec<Filter>) -> (Vec<Stretches>, Vec<Filter>) {
+    let mut bounds: BTreeMap<&Field, Vec<(Comparison, &Scalar)>> = BTreeMap::new();
+    for part in &parts {
+        if let Some((field, bound)) = bound(part) {
+            bounds.entry(field).or_default().push(bound);
+        }
+    }
+    bounds.retain(|_, bounds| bounds.len() > 1);
+    let mut ranges = Vec::new();
+    bounds.retain(|field, bounds| {
+        let range = Stretches::between(field, bounds);
+        let is_range = range.is_some();
+        ranges.extend(range);
+        is_range
+    });
+    let is_taken = |part: &Filter| bound(part).is_some_and(|(field, _)| bounds.contains_key(field));
+    let left = parts.iter().filter(|part| !is_taken(part)).cloned();
+    (ranges, left.collect())
+}
+
+fn bound(part: &Filter) -> Option<(&Field, (Comparison, &Scalar))> {
+    match part {
+        Filter::Compare {
+            field,
+            comparison:
+                comparison @ (Comparison::Lt | Comparison::Le | Comparison::Gt | Comparison::Ge),
+            value,
+        } => Some((field, (*comparison, value))),
+        _ => None,
+    }
 }
 
 /// The ids of devices of which a part of a filter wants one.
