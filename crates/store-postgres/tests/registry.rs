@@ -288,11 +288,8 @@ async fn connections_reported_in_any_order_through_two_nodes_are_told_once_and_i
     let events = nodes.stores[0].read_after(0, 10_000).await.unwrap();
     let events = events.into_iter().map(|(_, event)| event);
     let events: Vec<_> = events.filter(|e| e.kind == EventKind::Connection).collect();
-    for device in &devices {
-        let own: Vec<_> = events
-            .iter()
-            .filter(|e| e.device_key == device.key)
-            .collect();
+    for key in keys(&devices) {
+        let own: Vec<_> = events.iter().filter(|e| e.device_key == key).collect();
         assert!(own.len() >= 10, "{}", own.len());
         assert!(own.is_sorted_by(|a, b| a.body < b.body));
         for (place, event) in own.iter().enumerate() {
