@@ -19,27 +19,25 @@ import java.util.List;
 import java.util.UUID;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 
 /** Queries by the service SDK (registry.md §5). */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class QueriesTest {
     /** What stands in a tag of one device each: none of it may be anything but data. */
     private static final List<String> HOSTILE = List.of(
         "'; DROP TABLE twins; --", "' OR '1'='1", "\" OR \"\"=\"", "\\", "\\' OR 1=1 --", "%s ? :x $1", "\u00e9");
-    private final BackEnd backEnd = Hubs.backEnd();
     private final QueryClient queries = new QueryClient(Hubs.devices().policy("service"));
-    private final String mine = "tags.site = '" + UUID.randomUUID() + "'";
-    private final List<String> ids = new ArrayList<>();
+    private static final String SITE = UUID.randomUUID().toString();
+    private static final List<String> ids = new ArrayList<>();
+    private final String mine = "tags.site = '" + SITE + "'";
 
     @BeforeAll
-    void registers() throws Exception {
-        String site = mine.substring(mine.indexOf('\'') + 1, mine.length() - 1);
+    static void registers() throws Exception {
+        BackEnd backEnd = Hubs.backEnd();
         for (int n = 0; n < HOSTILE.size(); n += 1) {
             String id = backEnd.register().getDeviceId();
             Twin patch = new Twin(id);
             patch.setETag("*");
-            patch.getTags().put("site", site);
+            patch.getTags().put("site", SITE);
             patch.getTags().put("n", n);
             patch.getTags().put("text", HOSTILE.get(n));
             backEnd.twins.patch(patch);
