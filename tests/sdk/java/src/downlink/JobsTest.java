@@ -38,9 +38,9 @@ class JobsTest {
         String job = newId();
         ScheduledJob created = jobs.scheduleUpdateTwin(job, only(id), patch, new Date(), 60);
         assertEquals(job, created.getJobId());
-        assertEquals(ScheduledJobType.SCHEDULE_UPDATE_TWIN, created.getJobType());
+        assertEquals(ScheduledJobType.scheduleUpdateTwin, created.getJobType());
         ScheduledJob done = ended(job);
-        assertEquals(ScheduledJobStatus.COMPLETED, done.getJobStatus());
+        assertEquals(ScheduledJobStatus.completed, done.getJobStatus());
         assertEquals(1, done.getJobStatistics().getSucceededCount());
         Twin twin = backEnd.twins.get(id);
         assertEquals(4.0, ((Number) twin.getTags().get("ring")).doubleValue());
@@ -54,10 +54,10 @@ class JobsTest {
             (name, payload, context) -> new DirectMethodResponse(207, "done"), null);
         String job = newId();
         DirectMethodsJobOptions options = DirectMethodsJobOptions.builder()
-            .payload("now").methodResponseTimeoutSeconds(10).maxExecutionTimeInSeconds(60).build();
+            .payload("now").methodResponseTimeoutSeconds(10).maxExecutionTimeSeconds(60).build();
         jobs.scheduleDirectMethod(job, only(device.id()), "reboot", new Date(), options);
         ScheduledJob done = ended(job);
-        assertEquals(ScheduledJobStatus.COMPLETED, done.getJobStatus());
+        assertEquals(ScheduledJobStatus.completed, done.getJobStatus());
         assertEquals(1, done.getJobStatistics().getSucceededCount());
         var rows = new QueryClient(SERVICE).queryJobs(
             "SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '" + job + "'");
@@ -76,11 +76,11 @@ class JobsTest {
         patch.getTags().put("never", true);
         patch.setETag("*");
         jobs.scheduleUpdateTwin(job, only(id), patch, later, 60);
-        var listed = jobs.query(ScheduledJobType.SCHEDULE_UPDATE_TWIN, ScheduledJobStatus.SCHEDULED);
+        var listed = jobs.query(ScheduledJobType.scheduleUpdateTwin, ScheduledJobStatus.scheduled);
         boolean isListed = false;
         while (listed.hasNext()) isListed |= job.equals(listed.next().getJobId());
         assertTrue(isListed);
-        assertEquals(ScheduledJobStatus.CANCELLED, jobs.cancel(job).getJobStatus());
+        assertEquals(ScheduledJobStatus.cancelled, jobs.cancel(job).getJobStatus());
         assertThrows(IotHubException.class, () -> jobs.cancel(job));
         assertThrows(IotHubException.class,
             () -> jobs.scheduleUpdateTwin(job, only(id), patch, later, 60));
@@ -91,7 +91,7 @@ class JobsTest {
         while (true) {
             ScheduledJob found = jobs.get(job);
             switch (found.getJobStatus()) {
-                case COMPLETED, FAILED, CANCELLED -> {
+                case completed, failed, cancelled -> {
                     return found;
                 }
                 default -> assertTrue(System.nanoTime() < deadline, "the job ends in time");
