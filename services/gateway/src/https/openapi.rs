@@ -83,7 +83,16 @@ mod tests;
         admin::limits::put_device,
         admin::limits::delete_device,
     ),
-    components(schemas(schema::failure::ClassicFailure, schema::failure::FlatFailure)),
+    // What bodies name comes by itself; what paths and the common parts name does not.
+    components(schemas(
+        schema::IdentityId,
+        schema::Lock,
+        schema::admin::Name,
+        schema::failure::ClassicFailure,
+        schema::failure::FlatFailure,
+        schema::identity::Top,
+        schema::job::JobName,
+    )),
     tags(
         (name = "identities", description = "Devices and modules, and how many there are."),
         (name = "twins", description = "What devices should be, and what they say they are."),
