@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::answer::Answer;
 use super::error::ApiError;
 use super::openapi::schema::IdentityId;
-use super::openapi::schema::identity::{DeviceIdentity, NewDeviceIdentity};
+use super::openapi::schema::identity::{DeviceIdentity, NewDeviceIdentity, Top};
 use super::request::{find_query, parse_object};
 use super::{facts, identity};
 use crate::shared::Shared;
@@ -109,7 +109,7 @@ pub(super) async fn delete(
     tag = "identities",
     operation_id = "listDevices",
     params(
-        ("top" = Option<i64>, Query, description = "How many at most; a number outside of 1 to 1000 stands for 1000."),
+        ("top" = Option<Top>, Query, description = "How many at most; a number outside of 1 to 1000 stands for 1000."),
     ),
     responses((status = 200, description = "Identities.", body = Vec<DeviceIdentity>)),
 )]

@@ -2,7 +2,7 @@
 
 use utoipa::Modify;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, OneOf, OneOfBuilder, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder,
@@ -154,6 +154,13 @@ fn complete(operation: &mut Operation, is_of_device: bool) {
         });
     }
     let responses = &mut operation.responses.responses;
+    for (status, response) in responses.iter_mut() {
+        if let RefOr::T(response) = response
+            && status.starts_with(['4', '5'])
+        {
+            allow_failures(response);
+        }
+    }
     for (range, text) in [
         (
             "4XX",
@@ -191,10 +198,27 @@ fn api_version(is_of_device: bool) -> Parameter {
         .build()
 }
 
-fn failure(text: &str) -> Response {
-    let body = OneOfBuilder::new()
+/// A status that a call has for answers of its own may stand for any other failure too.
+fn allow_failures(response: &mut Response) {
+    for content in response.content.values_mut() {
+        if let RefOr::T(content) = content {
+            let own = content.schema.take();
+            let mut any = failures();
+            any.items.extend(own);
+            content.schema = Some(Schema::OneOf(any).into());
+        }
+    }
+}
+
+fn failures() -> OneOf {
+    OneOfBuilder::new()
         .item(Ref::from_schema_name("ClassicFailure"))
-        .item(Ref::from_schema_name("FlatFailure"));
+        .item(Ref::from_schema_name("FlatFailure"))
+        .build()
+}
+
+fn failure(text: &str) -> Response {
+    let body = failures();
     let name = ObjectBuilder::new().schema_type(Type::String);
     let name = HeaderBuilder::new()
         .schema(Some(name))
@@ -203,7 +227,7 @@ fn failure(text: &str) -> Response {
         .description(text)
         .content(
             "application/json",
-            ContentBuilder::new().schema(Some(body)).build(),
+            ContentBuilder::new().schema(Some(Schema::OneOf(body))).build(),
         )
         .header("iothub-errorcode", name.build())
         .build()

@@ -4,6 +4,11 @@ use utoipa::ToSchema;
 
 use super::{IdentityId, Instant};
 
+/// A whole number, or nothing.
+#[derive(ToSchema)]
+#[schema(pattern = "^(-?[0-9]{1,18})?$", example = "100")]
+pub(in crate::https) struct Top(String);
+
 /// Whether a device may connect.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
