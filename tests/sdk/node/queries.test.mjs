@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
-import { connect, register, twins } from './support/clients.mjs';
+import { connect, register, rest, twins } from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
 import { eventually } from './support/waiting.mjs';
 
@@ -91,6 +91,14 @@ test('three pages of twins come in the order of registration, each twin once', a
   // A twin of a result can be written, as one that was read.
   await seen[3].update({ tags: { touched: true } });
   assert.equal((await backEnd.getTwin(ids[3])).responseBody.tags.touched, true);
+});
+
+test('a twin that is found is the twin that is read', async () => {
+  for (const deviceId of [ids[0], ids[20]]) {
+    const { result } = await backEnd.createQuery(`SELECT * FROM devices WHERE deviceId = '${deviceId}'`).next();
+    const { body } = await rest(hub, 'GET', `/twins/${deviceId}`);
+    assert.equal(JSON.stringify(result[0]), JSON.stringify(typeof body === 'string' ? JSON.parse(body) : body));
+  }
 });
 
 test('a full last page is followed by none', async () => {
