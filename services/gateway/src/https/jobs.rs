@@ -61,6 +61,7 @@ pub(super) fn known(rest: &[&str], segments: &[String]) -> Result<Vec<(Method, C
     };
     Ok(match *rest {
         // No job can have this name: it could not be read.
+        // A job of that name would be out of reach.
         ["query"] => vec![(Method::GET, Call::List)],
         [_] => vec![
             (Method::GET, Call::Get(id()?)),
