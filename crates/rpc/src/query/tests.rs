@@ -63,7 +63,7 @@ async fn queries_pages_and_refusals_cross_the_wire_whole() {
     let lifecycle = Lifecycle::new();
     let client = serve(&desk, &lifecycle);
     for answer in answers {
-        let continuation = answer.as_ref().ok().and_then(|_| Some("xyz"));
+        let continuation = answer.as_ref().ok().map(|_| "xyz");
         assert_eq!(client.query(call(continuation)).await, answer);
         assert_eq!(desk.asked.lock().pop(), Some(call(continuation)));
     }

@@ -96,7 +96,10 @@ impl Engine {
         let plan = query.plan();
         let mut groups = Groups::new(query, MAX_GROUPS, MAX_BYTES);
         let (mut after, mut scanned) = (None, 0);
-        while plan.filter != Filter::Nothing {
+        if plan.filter == Filter::Nothing {
+            return Ok((groups.finish(), scanned));
+        }
+        loop {
             let scan = Scan {
                 hub: hub.clone(),
                 source: source(query.source),

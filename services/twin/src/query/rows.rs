@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use downlink_domain::ErrorCode;
 use downlink_domain::id::{DeviceKey, HubName};
+use downlink_domain::query::Filter;
 use downlink_ports::{PeerError, Scan, ScanRow};
 use downlink_query::{Query, document};
 
@@ -83,6 +84,9 @@ impl Engine {
         want: usize,
     ) -> Result<Found, PeerError> {
         let plan = query.plan();
+        if plan.filter == Filter::Nothing {
+            return Ok(Found::default());
+        }
         let mut rows = Rows::default();
         let (mut after, mut scanned) = (place, 0);
         loop {
