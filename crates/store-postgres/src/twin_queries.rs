@@ -27,7 +27,8 @@ mod selection;
 mod tally;
 mod text;
 
-/// Candidates beyond which a way that has to be sorted is no better than walking the hub.
+/// Candidates beyond which, for a page, a way that has to be sorted is no better than walking the
+/// hub.
 const FEW: i64 = 10_000;
 
 #[async_trait]
@@ -41,12 +42,14 @@ impl TwinQueries for PostgresStore {
     }
 }
 
-/// Takes a filter apart and finds the best way to its rows.
+/// Takes a filter apart and finds the best way to its rows; `most` is how many candidates a way may
+/// have that does not bring them in order.
 async fn select(
     queries: &Queries,
     hub: &HubName,
     filter: &Filter,
     source: Source,
+    most: i64,
 ) -> Result<Selection, TwinQueryError> {
     let mut selection = Selection::of(filter, source);
     if let Some(survey) = selection.survey(hub, FEW + 1) {
@@ -56,7 +59,7 @@ async fn select(
             Ok(true)
         };
         queries.each(survey, &mut on_row).await?;
-        selection.lead(&surveyed, FEW);
+        selection.lead(&surveyed, most);
     }
     Ok(selection)
 }

@@ -28,7 +28,8 @@ struct Chunk {
 }
 
 pub(super) async fn scan(queries: &Queries, scan: &Scan) -> Result<ScanPage, TwinQueryError> {
-    let selection = super::select(queries, &scan.hub, &scan.filter, scan.source).await?;
+    let selection =
+        super::select(queries, &scan.hub, &scan.filter, scan.source, super::FEW).await?;
     // One more than is wanted tells whether there are more.
     let wanted = scan.limit.max(1) as usize;
     let mut found: Vec<ScanRow> = Vec::new();

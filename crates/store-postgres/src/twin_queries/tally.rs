@@ -14,7 +14,9 @@ use super::text::{Parameter, Piece, Text};
 use crate::fields::Fields;
 
 pub(super) async fn tally(queries: &Queries, tally: &Tally) -> Result<Tallied, TwinQueryError> {
-    let selection = super::select(queries, &tally.hub, &tally.filter, tally.source).await?;
+    // All of them are counted, in whatever order: any index is better than every document.
+    let most = i64::MAX;
+    let selection = super::select(queries, &tally.hub, &tally.filter, tally.source, most).await?;
     if let Some(counted) = by_index(queries, tally, &selection).await? {
         return Ok(counted);
     }
