@@ -298,11 +298,6 @@ impl Limits {
         self.stated.read().snapshot.clone()
     }
 
-    /// The rates that hold for the hub and for devices without their own.
-    pub fn plan(&self) -> RatePlan {
-        self.stated.read().plan
-    }
-
     /// Takes what administrators state; `None` for nothing.
     pub fn take(&self, snapshot: Option<LimitsSnapshot>) {
         let now = Instant::now();

@@ -12,8 +12,12 @@ use super::LimitsOptions;
 use super::bucket::Bucket;
 use super::throttled::Reason;
 
-/// What is left of a want after an exchange.
-const DECAY: f64 = 0.8;
+/// How much one exchange counts in what is asked for in a second: what comes now and then must not move the shares.
+const SMOOTHING: f64 = 0.3;
+/// What is wanted of what is asked for, so that what comes unevenly need not wait.
+const HEADROOM: f64 = 1.1;
+/// Exchanges in a row at which somebody waits that show that there is too little.
+const SHORT_EXCHANGES: u32 = 3;
 
 /// One class of operations.
 #[derive(Default)]
@@ -28,8 +32,10 @@ struct Turns {
     bucket: Bucket,
     /// What was asked for since the last exchange.
     asked: u32,
-    /// What was said to be wanted then.
-    want: f64,
+    /// The same in a second, smoothed.
+    asked_rate: f64,
+    /// Exchanges in a row at which somebody had to wait.
+    short_exchanges: u32,
     /// What this gateway may take of the rate.
     share: f64,
     /// Since when more is asked for than may be, without a break.
@@ -91,7 +97,8 @@ impl Lane {
                 *turns = Some(Turns {
                     bucket: Bucket::new(share, f64::from(rate.burst()), now),
                     asked: 0,
-                    want: 0.0,
+                    asked_rate: 0.0,
+                    short_exchanges: 0,
                     share,
                     exceeded_since: None,
                     rate,
@@ -119,8 +126,8 @@ impl Lane {
         }
     }
 
-    /// What this gateway wants in a second, by what was asked for in `elapsed`. Whoever has to let somebody wait wants
-    /// twice what it has and no less than an `even` share, for what waits outside cannot be seen.
+    /// What this gateway wants in a second, by what was asked for in `elapsed`. Whoever has let somebody wait for some time
+    /// wants twice what it has and no less than an `even` share, for what waits outside cannot be seen.
     pub(super) fn want(&self, elapsed: Duration, even: f64) -> u32 {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let mut turns = self.turns.lock();
@@ -129,15 +136,19 @@ impl Lane {
         };
         let asked = f64::from(std::mem::take(&mut turns.asked));
         let asked = asked / elapsed.as_secs_f64().max(1e-3);
-        let is_short = waiting > 0 || turns.bucket.is_in_debt();
-        let want = if is_short {
-            asked.max(turns.share * 2.0).max(even)
+        turns.asked_rate += (asked - turns.asked_rate) * SMOOTHING;
+        if waiting > 0 || turns.bucket.is_in_debt() {
+            turns.short_exchanges = turns.short_exchanges.saturating_add(1);
         } else {
-            asked
-        };
-        // Up at once, down by and by: what comes now and then must not move the shares each time.
-        turns.want = want.max(turns.want * DECAY);
-        to_want(turns.want)
+            turns.short_exchanges = 0;
+        }
+        let usual = turns.asked_rate * HEADROOM;
+        let is_short = turns.short_exchanges >= SHORT_EXCHANGES;
+        to_want(if is_short {
+            usual.max(turns.share * 2.0).max(even)
+        } else {
+            usual
+        })
     }
 
     pub(super) fn reserve(

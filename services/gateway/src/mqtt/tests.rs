@@ -5,6 +5,7 @@ mod certificates;
 mod client;
 mod connect;
 mod lifetime;
+mod limits;
 mod messages;
 mod methods;
 mod policies;
