@@ -14,7 +14,7 @@ import requests
 
 from conftest import started
 
-SECONDS = 25
+SECONDS = 35
 """How long requests are made, whatever the number of calls."""
 
 CHECKS = [
