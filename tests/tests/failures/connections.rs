@@ -80,19 +80,24 @@ fn wait_until_last(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_connect_and_disconnect_is_told_once_and_in_order_though_gateways_and_redis_are_lost() {
+async fn each_connect_and_disconnect_is_told_once_and_in_order_though_gateways_and_redis_are_lost()
+{
     const SILENT: usize = 20;
     let run = Run::start().await;
     let fleet = Fleet::new(&run.access, SILENT).await.unwrap();
     let _held = fleet.connect(Form::Mqtt).await.unwrap();
     let silent = ("idle", SILENT);
-    wait_until_last(&run.servers, &run.prefix, silent, |change| change.is_connected);
+    wait_until_last(&run.servers, &run.prefix, silent, |change| {
+        change.is_connected
+    });
     // Every lease is gone with it for a moment, and nobody is taken for lost.
     run.servers.redis.kill();
     run.servers.redis.start_again();
     run.goes_on().await;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    wait_until_last(&run.servers, &run.prefix, silent, |change| change.is_connected);
+    wait_until_last(&run.servers, &run.prefix, silent, |change| {
+        change.is_connected
+    });
     // They do not come back; the devices of the traffic do, elsewhere.
     let gateway = &run.hub.gateways[0];
     gateway.process().kill().unwrap();

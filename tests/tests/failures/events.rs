@@ -17,7 +17,11 @@ struct Record {
 }
 
 /// Every line of a topic of the hub, partition by partition: key, headers, body.
-pub(crate) fn lines_of(servers: &Servers, prefix: &str, topic: &str) -> Vec<(String, String, Value)> {
+pub(crate) fn lines_of(
+    servers: &Servers,
+    prefix: &str,
+    topic: &str,
+) -> Vec<(String, String, Value)> {
     let output = Command::new("kcat")
         .args([
             "-C",
