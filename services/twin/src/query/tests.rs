@@ -342,21 +342,28 @@ async fn a_page_ends_before_it_grows_too_long_and_a_row_too_long_is_refused() {
     );
     assert!(page.continuation.is_some());
     assert_eq!(world.all(text, 1000).await.len(), 200);
-    let wide: Vec<_> = (0..60)
-        .map(|n| {
-            format!(
-                "CONCAT({}) AS c{n}",
-                vec!["properties.reported.a"; 3].join(",")
-            )
-        })
-        .collect();
-    assert_eq!(
-        world
-            .all(&format!("SELECT TOP 1 {} FROM devices", wide.join(",")), 1)
-            .await
-            .len(),
-        1
+    // Both sections as long as they may be, as often as a query can name them.
+    let full: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h"]
+        .map(|name| (name.to_owned(), Value::from("x".repeat(4080))))
+        .into();
+    let full = Value::Object(full.into_iter().collect());
+    let device = world.device(named("full"), json!({}), full.clone()).await;
+    let patch = TwinChange::Patch {
+        tags: None,
+        desired: full.as_object().cloned(),
+        if_match: downlink_domain::device::IfMatch::Any,
+    };
+    let changes = vec![(device.key, patch)];
+    let written = world.store.update_twins(changes, twin_rules(), noon());
+    assert!(matches!(written.await.unwrap()[0], Some(Ok(_))));
+    let items: Vec<_> = (0..64).map(|n| format!("properties AS c{n}")).collect();
+    let text = format!(
+        "SELECT {} FROM devices WHERE deviceId = 'full'",
+        items.join(",")
     );
+    let (code, advice) = world.refusal(call(&text, 1, None)).await;
+    assert_eq!(code, ErrorCode::ArgumentInvalid);
+    assert!(advice.contains("longer than 4 MiB"), "{advice}");
 }
 
 #[tokio::test]
