@@ -101,10 +101,6 @@ fn invoke(work: &Object) -> Result<JobOrder, JobError> {
     })
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the shape that `map_err` takes"
-)]
 fn refused(error: MethodError) -> JobError {
     invalid(error.to_string())
 }

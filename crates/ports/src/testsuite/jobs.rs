@@ -264,9 +264,9 @@ pub async fn jobs_are_listed_in_order_by_kind_and_state(subject: Subject) {
         (ids.join(""), listed.last().map(|job| job.key))
     };
     let any = JobFilter::default();
-    let (ids, last) = list(any, None, 3).await;
+    let (ids, reached) = list(any, None, 3).await;
     assert_eq!(ids, "cab");
-    assert_eq!(list(any, last, 3).await.0, "d");
+    assert_eq!(list(any, reached, 3).await.0, "d");
     let calls = JobFilter {
         kind: Some(JobKind::DeviceMethod),
         ..any

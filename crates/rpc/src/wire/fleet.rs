@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use downlink_domain::ErrorCode;
 use downlink_domain::caps;
 use downlink_domain::id::{DeviceKey, IdentityName};
 use downlink_domain::job::{
     DeviceJob, DeviceJobError, DeviceJobOutcome, DeviceJobState, Job, JobKey, JobKind, JobSpec,
     JobState, JobStatistics,
 };
+use downlink_domain::{ErrorCode, Timestamp};
 use downlink_proto::v1;
 use downlink_proto::v1::device_job::Outcome;
 
@@ -136,7 +136,7 @@ impl ToWire for Job {
             spec: Some(self.spec.to_wire()),
             state: self.state.to_wire().into(),
             created_at: self.created_at.as_millis(),
-            ended_at: self.ended_at.map(|at| at.as_millis()),
+            ended_at: self.ended_at.map(Timestamp::as_millis),
             failure: self.failure,
             device_count: self.statistics.devices,
             pending_count: self.statistics.pending,
@@ -172,10 +172,7 @@ impl FromWire<v1::Job> for Job {
     }
 }
 
-fn optional(
-    field: &'static str,
-    millis: Option<i64>,
-) -> Result<Option<downlink_domain::Timestamp>, WireError> {
+fn optional(field: &'static str, millis: Option<i64>) -> Result<Option<Timestamp>, WireError> {
     millis.map(|millis| instant(field, millis)).transpose()
 }
 
@@ -192,8 +189,8 @@ impl ToWire for DeviceJob {
             state: self.state.to_wire().into(),
             created_at: self.created_at.as_millis(),
             updated_at: self.updated_at.as_millis(),
-            started_at: self.started_at.map(|at| at.as_millis()),
-            ended_at: self.ended_at.map(|at| at.as_millis()),
+            started_at: self.started_at.map(Timestamp::as_millis),
+            ended_at: self.ended_at.map(Timestamp::as_millis),
             outcome: self.outcome.map(ToWire::to_wire),
         }
     }

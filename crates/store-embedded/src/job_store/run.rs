@@ -90,7 +90,7 @@ impl ClaimJob {
             JobKind::DeviceMethod => [0, -settled, 0, settled],
         };
         let row = count(scope, key, moves).await?;
-        Ok(job(&row)?)
+        job(&row)
     }
 }
 
@@ -129,12 +129,12 @@ async fn count(
 ) -> Result<sqlx::sqlite::SqliteRow, StoreError> {
     let counted = moves.into_iter().fold(
         sqlx::query(include_str!("../../queries/count_job.sql")).bind(job.0),
-        |query, by| query.bind(by),
+        sqlx::query::Query::bind,
     );
-    Ok(counted
+    counted
         .fetch_one(&mut *scope.connection)
         .await
-        .map_err(store_error)?)
+        .map_err(store_error)
 }
 
 async fn measure(scope: &mut Scope<'_>, job: JobKey) -> Result<JobProgress, StoreError> {

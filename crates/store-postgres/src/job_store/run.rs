@@ -116,7 +116,7 @@ async fn count(
 ) -> Result<sqlx::postgres::PgRow, Failure> {
     let counted = moves.into_iter().fold(
         sqlx::query(include_str!("../../queries/count_job.sql")).bind(job.0),
-        |query, by| query.bind(by),
+        sqlx::query::Query::bind,
     );
     Ok(counted.fetch_one(connection).await?)
 }

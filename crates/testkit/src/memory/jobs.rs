@@ -21,7 +21,7 @@ use super::{MemoryStore, State};
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     last: i64,
-    jobs: BTreeMap<JobKey, Record>,
+    records: BTreeMap<JobKey, Record>,
     rows: BTreeMap<DeviceJobPlace, DeviceJob>,
 }
 
@@ -36,13 +36,13 @@ struct Record {
 
 impl Jobs {
     fn find(&mut self, hub: &HubName, id: &JobId) -> Option<&mut Record> {
-        let mut records = self.jobs.values_mut();
+        let mut records = self.records.values_mut();
         records.find(|record| record.job.hub == *hub && record.job.spec.id == *id)
     }
 
     /// The job, if the claim is still the newest; renews it.
     fn hold(&mut self, claim: JobClaim, until: Timestamp) -> Option<&mut Record> {
-        let record = self.jobs.get_mut(&claim.job)?;
+        let record = self.records.get_mut(&claim.job)?;
         let is_held = record.epoch == claim.epoch && record.job.state == JobState::Running;
         if is_held {
             record.due_at = Some(until);
@@ -67,11 +67,11 @@ impl Jobs {
                 DeviceJobState::Failed | DeviceJobState::Canceled => &mut counts.failed,
             } += 1;
         }
-        let hub = self.jobs.get_mut(&job).map(|record| {
+        let hub = self.records.get_mut(&job).map(|record| {
             record.job.statistics = counts;
             record.job.hub.clone()
         });
-        let records = self.jobs.values();
+        let records = self.records.values();
         let running = records.filter(|record| {
             record.job.state == JobState::Running && Some(&record.job.hub) == hub.as_ref()
         });
@@ -121,7 +121,7 @@ impl JobStore for MemoryStore {
         if jobs.find(&hub, &spec.id).is_some() {
             return Ok(Err(JobError::AlreadyExists(spec.id)));
         }
-        let active = jobs.jobs.values();
+        let active = jobs.records.values();
         let active = active.filter(|record| record.job.hub == hub && record.due_at.is_some());
         if active.count() >= max_active as usize {
             return Ok(Err(JobError::TooMany(max_active)));
@@ -144,7 +144,7 @@ impl JobStore for MemoryStore {
             due_at: Some(job.spec.start_at.max(now)),
             job: job.clone(),
         };
-        jobs.jobs.insert(job.key, record);
+        jobs.records.insert(job.key, record);
         state.tell(AuditOperation::CreateJob, &job, &by, now);
         Ok(Ok(job))
     }
@@ -163,7 +163,7 @@ impl JobStore for MemoryStore {
         limit: u32,
     ) -> Result<Vec<Job>, StoreError> {
         let state = self.state.lock();
-        let jobs = state.jobs.jobs.values().map(|record| &record.job);
+        let jobs = state.jobs.records.values().map(|record| &record.job);
         let jobs = jobs.filter(|job| {
             job.hub == hub
                 && Some(job.key) > after
@@ -202,7 +202,7 @@ impl JobStore for MemoryStore {
     ) -> Result<Option<ClaimedJob>, StoreError> {
         let mut state = self.state.lock();
         let jobs = &mut state.jobs;
-        let due = jobs.jobs.values_mut();
+        let due = jobs.records.values_mut();
         let due = due.filter(|record| record.due_at.is_some_and(|due| due <= now));
         let Some(record) = due.min_by_key(|record| record.due_at) else {
             return Ok(None);
@@ -225,7 +225,7 @@ impl JobStore for MemoryStore {
             }
         }
         jobs.count(key);
-        Ok(jobs.jobs.get(&key).map(|record| ClaimedJob {
+        Ok(jobs.records.get(&key).map(|record| ClaimedJob {
             claim: JobClaim {
                 job: key,
                 epoch: record.epoch,
@@ -351,7 +351,7 @@ impl JobStore for MemoryStore {
         let state = self.state.lock();
         let jobs = &state.jobs;
         let of_hub = |row: &DeviceJob| {
-            let record = jobs.jobs.get(&row.job);
+            let record = jobs.records.get(&row.job);
             record.is_some_and(|record| record.job.hub == hub)
         };
         let rows = jobs.rows.values().filter(|row| {
@@ -365,7 +365,7 @@ impl JobStore for MemoryStore {
     async fn sweep_jobs(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let mut state = self.state.lock();
         let jobs = &mut state.jobs;
-        let ended = jobs.jobs.values().map(|record| &record.job);
+        let ended = jobs.records.values().map(|record| &record.job);
         let ended = ended.filter(|job| job.ended_at.is_some_and(|at| at < before));
         let Some(job) = ended.min_by_key(|job| job.ended_at).map(|job| job.key) else {
             return Ok(0);
@@ -379,7 +379,7 @@ impl JobStore for MemoryStore {
         if gone >= u64::from(limit) {
             return Ok(gone);
         }
-        jobs.jobs.remove(&job);
+        jobs.records.remove(&job);
         Ok(gone + 1)
     }
 }

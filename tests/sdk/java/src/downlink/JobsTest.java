@@ -54,7 +54,8 @@ class JobsTest {
             (name, payload, context) -> new DirectMethodResponse(207, "done"), null);
         String job = newId();
         DirectMethodsJobOptions options = DirectMethodsJobOptions.builder()
-            .payload("now").methodResponseTimeoutSeconds(10).maxExecutionTimeSeconds(60).build();
+            .payload("now").methodConnectTimeoutSeconds(5).methodResponseTimeoutSeconds(10)
+            .maxExecutionTimeSeconds(60).build();
         jobs.scheduleDirectMethod(job, only(device.id()), "reboot", new Date(), options);
         ScheduledJob done = ended(job);
         assertEquals(ScheduledJobStatus.completed, done.getJobStatus());
