@@ -174,7 +174,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         let (own, hub) = match operation {
             Operation::GetTwin => (DeviceOperation::TwinRead, HubOperation::TwinRead),
             Operation::Report(_) => (DeviceOperation::TwinUpdate, HubOperation::TwinUpdate),
-            _ => return Ok(None),
+            Operation::Subscribe { .. } => return Ok(None),
         };
         if !self.is_paced() {
             return Ok(None);
@@ -208,7 +208,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             Operation::GetTwin => OperationOutcome::Twin(Box::new(Err(error))),
             Operation::Report(_) => OperationOutcome::Reported(Err(error)),
             // They have no rate.
-            _ => OperationOutcome::Subscribed(Err(error)),
+            Operation::Subscribe { .. } => OperationOutcome::Subscribed(Err(error)),
         };
         let refused = SessionEvent::Ended(tag, outcome);
         self.pace.held().refused.push_back(refused);

@@ -119,31 +119,28 @@ impl LimitsKeeper {
         let ttl = options.share_timeout.max(Duration::from_secs(1));
         let exchanging = self.rates.exchange(&self.hub, &self.gateway, wants, ttl);
         let metrics = &self.limits.metrics;
-        match timeout(DEADLINE, exchanging).await {
-            Ok(Ok(heard)) => {
-                metrics.exchanged.increment();
-                if std::mem::take(&mut sharing.is_alone) {
-                    info!("the gateways share their rates again");
-                }
-                sharing.heard_at = Instant::now();
-                sharing.gateways = u32::try_from(heard.len()).unwrap_or(u32::MAX).max(1);
-                self.limits.divide(&self.gateway, wants, &heard);
+        if let Ok(Ok(heard)) = timeout(DEADLINE, exchanging).await {
+            metrics.exchanged.increment();
+            if std::mem::take(&mut sharing.is_alone) {
+                info!("the gateways share their rates again");
             }
-            Ok(Err(_)) | Err(_) => {
-                metrics.not_exchanged.increment();
-                let is_long = sharing.heard_at.elapsed() >= options.share_timeout;
-                if is_long && !sharing.is_alone {
-                    warn!(
-                        gateways = sharing.gateways,
-                        "wants cannot be exchanged: each gateway takes an even share"
-                    );
-                    sharing.is_alone = true;
-                }
-                if is_long {
-                    self.limits.divide_evenly(sharing.gateways);
-                }
-            }
+            sharing.heard_at = Instant::now();
+            sharing.gateways = u32::try_from(heard.len()).unwrap_or(u32::MAX).max(1);
+            self.limits.divide(&self.gateway, wants, &heard);
+            return;
         }
+        metrics.not_exchanged.increment();
+        if sharing.heard_at.elapsed() < options.share_timeout {
+            return;
+        }
+        if !std::mem::replace(&mut sharing.is_alone, true) {
+            let gateways = sharing.gateways;
+            warn!(
+                gateways,
+                "wants cannot be exchanged: each gateway takes an even share"
+            );
+        }
+        self.limits.divide_evenly(sharing.gateways);
     }
 }
 

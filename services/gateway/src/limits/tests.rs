@@ -62,6 +62,23 @@ async fn what_is_not_limited_is_done_at_once_however_much_it_is() {
     assert!(Limits::new(LimitsOptions::default(), limits.metrics.clone()).is_quiet());
 }
 
+/// What an operation costs for which nothing is stated: one look at a flag, in nanoseconds.
+#[tokio::test]
+#[ignore = "a measurement: run it in release, with --ignored --nocapture"]
+#[expect(clippy::print_stdout, reason = "the figure is read by people")]
+async fn an_operation_without_limits_is_measured() {
+    const COUNT: u32 = 10_000_000;
+    let limits = limits(LimitsOptions::default());
+    let start = std::time::Instant::now();
+    for _ in 0..COUNT {
+        std::hint::black_box(&limits)
+            .admit(HubOperation::Telemetry, 1)
+            .await
+            .unwrap();
+    }
+    println!("{} ns", start.elapsed().as_nanos() / u128::from(COUNT));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_burst_is_done_at_once_and_what_follows_at_the_rate() {
     let limits = telemetry("10/s burst 20");
