@@ -102,7 +102,7 @@ pub enum SessionEvent<T> {
 /// an answer: a packet id, a request id.
 pub struct DeviceSession<T> {
     pub(super) shared: Arc<Shared>,
-    pub(super) device: Device,
+    pub(super) device: Box<Device>,
     pub(super) connection: DeviceConnection,
     pub(super) handle: Arc<Handle>,
     pub(super) stamp: Stamp,
@@ -116,7 +116,7 @@ pub struct DeviceSession<T> {
     pub(super) pace: Pace<T>,
     pub(super) running: Running<T>,
     /// Changes of desired on their way.
-    pub(super) desired: DesiredFeed,
+    pub(super) desired: Box<DesiredFeed>,
     pub(super) closed_by: Option<DisconnectReason>,
     /// What the door says of the end.
     pub(super) ended_by: Option<ConnectionEnd>,

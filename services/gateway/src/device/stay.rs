@@ -159,7 +159,7 @@ impl<T: Send + 'static> DeviceSession<T> {
         stamp: Stamp,
     ) -> Self {
         let mut window = Window::new(device.key, shared.options.c2d_window);
-        let desired = DesiredFeed::new(handle.subscriptions().desired);
+        let desired = Box::new(DesiredFeed::new(handle.subscriptions().desired));
         // What waits from before is found by asking.
         window.hint();
         Self {
@@ -173,7 +173,7 @@ impl<T: Send + 'static> DeviceSession<T> {
             window,
             open_calls: OpenCalls::new(handle.connection.0),
             shared,
-            device,
+            device: Box::new(device),
             handle,
             stamp,
             settlements: Vec::new(),

@@ -111,7 +111,7 @@ mod tests {
     fn a_cause_stands_beside_the_number() {
         let error = downlink_domain::method::MethodError::NeverConnected;
         let status = Status::from(ApiError::from(error));
-        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(status.code(), Code::FailedPrecondition);
         assert_eq!(status.metadata().get(CAUSE).unwrap(), "never-connected");
     }
 

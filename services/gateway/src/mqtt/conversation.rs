@@ -101,13 +101,13 @@ pub(super) struct Conversation {
     frames: FrameReader,
     /// Read and not yet looked at, because work or output were at their bounds; at most one chunk.
     backlog: Bytes,
-    will: Option<Will>,
+    will: Option<Box<Will>>,
     /// Pieces of work whose end has not been seen, and what they cost.
     pending: usize,
     pending_bytes: usize,
     started_at: Instant,
     is_reading_paused: bool,
-    desired: DesiredSeen,
+    desired: Option<Box<DesiredSeen>>,
 }
 
 /// Which versions of desired the device has surely seen. Notifications have no acknowledgement, but a client that pings
@@ -134,21 +134,23 @@ impl Conversation {
             pending_subscriptions: 0,
             frames: admitted.frames,
             backlog: admitted.backlog,
-            will: admitted.will,
+            will: admitted.will.map(Box::new),
             pending: 0,
             pending_bytes: 0,
             started_at: Instant::now(),
             is_reading_paused: false,
-            desired: DesiredSeen::default(),
+            desired: None,
         }
     }
 
     /// Notes that the client pings.
     pub(super) fn note_ping(&mut self) {
-        self.desired = DesiredSeen {
-            at_ping: self.session.taken_desired(),
-            surely: self.desired.at_ping,
-        };
+        let at_ping = self.session.taken_desired();
+        if at_ping.is_none() && self.desired.is_none() {
+            return;
+        }
+        let seen = self.desired.get_or_insert_default();
+        seen.surely = std::mem::replace(&mut seen.at_ping, at_ping);
     }
 
     /// Returns what writes down which version of desired the client has seen, if its session outlives the connection and
@@ -157,7 +159,7 @@ impl Conversation {
         let seen = if end.was_told_everything() {
             self.session.taken_desired()
         } else {
-            self.desired.surely
+            self.desired.as_ref().and_then(|seen| seen.surely)
         };
         let seen = seen.filter(|_| self.persistence == Persistence::Stored);
         let noting = seen.map(|version| self.session.note_desired(version));

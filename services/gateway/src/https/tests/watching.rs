@@ -153,5 +153,5 @@ async fn a_token_that_ends_ends_its_watcher() {
     assert!(hub.clock.now() > before);
     let end = watching.next(&hub).await.unwrap();
     let why: Value = serde_json::from_str(&end[1].1).unwrap();
-    assert_eq!(why["errorCode"], 401_002);
+    assert_eq!(why["errorCode"], 401_003);
 }

@@ -87,7 +87,7 @@ public final class TestDevice implements AutoCloseable {
      * request, because it is done with it, before the thread that reads from the network has
      * looked it up.
      */
-    private static <T> T answered(Callable<T> request) throws Exception {
+    public static <T> T answered(Callable<T> request) throws Exception {
         for (int attempt = 1;; attempt += 1) {
             try {
                 return request.call();
