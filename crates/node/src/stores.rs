@@ -108,6 +108,7 @@ async fn open_embedded(config: &Config, scope: &Lifecycle) -> anyhow::Result<Arc
         max_queued_jobs: to_usize(storage.max_queued_jobs),
         max_queued_bytes: storage.max_queued_bytes.as_usize(),
         max_readers: storage.max_readers.get(),
+        query_timeout: storage.query_timeout.get(),
         ..StoreOptions::default()
     };
     make_private_folder(&storage.path)?;
@@ -150,6 +151,8 @@ fn postgres_options(config: &Config) -> PostgresOptions {
         connect_timeout: postgres.connect_timeout.get(),
         acquire_timeout: postgres.acquire_timeout.get(),
         statement_timeout: postgres.statement_timeout.get(),
+        query_timeout: config.storage.query_timeout.get(),
+        max_query_connections: postgres.max_query_connections.get(),
         migrate: postgres.migrate,
         pooler: match postgres.pooler {
             sections::Pooler::None => Pooler::None,

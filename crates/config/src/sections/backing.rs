@@ -42,6 +42,9 @@ pub struct Postgres {
     pub acquire_timeout: HumanDuration,
     /// How long a statement may run, 100 ms to 10 minutes.
     pub statement_timeout: HumanDuration,
+    /// Connections of this process for queries over twins, 1 to 1,000, beside `max_connections`, so that devices never
+    /// wait for a query. Sixteen queries may wait for each; more are refused as busy.
+    pub max_query_connections: NonZeroU32,
     /// Whether a service brings the schema up to date when it starts. Otherwise one that finds another schema than its
     /// own refuses to start, and `downlink migrate` is run before an upgrade.
     pub migrate: bool,
@@ -57,6 +60,7 @@ impl Default for Postgres {
             connect_timeout: HumanDuration::from_secs(5),
             acquire_timeout: HumanDuration::from_secs(5),
             statement_timeout: HumanDuration::from_secs(10),
+            max_query_connections: nonzero_u32(4),
             migrate: false,
             pooler: Pooler::default(),
         }
@@ -71,6 +75,11 @@ impl Postgres {
             "is missing: storage.kind is postgres; set it, or url_file, to postgres://user:password@host:port/database",
         );
         at.number("max_connections", self.max_connections, 1..=1_000);
+        at.number(
+            "max_query_connections",
+            self.max_query_connections,
+            1..=1_000,
+        );
         let (least, most) = (HumanDuration::from_millis(100), MINUTE);
         at.duration("connect_timeout", self.connect_timeout, least..=most);
         at.duration("acquire_timeout", self.acquire_timeout, least..=most);

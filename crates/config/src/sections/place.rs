@@ -186,6 +186,9 @@ pub struct Storage {
     pub max_queued_bytes: ByteSize,
     /// Connections for reading, 1 to 64. Raise it where many twins are read at once and cores are free.
     pub max_readers: NonZeroU32,
+    /// How long the store may work for one statement of a query over twins, 10 ms to 10 minutes; then the query is
+    /// refused with advice to narrow it. Of either kind of store.
+    pub query_timeout: HumanDuration,
 }
 
 impl Default for Storage {
@@ -199,6 +202,7 @@ impl Default for Storage {
             max_queued_jobs: nonzero_u32(8_192),
             max_queued_bytes: ByteSize::from_kib(64 * 1_024),
             max_readers: nonzero_u32(2),
+            query_timeout: HumanDuration::from_secs(10),
         }
     }
 }
@@ -215,6 +219,11 @@ impl Storage {
             ByteSize::from_kib(1_024)..=ByteSize::from_kib(16 * 1_024 * 1_024),
         );
         at.number("max_readers", self.max_readers, 1..=64);
+        at.duration(
+            "query_timeout",
+            self.query_timeout,
+            HumanDuration::from_millis(10)..=HumanDuration::from_secs(600),
+        );
         let is_used = self.kind == StorageKind::Postgres;
         at.section("postgres", |at| self.postgres.check(is_used, at));
     }
