@@ -60,6 +60,7 @@ pub(super) fn methods_of_the_schema() -> Vec<(String, String)> {
         include_str!("../../../../proto/downlink/api/v1/cloud_to_device.proto"),
         include_str!("../../../../proto/downlink/api/v1/feedback.proto"),
         include_str!("../../../../proto/downlink/api/v1/methods.proto"),
+        include_str!("../../../../proto/downlink/api/v1/queries.proto"),
         include_str!("../../../../proto/downlink/api/v1/registry.proto"),
         include_str!("../../../../proto/downlink/api/v1/twins.proto"),
     ];
