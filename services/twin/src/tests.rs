@@ -27,6 +27,7 @@ use crate::{TwinDeps, TwinOptions};
 
 mod access;
 mod identities;
+mod many_identities;
 mod notifications;
 mod revocations;
 mod sessions;

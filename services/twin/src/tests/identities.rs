@@ -140,19 +140,6 @@ async fn fields_outside_their_rules_are_refused() {
 }
 
 #[tokio::test]
-async fn module_identities_are_refused() {
-    let world = World::new();
-    world.create("dev-1").await;
-    let mut name = an_identity("dev-1");
-    name.module = Some("m1".parse().unwrap());
-    let refused = world
-        .service
-        .put_device(a_hub(), name, a_device_spec(), IfMatch::Absent, somebody())
-        .await;
-    assert_eq!(code(refused), ErrorCode::OperationNotAvailableInCurrentTier);
-}
-
-#[tokio::test]
 async fn disabling_deleting_and_rotating_end_the_connection() {
     let mut world = World::new();
     for (name, reason) in [
