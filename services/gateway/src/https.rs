@@ -14,26 +14,17 @@ use axum::http::header::{ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use downlink_domain::ErrorCode;
-use downlink_domain::access::{Access, Action, Actor};
-use downlink_domain::limits::HubOperation;
-use downlink_domain::policy::Coverage;
-use tokio::time::timeout;
 
-use self::answer::Answer;
 use self::error::{ApiError, Shape};
-use self::route::{Door, Endpoint, Route};
+use self::route::{Endpoint, Route};
 use self::serve::Activity;
-use crate::audit::{self, Origin};
-use crate::identities;
-use crate::authenticate::Principal;
-use crate::limits::class_of;
-use crate::metrics;
 use crate::shared::Shared;
 use crate::tracking::Tracking;
 use crate::websocket::{self, HandshakeError};
 
 mod admin;
 mod answer;
+mod back_end;
 mod bulk;
 mod deadlines;
 mod device;
@@ -96,7 +87,7 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
         },
         Ok(route) => {
             let shape = route.shape;
-            match answer(&shared, route, &parts, &mut body).await {
+            match back_end::answer(&shared, route, &parts, &mut body).await {
                 Ok(answer) => answer.into_response(),
                 Err(error) => refuse(&shared, &parts, error, shape),
             }
@@ -144,228 +135,6 @@ fn open_websocket(shared: &Shared, parts: &Parts, body: &Body) -> Response<Body>
         }
         response
     })
-}
-
-async fn answer(
-    shared: &Arc<Shared>,
-    route: Route,
-    parts: &Parts,
-    body: &mut Body,
-) -> Result<Answer, ApiError> {
-    let path: Vec<&str> = route.segments.iter().map(String::as_str).collect();
-    let caller = match route.door {
-        Door::Service => Some(admit(shared, &route.endpoint, &path, parts).await?),
-        Door::Device | Door::Either | Door::Open => None,
-    };
-    let body = match route.endpoint {
-        Endpoint::PutDevice(_)
-        | Endpoint::Many(_)
-        | Endpoint::PatchTwin(_)
-        | Endpoint::ReplaceTwin(_)
-        | Endpoint::InvokeMethod(_)
-        | Endpoint::InvokeCommand(_)
-        | Endpoint::PatchDigitalTwin(_)
-        | Endpoint::Query => {
-            request::read_body(&parts.headers, body, &shared.options.https).await?
-        }
-        Endpoint::Modules(_, ref call) if call.has_body() => {
-            request::read_body(&parts.headers, body, &shared.options.https).await?
-        }
-        Endpoint::Job(jobs::Call::Create(_)) => {
-            let most = jobs::MAX_BODY_BYTES;
-            request::read_body_within(&parts.headers, body, most, &shared.options.https).await?
-        }
-        Endpoint::Administer(ref call) if call.has_body() => {
-            let most = admin::MAX_BODY_BYTES;
-            request::read_body_within(&parts.headers, body, most, &shared.options.https).await?
-        }
-        _ => bytes::Bytes::new(),
-    };
-    let called = match &route.endpoint {
-        Endpoint::InvokeMethod(name) => Some((name.clone(), methods::parse(&body)?)),
-        Endpoint::InvokeCommand(command) => {
-            let asked = digital_twins::asked(command, &parts.uri, &body)?;
-            Some((command.device.clone().into(), asked))
-        }
-        _ => None,
-    };
-    if let (Some((name, asked)), Some(caller)) = (called, &caller) {
-        let access = Access {
-            method: Some(&asked.name),
-            ..Access::to_device(Action::InvokeMethod, &name.device)
-        };
-        authorize(shared, caller, &access, &path, origin(parts)).await?;
-        return match route.endpoint {
-            Endpoint::InvokeCommand(command) => {
-                digital_twins::invoke(shared, command.device, asked).await
-            }
-            _ => methods::invoke(shared, name, asked).await,
-        };
-    }
-    if let (Endpoint::WatchTwin(name), Some(caller)) = (&route.endpoint, &caller) {
-        let watching = twin_events::watch(shared, name.clone(), caller.clone(), parts);
-        let watched = timeout(USE_CASE_DEADLINE, watching).await;
-        return watched.map_err(|_| ApiError::deadline())?;
-    }
-    let by = || audit::actor(caller.as_ref(), parts.extensions.get(), "https");
-    if let (Endpoint::Job(jobs::Call::Create(id)), Some(caller)) = (&route.endpoint, &caller) {
-        let spec = jobs::parse(id.clone(), &body, shared.peers.clock.now())?;
-        let order = jobs::order(&spec)?;
-        authorize(shared, caller, &jobs::access(&order), &path, origin(parts)).await?;
-        let answered = timeout(USE_CASE_DEADLINE, jobs::create(shared, spec, by())).await;
-        return answered.map_err(|_| ApiError::deadline())?;
-    }
-    if let (Endpoint::Administer(call), Some(principal)) = (&route.endpoint, &caller) {
-        let reading = Access::to_hub(Action::AdministrationRead);
-        let caller = admin::Caller {
-            actor: by(),
-            may_read: principal.coverage(&reading, &path) == Coverage::Yes,
-        };
-        let if_match = request::if_match(&parts.headers)?;
-        let answering = admin::answer(shared, call.clone(), caller, if_match, &body);
-        let answered = timeout(USE_CASE_DEADLINE, answering).await;
-        return answered.map_err(|_| ApiError::deadline())?;
-    }
-    if let (Endpoint::Modules(device, call), Some(principal)) = (&route.endpoint, &caller) {
-        let caller = modules::Caller {
-            actor: by(),
-            is_policy: principal.policy().is_some(),
-        };
-        let if_match = request::if_match(&parts.headers)?;
-        let (device, call) = (device.clone(), call.clone());
-        let answering = modules::answer(shared, device, call, caller, if_match, &body);
-        let answered = timeout(USE_CASE_DEADLINE, answering).await;
-        return answered.map_err(|_| ApiError::deadline())?;
-    }
-    if let (Endpoint::Many(call), Some(principal)) = (&route.endpoint, &caller) {
-        let caller = identities::Caller {
-            principal,
-            actor: by(),
-            origin: origin(parts),
-        };
-        let answering = bulk::answer(shared, *call, caller, &body);
-        let answered = timeout(USE_CASE_DEADLINE, answering).await;
-        return answered.map_err(|_| ApiError::deadline())?;
-    }
-    let answering = use_case(shared, route.endpoint, parts, &body, by);
-    timeout(USE_CASE_DEADLINE, answering)
-        .await
-        .map_err(|_| ApiError::deadline())?
-}
-
-/// Finds out who a back-end is, and that it may do what `endpoint` does as far as that is known without its body.
-async fn admit(
-    shared: &Shared,
-    endpoint: &Endpoint,
-    path: &[&str],
-    parts: &Parts,
-) -> Result<Principal, ApiError> {
-    let credential = request::credential(&parts.headers);
-    let checking = shared.authenticator.service(credential);
-    let checked = timeout(USE_CASE_DEADLINE, checking).await;
-    let caller = checked.map_err(|_| ApiError::deadline())?;
-    let origin = origin(parts);
-    let caller = caller.inspect_err(|refusal| {
-        shared.audit.refused_service(origin, credential, refusal);
-    })?;
-    request::check_version(&parts.uri)?;
-    match endpoint.access() {
-        // Which method, stands in the body.
-        Some(Access {
-            action: action @ Action::InvokeMethod,
-            ..
-        }) => {
-            let checked = shared.authenticator.authorize_any(&caller, action, path);
-            let audit = &shared.audit;
-            checked.inspect_err(|denied| audit.denied(origin, &caller, action, path, denied))?;
-        }
-        Some(access) => {
-            authorize(shared, &caller, &access, path, origin).await?;
-            let class = match endpoint {
-                Endpoint::Query => Some(HubOperation::Query),
-                _ => class_of(access.action),
-            };
-            if let Some(class) = class {
-                shared.limits.admit(class, 1).await?;
-            }
-        }
-        None if matches!(endpoint, Endpoint::Many(_)) => {
-            // Each item is checked for itself; whoever may do none of it sends nothing.
-            let may = |action| shared.authenticator.authorize_any(&caller, action, path);
-            let action = Action::DevicesWrite;
-            let checked =
-                may(action).or_else(|denied| may(Action::DevicesDelete).map_err(|_| denied));
-            let audit = &shared.audit;
-            checked.inspect_err(|denied| audit.denied(origin, &caller, action, path, denied))?;
-        }
-        None => {}
-    }
-    Ok(caller)
-}
-
-async fn authorize(
-    shared: &Shared,
-    caller: &Principal,
-    access: &Access<'_>,
-    path: &[&str],
-    origin: Origin,
-) -> Result<(), ApiError> {
-    let checking = shared.authenticator.authorize(caller, access, path);
-    let checked = timeout(USE_CASE_DEADLINE, checking).await;
-    let checked = checked.map_err(|_| ApiError::deadline())?;
-    let audit = &shared.audit;
-    checked.inspect_err(|denied| audit.denied(origin, caller, access.action, path, denied))?;
-    Ok(())
-}
-
-fn origin(parts: &Parts) -> Origin {
-    Origin::http(metrics::Door::Https, parts.extensions.get())
-}
-
-async fn use_case(
-    shared: &Shared,
-    endpoint: Endpoint,
-    parts: &Parts,
-    body: &[u8],
-    by: impl Fn() -> Actor,
-) -> Result<Answer, ApiError> {
-    let if_match = || request::if_match(&parts.headers);
-    match endpoint {
-        Endpoint::ListDevices => devices::list(shared, &parts.uri).await,
-        Endpoint::GetDevice(id) => devices::get(shared, id).await,
-        Endpoint::PutDevice(id) => devices::put(shared, id, if_match()?, body, by()).await,
-        Endpoint::DeleteDevice(id) => devices::delete(shared, id, if_match()?, by()).await,
-        Endpoint::PurgeMessages(id) => messages::purge(shared, id, by()).await,
-        Endpoint::CountDevices => statistics::devices(shared).await,
-        Endpoint::CountConnected => statistics::connected(shared).await,
-        Endpoint::Query => query::query(shared, &parts.headers, body).await,
-        Endpoint::GetTwin(id) => twins::get(shared, id).await,
-        Endpoint::PatchTwin(id) => twins::patch(shared, id, if_match()?, body).await,
-        Endpoint::ReplaceTwin(id) => twins::replace(shared, id, if_match()?, body).await,
-        Endpoint::GetDigitalTwin(id) => digital_twins::get(shared, id).await,
-        Endpoint::PatchDigitalTwin(id) => digital_twins::patch(shared, id, if_match()?, body).await,
-        Endpoint::Job(jobs::Call::List) => jobs::list(shared, &parts.uri, &parts.headers).await,
-        Endpoint::Job(jobs::Call::Get(id)) => jobs::get(shared, id).await,
-        Endpoint::Job(jobs::Call::Cancel(id)) => jobs::cancel(shared, id, by()).await,
-        Endpoint::ReceiveFeedback => messages::receive_feedback(shared).await,
-        Endpoint::CompleteFeedback(token) => messages::complete_feedback(shared, token).await,
-        Endpoint::AbandonFeedback(token) => messages::abandon_feedback(shared, token).await,
-        // Answered before, each where its own way begins.
-        Endpoint::OpenWebSocket
-        | Endpoint::InvokeMethod(_)
-        | Endpoint::InvokeCommand(_)
-        | Endpoint::WatchTwin(_)
-        | Endpoint::Job(jobs::Call::Create(_))
-        | Endpoint::Administer(_)
-        | Endpoint::Many(_)
-        | Endpoint::Modules(..)
-        | Endpoint::Read(_)
-        | Endpoint::Device(..) => Err(ApiError::invalid(&HandshakeError::NotAnUpgrade)),
-        Endpoint::NotOffered(what) => Err(ApiError::new(
-            ErrorCode::OperationNotAvailableInCurrentTier,
-            format!("this hub does not offer {what}"),
-        )),
-    }
 }
 
 /// The answer to a request that failed, and the line of the log that its tracking id leads to.

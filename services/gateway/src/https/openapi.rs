@@ -1,4 +1,4 @@
-//! The description of the calls in OpenAPI, made from what stands above each handler, and the page that shows it.
+//! The description of the calls in `OpenAPI`, made from what stands above each handler, and the page that shows it.
 //!
 //! How a new call gets into it: `docs/rest.md`. What calls have in common (`api-version`, credentials, failures) is added
 //! here, so that no handler repeats it.

@@ -107,16 +107,7 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<IfMatch, ApiError> {
     })
 }
 
-/// Reads the body within its size and its deadline; one that announces more is not read at all.
-pub(super) async fn read_body(
-    headers: &HeaderMap,
-    body: &mut Body,
-    options: &HttpsOptions,
-) -> Result<Bytes, ApiError> {
-    read_body_within(headers, body, options.max_body_bytes, options).await
-}
-
-/// As [`read_body`], for a body of at most `most` bytes.
+/// Reads a body of at most `most` bytes within its deadline; one that announces more is not read at all.
 pub(super) async fn read_body_within(
     headers: &HeaderMap,
     body: &mut Body,

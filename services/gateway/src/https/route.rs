@@ -216,10 +216,9 @@ fn known(lower: &[&str], segments: &[String]) -> Result<Known, ApiError> {
             let known = jobs::known(rest, segments)?.into_iter();
             Ok(known.map(|(method, call)| (method, Endpoint::Job(call))).collect())
         }
-        ["jobs", ..] => Ok(any("import and export")),
+        ["jobs" | "$admin", ..] => Ok(any("import and export")),
         ["configurations", ..] => Ok(any("configurations")),
         ["digitaltwins", ref rest @ ..] => digital_twins(rest, segments),
-        ["$admin", ..] => Ok(any("import and export")),
         ref path => Ok(Document::at(path)
             .map(|document| (Method::GET, Endpoint::Read(document)))
             .into_iter()
@@ -480,10 +479,8 @@ mod tests {
 
     #[test]
     fn what_is_not_offered_says_so() {
-        for (method, path) in [
-            (Method::GET, "/configurations/"),
-        ] {
-            let found = endpoint(&method, path);
+        for path in ["/jobs/create", "/$admin/x"] {
+            let found = endpoint(&Method::POST, path);
             assert!(matches!(found, Some(Endpoint::NotOffered(_))), "{path}");
         }
         let route = find(&Method::POST, "/devices/d/messages/events")

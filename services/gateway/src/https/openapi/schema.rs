@@ -6,6 +6,10 @@
     dead_code,
     reason = "nothing is ever made of these types but their description"
 )]
+#![expect(
+    clippy::struct_field_names,
+    reason = "members have the names of the contract"
+)]
 
 pub(in crate::https) mod admin;
 pub(in crate::https) mod bulk;
