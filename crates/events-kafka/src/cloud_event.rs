@@ -1,9 +1,10 @@
-//! An event as a CloudEvent 1.0 in its JSON form, with the type names and data that consumers of
+//! An event as a `CloudEvent` 1.0 in its JSON form, with the type names and data that consumers of
 //! Azure's Event Grid know (errors-limits.md §6.3).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use downlink_domain::event::{Event, EventKind};
+use downlink_domain::id::DeviceId;
 use serde_json::{Map, Value, json};
 
 /// The media type of the form (`CloudEvents` JSON format 3.2).
@@ -90,7 +91,7 @@ fn data(event: &Event) -> Value {
 fn about(event: &Event, member: &str, value: Value) -> Value {
     let mut data = json!({
         "hubName": event.hub.first_label(),
-        "deviceId": event.device.as_ref().map(|device| device.as_str()),
+        "deviceId": event.device.as_ref().map(DeviceId::as_str),
     });
     if let Some(module) = &event.module {
         data["moduleId"] = module.as_str().into();
@@ -101,8 +102,7 @@ fn about(event: &Event, member: &str, value: Value) -> Value {
 
 /// The body is JSON where the device says that it is, and base64 otherwise.
 fn telemetry(event: &Event) -> Value {
-    let is_system =
-        |name: &str| name.starts_with("iothub-") || SYSTEM.iter().any(|known| *known == name);
+    let is_system = |name: &str| name.starts_with("iothub-") || SYSTEM.contains(&name);
     let members = |is_wanted: bool| -> Map<String, Value> {
         let wanted = event.properties.iter();
         let wanted = wanted.filter(|(name, _)| is_system(name) == is_wanted);

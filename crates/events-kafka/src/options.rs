@@ -42,7 +42,7 @@ pub enum EventForm {
     /// Its body as the value and its properties as headers.
     #[default]
     Plain,
-    /// As a CloudEvent 1.0 in JSON, with the names of Azure's Event Grid where it has any; the
+    /// As a `CloudEvent` 1.0 in JSON, with the names of Azure's Event Grid where it has any; the
     /// properties are headers too.
     CloudEvents,
 }

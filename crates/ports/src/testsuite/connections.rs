@@ -40,11 +40,9 @@ fn began(device: &Device, epoch: u64) -> ConnectionChange {
     change(device, epoch, ConnectionReport::Began, noon())
 }
 
-fn on(name: &str, change: ConnectionChange) -> ConnectionChange {
-    ConnectionChange {
-        gateway: gateway(name),
-        ..change
-    }
+fn on(name: &str, mut change: ConnectionChange) -> ConnectionChange {
+    change.gateway = gateway(name);
+    change
 }
 
 async fn record(subject: &Subject, changes: Vec<ConnectionChange>) {

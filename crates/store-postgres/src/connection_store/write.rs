@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use downlink_domain::Timestamp;
-use downlink_domain::id::DeviceKey;
+use downlink_domain::id::{DeviceKey, GatewayId};
 use downlink_domain::presence::{ConnectionEnd, ConnectionReport, LeaseEpoch};
 use downlink_ports::ConnectionChange;
 use downlink_ports::connection_rules::Ledger;
@@ -98,7 +98,7 @@ async fn write(connection: &mut Session<'_>, ledger: Ledger) -> Result<(), Failu
     let turns: Vec<i32> = numbers.map(|n| turn(n.turn)).collect();
     let connected: Vec<bool> = changed.iter().map(|row| row.record.is_connected).collect();
     let gateways = changed.iter().map(|row| row.record.gateway.as_ref());
-    let gateways: Vec<Option<&str>> = gateways.map(|id| id.map(|id| id.as_str())).collect();
+    let gateways: Vec<Option<&str>> = gateways.map(|id| id.map(GatewayId::as_str)).collect();
     let state_times = changed.iter().map(|row| row.state_updated_at.as_millis());
     let activity = changed.iter().map(|row| row.active_at.as_millis());
     sqlx::query(include_str!("../../queries/update_connections.sql"))
