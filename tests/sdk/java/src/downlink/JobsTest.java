@@ -60,12 +60,25 @@ class JobsTest {
         ScheduledJob done = ended(job);
         assertEquals(ScheduledJobStatus.completed, done.getJobStatus());
         assertEquals(1, done.getJobStatistics().getSucceededCount());
+        // Rows with an answer cannot be read by this SDK: it looks for the answer's status in a member that they
+        // do not have. Those of devices that failed can.
+    }
+
+    @Test
+    void a_device_that_is_away_has_a_row_that_says_why() throws Exception {
+        String id = backEnd.register().getDeviceId();
+        String job = newId();
+        DirectMethodsJobOptions options = DirectMethodsJobOptions.builder()
+            .methodConnectTimeoutSeconds(0).methodResponseTimeoutSeconds(10)
+            .maxExecutionTimeSeconds(60).build();
+        jobs.scheduleDirectMethod(job, only(id), "reboot", new Date(), options);
+        assertEquals(1, ended(job).getJobStatistics().getFailedCount());
         var rows = new QueryClient(SERVICE).queryJobs(
             "SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '" + job + "'");
         assertTrue(rows.hasNext());
         ScheduledJob row = rows.next();
-        assertEquals(device.id(), row.getDeviceId());
-        assertEquals(207, row.getOutcomeResult().getStatus());
+        assertEquals(id, row.getDeviceId());
+        assertEquals(ScheduledJobStatus.failed, row.getJobStatus());
     }
 
     @Test
