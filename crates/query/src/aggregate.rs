@@ -232,11 +232,7 @@ impl Document for Members {
 }
 
 /// `expr` with paths into [`Members`].
-fn placed(
-    expr: &Expr,
-    group_by: &[Expr],
-    aggregates: &mut Vec<(Aggregate, Option<Expr>)>,
-) -> Expr {
+fn placed(expr: &Expr, group_by: &[Expr], aggregates: &mut Vec<(Aggregate, Option<Expr>)>) -> Expr {
     if let Some(at) = group_by.iter().position(|grouped| grouped == expr) {
         return Expr::Path(Path::internal(VALUES, at));
     }

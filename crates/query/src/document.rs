@@ -92,7 +92,10 @@ pub fn device_job(row: &DeviceJob) -> Value {
         }
         Some(DeviceJobOutcome::Failed(error)) => {
             let code = error.code.number().to_string();
-            put("error", json!({ "code": code, "description": error.description }));
+            put(
+                "error",
+                json!({ "code": code, "description": error.description }),
+            );
         }
     }
     Value::Object(members)

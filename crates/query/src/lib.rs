@@ -43,8 +43,8 @@ pub use error::SyntaxError;
 pub use evaluate::{Document, holds};
 pub use functions::Function;
 pub use path::{Path, Step};
-pub use token::shape;
 pub use plan::{Plan, plan, text_equalities};
+pub use token::shape;
 pub use value::Found;
 
 /// Longest text of a query, in characters (registry.md §5.1).
