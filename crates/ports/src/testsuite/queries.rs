@@ -285,6 +285,7 @@ pub async fn null_is_a_value_and_not_what_is_absent(subject: Subject) {
 }
 
 #[doc(hidden)]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 pub async fn kinds_and_lists_are_told_apart(subject: Subject) {
     all_values(&subject).await;
     for section in SECTIONS {
@@ -352,6 +353,7 @@ pub async fn kinds_and_lists_are_told_apart(subject: Subject) {
 }
 
 #[doc(hidden)]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 pub async fn conditions_are_joined(subject: Subject) {
     device(&subject, "d-1", r#"{"site":"zrh","floor":1}"#).await;
     device(&subject, "d-2", r#"{"site":"zrh","floor":2}"#).await;
@@ -420,6 +422,7 @@ pub async fn conditions_are_joined(subject: Subject) {
 }
 
 #[doc(hidden)]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 pub async fn what_identities_have_is_found(subject: Subject) {
     subject.register("d-1").await;
     let spec = DeviceSpec {

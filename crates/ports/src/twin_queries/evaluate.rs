@@ -2,6 +2,7 @@
 //! stores are held to.
 
 use downlink_domain::device::{Authentication, DeviceStatus};
+use downlink_domain::id::ModuleId;
 use downlink_domain::query::{Field, Filter, Kind, Member, Scalar, Section};
 use downlink_domain::time::Timestamp;
 use serde_json::Value;
@@ -59,7 +60,7 @@ pub fn find<'r>(field: &Field, row: &'r ScanRow) -> Found<'r> {
     let text = |text: Option<&'r str>| text.map_or(Found::Undefined, Found::Text);
     match field {
         Field::DeviceId => Found::Text(device.name.device.as_str()),
-        Field::ModuleId => text(device.name.module.as_ref().map(|module| module.as_str())),
+        Field::ModuleId => text(device.name.module.as_ref().map(ModuleId::as_str)),
         Field::Status => Found::Text(match device.status {
             DeviceStatus::Enabled => "enabled",
             DeviceStatus::Disabled => "disabled",
