@@ -319,7 +319,7 @@ pub struct Kafka {
     pub partitions: NonZeroU16,
     /// Copies of a topic that is made, 1 to 10. Set 3 where there are three brokers.
     pub replication_factor: NonZeroU16,
-    /// How an event is written. `plain`: its body, with its properties as headers. `cloud-events`: a CloudEvent 1.0 in
+    /// How an event is written. `plain`: its body, with its properties as headers. `cloud-events`: a `CloudEvent` 1.0 in
     /// JSON with the type names and data of Azure's Event Grid, for consumers that expect those.
     pub form: EventForm,
     /// Relays in each process of the queue service, 1 to 3; each holds a connection of the store while it publishes.
@@ -340,7 +340,7 @@ pub enum EventForm {
     /// Its body as the value, its properties as headers.
     #[default]
     Plain,
-    /// A CloudEvent 1.0 in JSON.
+    /// A `CloudEvent` 1.0 in JSON.
     CloudEvents,
 }
 
