@@ -176,7 +176,7 @@ impl Gateway {
         };
         behind.spawn("activity", OnError::Log, teller.run(behind.drain_token()));
         let scope = lifecycle.child("connections");
-        let watches = Watches::start(&options.grpc, &peers, &scope);
+        let twin_watches = Watches::start(&options.grpc, &peers, &scope);
         let open = |options: GatewayOptions, peers: Peers| {
             let access = Arc::new(AccessWatch::new(options.access_stale_limit));
             let watcher = Watcher {
@@ -210,7 +210,7 @@ impl Gateway {
                 connections: Arc::clone(&self.connections),
                 pollers: Arc::clone(&pollers),
                 standing: Arc::clone(&standing),
-                watches: Arc::clone(&watches),
+                watches: Arc::clone(&twin_watches),
                 lifecycle: scope.clone(),
                 passages: passages.clone(),
                 peers,

@@ -62,11 +62,11 @@ impl Twin {
         }
         let mut patch = Object::new();
         for change in changes {
-            let (path, value) = match change {
+            let (place, value) = match change {
                 DigitalChange::Put { path, value } => (path, Some(value)),
                 DigitalChange::Remove { path } => (path, None),
             };
-            self.put(&mut patch, &names_in(&path)?, value)?;
+            self.put(&mut patch, &names_in(&place)?, value)?;
         }
         Ok(patch)
     }
@@ -74,12 +74,12 @@ impl Twin {
     fn put(
         &self,
         patch: &mut Object,
-        path: &[String],
+        names: &[String],
         value: Option<Value>,
     ) -> Result<(), TwinError> {
         let invalid = |what: &str| TwinError::Invalid(format!("the patch {what}"));
-        let [first, .., last] = path else {
-            return match path {
+        let [first, .., last] = names else {
+            return match names {
                 [only] => {
                     check_name(only)?;
                     let was = self.desired.values.get(only);
@@ -93,10 +93,10 @@ impl Twin {
                 _ => Err(invalid("names no property")),
             };
         };
-        path.iter().try_for_each(|name| check_name(name))?;
+        names.iter().try_for_each(|name| check_name(name))?;
         let mut was = Some(&self.desired.values);
         let mut at = patch;
-        for (depth, name) in path[..path.len() - 1].iter().enumerate() {
+        for (depth, name) in names[..names.len() - 1].iter().enumerate() {
             was = was.and_then(|was| was.get(name)).and_then(Value::as_object);
             let slot = at.entry(name.clone()).or_insert(Value::Null);
             if !slot.is_object() {
@@ -385,7 +385,7 @@ mod tests {
             json!({"old": {"a": 1, "b": 2}}),
             json!({"t1": {"__t": "c"}}),
         );
-        for (change, patch) in [
+        for (change, expected) in [
             (put("/target", json!(21.5)), json!({"target": 21.5})),
             (put("/a~1b~0c", json!(1)), json!({"a/b~c": 1})),
             (
@@ -402,7 +402,7 @@ mod tests {
                 json!({"t2": {"limit": 5, "__t": "c"}}),
             ),
         ] {
-            assert_eq!(patched(&twin, change), patch);
+            assert_eq!(patched(&twin, change), expected);
         }
         let removal = DigitalChange::Remove {
             path: "/old".to_owned(),

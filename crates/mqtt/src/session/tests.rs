@@ -215,6 +215,7 @@ fn subscribing_grants_at_most_one_and_tells_what_changed() {
     let Action::Subscribed {
         suback,
         changes,
+        desired_since: None,
         is_changed: true,
     } = act(&mut session, subscribe(&asked))
     else {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::running::{Done, Kind};
-use super::session::{DeviceSession, OperationOutcome, StoredSession};
+use super::session::{DeviceSession, OperationOutcome, SessionEvent, StoredSession};
 use crate::shared::Shared;
 
 /// How long one read may take.
@@ -314,10 +314,18 @@ impl<T: Send + 'static> DeviceSession<T> {
         });
     }
 
-    pub(super) fn on_caught_up(&mut self, read: Result<MissedChanges, PeerError>) {
-        if !self.desired.end_read(read) {
-            return;
+    pub(super) fn on_caught_up(
+        &mut self,
+        read: Result<MissedChanges, PeerError>,
+    ) -> Option<SessionEvent<T>> {
+        if self.desired.end_read(read) {
+            self.pause_catching_up();
         }
+        let change = self.desired.next(self.connection.device);
+        change.map(SessionEvent::Desired)
+    }
+
+    fn pause_catching_up(&mut self) {
         let peers = &self.shared.peers;
         let mut jitter = [0];
         peers.ids.fill_random(&mut jitter);
@@ -332,8 +340,9 @@ impl<T: Send + 'static> DeviceSession<T> {
         });
     }
 
-    pub(super) fn on_catch_up_due(&mut self) {
+    pub(super) fn on_catch_up_due(&mut self) -> Option<SessionEvent<T>> {
         self.desired.pause_ended();
+        None
     }
 }
 
@@ -349,6 +358,10 @@ mod tests {
         }
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "tests hand it over as what a read brought"
+    )]
     fn missed(version: u64, changes: &[u64]) -> Result<MissedChanges, PeerError> {
         let changes = changes.iter().map(|version| (*version, Bytes::new()));
         Ok(MissedChanges {

@@ -301,7 +301,11 @@ impl<T: Send + 'static> DeviceSession<T> {
                 self.note_activity();
                 Some(SessionEvent::Invoke { rid, name, payload })
             }
-            Inbox::Desired(change) => self.on_desired(change).map(SessionEvent::Desired),
+            Inbox::Desired(change) => {
+                let change = self.on_desired(change)?;
+                self.note_activity();
+                Some(SessionEvent::Desired(change))
+            }
             Inbox::Close(reason) => {
                 self.closed_by = Some(reason);
                 self.let_go();
@@ -347,11 +351,10 @@ impl<T: Send + 'static> DeviceSession<T> {
                 self.note_received(messages.len());
                 let now = self.shared.peers.clock.now();
                 match self.window.received(messages, asked, now) {
+                    Received::Deliver(messages) if messages.is_empty() => None,
                     Received::Deliver(messages) => {
-                        if !messages.is_empty() {
-                            self.handle.activity().note(now);
-                        }
-                        (!messages.is_empty()).then_some(SessionEvent::Messages(messages))
+                        self.handle.activity().note(now);
+                        Some(SessionEvent::Messages(messages))
                     }
                     Received::GoBack(settlements) => {
                         self.settlements.extend(settlements);
@@ -387,11 +390,7 @@ impl<T: Send + 'static> DeviceSession<T> {
                 Err(error) => SessionEvent::NotStored(tags, error),
             }),
             Done::Ended(tag, outcome, base) => {
-                if let OperationOutcome::Subscribed(outcome) = &outcome {
-                    // Not before: until presence knew of the subscription, nobody was woken.
-                    self.window.hint();
-                    self.desired.subscribed(outcome.is_ok(), base);
-                }
+                self.on_ended(&outcome, base);
                 Some(SessionEvent::Ended(tag, outcome))
             }
             Done::Paced | Done::TurnCame => None,
@@ -403,15 +402,16 @@ impl<T: Send + 'static> DeviceSession<T> {
                 self.on_rechecked(*current);
                 None
             }
-            Done::CaughtUp(missed) => {
-                self.on_caught_up(*missed);
-                let change = self.desired.next(self.connection.device);
-                change.map(SessionEvent::Desired)
-            }
-            Done::CatchUp => {
-                self.on_catch_up_due();
-                None
-            }
+            Done::CaughtUp(missed) => self.on_caught_up(*missed),
+            Done::CatchUp => self.on_catch_up_due(),
+        }
+    }
+
+    fn on_ended(&mut self, outcome: &OperationOutcome, base: Option<u64>) {
+        if let OperationOutcome::Subscribed(outcome) = outcome {
+            // Not before: until presence knew of the subscription, nobody was woken.
+            self.window.hint();
+            self.desired.subscribed(outcome.is_ok(), base);
         }
     }
 }
