@@ -6,7 +6,9 @@ import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
-import { Amqp, connect, connectionStringOf, iothub, register, registry, rest, twins } from './support/clients.mjs';
+import {
+  Amqp, connect, connectionStringOf, inboxOf, iothub, register, registry, rest, settled, twins,
+} from './support/clients.mjs';
 import { Hub } from './support/hub.mjs';
 import { within } from './support/waiting.mjs';
 
@@ -185,6 +187,8 @@ test('twins are written at once, with new devices and alone', async () => {
 test('keys are regenerated, and what was signed with the old ones ends', async () => {
   const device = await register(hub);
   const client = await connect(hub, device.connectionString, Amqp);
+  inboxOf(client);
+  await settled(client);
   const gone = once(client, 'disconnect');
   const regenerate = (policyKey, devices) =>
     rest(hub, 'POST', '/devices/keys/regenerate', 'registryReadWrite', { policyKey, devices });

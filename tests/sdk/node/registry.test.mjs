@@ -160,7 +160,6 @@ test('what the hub does not do yet is answered with the catalogue\'s error, not 
   const notYet = [
     ['POST', '/jobs/create', { type: 'export' }],
     ['GET', '/configurations/configuration-1'],
-    ['GET', '/digitaltwins/device-1'],
   ];
   for (const [method, path, body] of notYet) {
     await assert.rejects(rest(hub, method, path, 'iothubowner', body), (error) => {

@@ -372,7 +372,7 @@ pub async fn scopes_name_parents(subject: Subject) {
     let leaf = write_one(&subject, create(an_identity("leaf"), leaf)).await;
     let leaf = leaf.unwrap();
     assert_eq!(leaf.device_scope.as_ref(), Some(&scope));
-    assert_eq!(leaf.parent_scopes, [scope.clone()]);
+    assert_eq!(leaf.parent_scopes, std::slice::from_ref(&scope));
     let found = subject
         .registry
         .find(a_hub(), vec![leaf.name.clone()])
@@ -399,7 +399,7 @@ pub async fn scopes_name_parents(subject: Subject) {
     let child = write_one(&subject, create(an_identity("child"), child)).await;
     let child = child.unwrap();
     assert_ne!(child.device_scope.as_ref(), Some(&scope));
-    assert_eq!(child.parent_scopes, [scope.clone()]);
+    assert_eq!(child.parent_scopes, std::slice::from_ref(&scope));
 
     // An Edge device's own scope is none that others give it, nor is it its own parent.
     let own = child.device_scope.clone().unwrap();

@@ -22,7 +22,7 @@ use crate::connection_store;
 use crate::error::store_error;
 use crate::fields::{Fields, stored};
 use crate::outbox;
-use crate::rows::RowsStatement;
+use crate::rows::{Bound, RowsStatement};
 use crate::statements::{
     DELETE_OWN_CHANGES, DELETE_OWN_IDENTITIES, DELETE_OWN_MESSAGES, DELETE_OWN_TWINS,
     DELETE_SESSIONS, FIND_TWINS, FIND_UNDER_DEVICES, WRITE_IDENTITIES,
@@ -170,7 +170,7 @@ async fn delete_owned(
     for statement in OWNED {
         let keys: Vec<i64> = ended.iter().map(|ended| ended.key.0).collect();
         statement
-            .execute(connection, keys, |query, key| query.bind(key))
+            .execute(connection, keys, Bound::bind)
             .await
             .map_err(store_error)?;
     }

@@ -8,7 +8,7 @@ use downlink_domain::Timestamp;
 use downlink_domain::access::Actor;
 use downlink_domain::device::Device;
 use downlink_domain::event::Event;
-use downlink_domain::id::{DeviceKey, HubName};
+use downlink_domain::id::{DeviceId, DeviceKey, HubName};
 use downlink_domain::twin::Twin;
 use downlink_ports::connection_rules::deletion_event;
 use downlink_ports::{
@@ -87,7 +87,7 @@ impl WriteIdentities {
     /// that writers of the same ones follow each other, then their modules as they are after that.
     async fn lock(&self, connection: &mut Session<'_>) -> Result<Vec<Device>, Failure> {
         let ids = devices_of(&self.writes);
-        let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+        let ids: Vec<&str> = ids.iter().map(DeviceId::as_str).collect();
         let is_end = |write: &RegistryWrite| matches!(write.change, RegistryChange::Delete { .. });
         let statements = if self.writes.iter().any(is_end) {
             [
