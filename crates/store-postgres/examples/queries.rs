@@ -53,7 +53,7 @@ async fn main() -> Outcome<()> {
     let mut connection = PgConnection::connect(&url).await?;
     fill(&mut connection, twins).await?;
     sizes(&mut connection).await?;
-    let measured = Measured { store: &*store };
+    let measured = Measured { store: &store };
     measured.pages().await?;
     measured.counts().await?;
     measured.walk().await?;

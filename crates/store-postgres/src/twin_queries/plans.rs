@@ -50,6 +50,7 @@ struct Case {
     index: &'static str,
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn cases() -> Vec<Case> {
     let floor = |comparison| {
         let field = member(Section::Tags, "floor");

@@ -52,7 +52,7 @@ impl Selection {
             rest: Filter::All,
         };
         let mut rest = Vec::new();
-        let (ranges, parts) = ranges(parts);
+        let (ranges, parts) = ranges(&parts);
         selection.members.extend(ranges);
         for part in parts {
             match (names(&part), Stretches::of(&part)) {
@@ -95,10 +95,11 @@ impl Selection {
                     })
                     .collect();
                 // Nothing at all is the least there is.
-                Piece::of("0").then(" + ").and(&match counts.is_empty() {
-                    true => Piece::of("0"),
-                    false => Piece::joined(&counts, " + "),
-                })
+                Piece::of("0").and(
+                    &counts
+                        .iter()
+                        .fold(Piece::default(), |sum, count| sum.then(" + ").and(count)),
+                )
             })
             .collect();
         let statement = Piece::of("SELECT ARRAY[").and(&Piece::joined(&ways, ", "));
@@ -323,9 +324,9 @@ fn probe(stretches: &Stretches, hub: Parameter, text: &mut Text) -> Piece {
 }
 
 /// Takes those parts out that bound one member from two sides, as beginnings of texts do.
-fn ranges(parts: Vec<Filter>) -> (Vec<Stretches>, Vec<Filter>) {
+fn ranges(parts: &[Filter]) -> (Vec<Stretches>, Vec<Filter>) {
     let mut bounds: BTreeMap<&Field, Vec<(Comparison, &Scalar)>> = BTreeMap::new();
-    for part in &parts {
+    for part in parts {
         if let Some((field, bound)) = bound(part) {
             bounds.entry(field).or_default().push(bound);
         }

@@ -88,7 +88,7 @@ pub(super) fn columns_statement(
         };
         pieces.all_rows(tally.source, selection.is_walk(), tables)
     };
-    let names: Vec<_> = columns.iter().map(|column| column.expression()).collect();
+    let names: Vec<_> = columns.iter().map(Grouped::expression).collect();
     let mut counted = Piece::of("SELECT count(*) AS many");
     for (name, alias) in names.iter().zip(ALIASES) {
         counted = counted.then(", ").and(name).then(" AS ").then(alias);
