@@ -9,7 +9,7 @@ use downlink_domain::authority::CertificateAuthority;
 use downlink_domain::device::{Device, DeviceSpec, IfMatch};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::policy::Policy;
-use downlink_domain::twin::{Twin, TwinChange};
+use downlink_domain::twin::{Twin, TwinChange, TwinRules};
 use downlink_ports::{
     AccessSnapshot, ConnectionChange, MissedChanges, OpenedDevice, PeerError, RegistryCounts,
     Since, TwinApi, TwinView,
@@ -23,6 +23,7 @@ use crate::metrics::{Metrics, Operation};
 use crate::missed::{ChangesReader, ToldWriter, start_changes_reader, start_told_writer};
 use crate::notify::Notifier;
 use crate::options::{TwinDeps, TwinOptions};
+use crate::registry::census::Census;
 use crate::revoke::Revoker;
 use crate::write::{Desk, Writer};
 
@@ -31,11 +32,13 @@ pub(crate) struct TwinService {
     pub(crate) deps: TwinDeps,
     pub(crate) identities: IdentityReader,
     pub(crate) twins: TwinReader,
-    pub(crate) access: AccessReader,
     pub(crate) changes: ChangesReader,
     pub(crate) told: ToldWriter,
+    pub(crate) access: AccessReader,
     pub(crate) writer: Writer,
     pub(crate) revoker: Revoker,
+    pub(crate) census: Census,
+    pub(crate) twin_rules: TwinRules,
     pub(crate) metrics: Metrics,
     /// Scope of writes that go on without their callers.
     pub(crate) lifecycle: Lifecycle,
@@ -65,11 +68,17 @@ impl TwinService {
         Self {
             identities: start_identity_reader(Arc::clone(&deps.registry), options.reads, &ahead),
             twins: start_twin_reader(Arc::clone(&deps.twins), options.reads, &ahead),
-            access: start_access_reader(Arc::clone(&deps.access), options.reads, &ahead),
-            writer: desk.start(options.writes, &ahead),
-            revoker,
             told: start_told_writer(Arc::clone(&deps.sessions), options.reads, &ahead),
             changes: start_changes_reader(Arc::clone(&deps.twins), options.reads, &ahead),
+            access: start_access_reader(Arc::clone(&deps.access), options.reads, &ahead),
+            writer: desk.start(options.writes, &ahead),
+            census: Census::new(
+                options.max_identities,
+                options.max_modules,
+                Arc::clone(&deps.clock),
+            ),
+            twin_rules: options.rules,
+            revoker,
             metrics,
             lifecycle: ahead,
             deps,
@@ -126,7 +135,7 @@ impl TwinApi for TwinService {
         hub: HubName,
         name: IdentityName,
     ) -> Result<Option<Device>, PeerError> {
-        self.find_identity(hub, name).await
+        self.find_connecting(hub, name).await
     }
 
     async fn list_devices(&self, hub: HubName, limit: u32) -> Result<Vec<Device>, PeerError> {
@@ -157,15 +166,6 @@ impl TwinApi for TwinService {
         self.metrics.count(Operation::DeviceRead, result)
     }
 
-    async fn find_twin_versions(
-        &self,
-        devices: Vec<DeviceKey>,
-    ) -> Result<Vec<Option<u64>>, PeerError> {
-        Ok(self.deps.twins.find_twin_versions(devices).await?)
-    }
-
-    async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
-        let result = self.write_report(device, change).await;
     async fn missed_changes(
         &self,
         device: DeviceKey,
@@ -179,6 +179,15 @@ impl TwinApi for TwinService {
         self.write_told(told).await
     }
 
+    async fn find_twin_versions(
+        &self,
+        devices: Vec<DeviceKey>,
+    ) -> Result<Vec<Option<u64>>, PeerError> {
+        Ok(self.deps.twins.find_twin_versions(devices).await?)
+    }
+
+    async fn report(&self, device: DeviceKey, change: TwinChange) -> Result<u64, PeerError> {
+        let result = self.write_report(device, change).await;
         self.metrics.count(Operation::DeviceUpdate, result)
     }
 

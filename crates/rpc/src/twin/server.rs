@@ -216,6 +216,7 @@ impl TwinService for TwinServer {
         Ok(Response::new(v1::CountDevicesResponse {
             total: counted.total,
             enabled: counted.enabled,
+            modules: counted.modules,
         }))
     }
 
