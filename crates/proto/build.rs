@@ -6,7 +6,18 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 /// What the services say to each other.
-const INTERNAL: &[&str] = &["common", "connections", "fleet", "gateway", "limits", "method", "query", "queue", "registry", "twin"];
+const INTERNAL: &[&str] = &[
+    "common",
+    "connections",
+    "fleet",
+    "gateway",
+    "limits",
+    "method",
+    "query",
+    "queue",
+    "registry",
+    "twin",
+];
 /// What back-ends say to the hub.
 const PUBLIC: &[&str] = &[
     "cloud_to_device",

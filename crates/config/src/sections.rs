@@ -5,7 +5,8 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use serde::{Deserialize, Serialize};
 
 pub use self::backing::{
-    EventForm, Events, EventsKind, Kafka, Pooler, Postgres, Presence, PresenceKind, Redis, RedisTopology,
+    EventForm, Events, EventsKind, Kafka, Pooler, Postgres, Presence, PresenceKind, Redis,
+    RedisTopology,
 };
 pub use self::doors::{Amqp, DisabledConnack, Gateway, Grpc, Https, Mqtt};
 pub use self::hub::{FurtherHub, Hub};

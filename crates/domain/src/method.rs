@@ -129,7 +129,9 @@ pub enum MethodError {
     #[error("the operation failed because the requested device isn't online")]
     NotOnline,
     /// Nobody there until the connect timeout, and never before in this life of the identity.
-    #[error("the operation failed because the requested device isn't online: it has never connected")]
+    #[error(
+        "the operation failed because the requested device isn't online: it has never connected"
+    )]
     NeverConnected,
     /// Somebody there who takes no method calls until the connect timeout.
     #[error(

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use downlink_config::Config;
 use downlink_config::sections::Peers;
 use downlink_domain::id::GatewayId;
-use downlink_ports::{ConnectionApi, FleetApi, GatewayApi, Gateways, LimitsApi, MethodApi, QueryApi, QueueApi, RegistryApi, TwinApi};
+use downlink_ports::{
+    ConnectionApi, FleetApi, GatewayApi, Gateways, LimitsApi, MethodApi, QueryApi, QueueApi,
+    RegistryApi, TwinApi,
+};
 use downlink_rpc::{
     Acceptor, DiscoveryOptions, GatewayDiscovery, MuxOptions, NodesOptions, method_nodes,
     queue_nodes, twin_nodes,

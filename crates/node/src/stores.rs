@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use downlink_config::Config;
 use downlink_config::sections::{self, StorageKind};
 use downlink_ports::{
-    AccessStore, ConnectionStore, DeviceRegistry, EventOutbox, EventRelay, FeedbackStore, JobStore, LimitsStore, MessageStore,
-    PolicyStore, SessionStore, TwinQueries, TwinStore,
+    AccessStore, ConnectionStore, DeviceRegistry, EventOutbox, EventRelay, FeedbackStore, JobStore,
+    LimitsStore, MessageStore, PolicyStore, SessionStore, TwinQueries, TwinStore,
 };
 use downlink_runtime::Lifecycle;
 use downlink_store_embedded::{Store, StoreOptions};
@@ -50,8 +50,20 @@ pub struct Stores {
 impl Stores {
     fn of<S>(store: &Arc<S>) -> Self
     where
-        S: MessageStore + FeedbackStore + DeviceRegistry + ConnectionStore + TwinStore + LimitsStore,
-        S: JobStore + TwinQueries + SessionStore + PolicyStore + AccessStore + EventOutbox + EventRelay + 'static,
+        S: MessageStore
+            + FeedbackStore
+            + DeviceRegistry
+            + ConnectionStore
+            + TwinStore
+            + LimitsStore,
+        S: JobStore
+            + TwinQueries
+            + SessionStore
+            + PolicyStore
+            + AccessStore
+            + EventOutbox
+            + EventRelay
+            + 'static,
     {
         Self {
             messages: Arc::clone(store) as _,

@@ -65,13 +65,13 @@ pub use poll_throttle::{PollThrottle, PollTurn};
 pub use presence::{
     Connected, GatewayLease, GatewayLeases, LeaseState, PresenceDirectory, PresenceWatch, Restored,
 };
+pub use query_api::{ItemType, MAX_CONTINUATION, MAX_PAGE_ROWS, QueryApi, QueryCall, QueryPage};
 pub use rate_shares::{MAX_SHARERS, RateShares, Wants};
 pub use registry_api::{ItemChange, ItemOutcome, MAX_REGISTRY_ITEMS, RegistryApi, RegistryItem};
 pub use registry_write::{
     RegistryChange, RegistryPlan, RegistryRules, RegistryWrite, RegistryWritten, RotatedKeys,
     devices_of, has_creations, most_keys,
 };
-pub use query_api::{ItemType, MAX_CONTINUATION, MAX_PAGE_ROWS, QueryApi, QueryCall, QueryPage};
 pub use session_store::SessionStore;
 pub use twin_queries::{
     Needs, Scan, ScanPage, ScanRow, Tallied, Tally, TallyGroup, TwinQueries, TwinQueryError,

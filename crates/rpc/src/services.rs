@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use downlink_ports::{
-    ConnectionApi, FleetApi, GatewayApi, LimitsApi, MethodApi, QueryApi, QueueApi, RegistryApi, TwinApi,
+    ConnectionApi, FleetApi, GatewayApi, LimitsApi, MethodApi, QueryApi, QueueApi, RegistryApi,
+    TwinApi,
 };
 use downlink_proto::FILE_DESCRIPTOR_SET;
 use downlink_proto::v1::connection_service_server::ConnectionServiceServer;

@@ -22,11 +22,12 @@ use downlink_domain::policy::{Policy, default_policies};
 use downlink_domain::twin::{Object, Twin, TwinChange};
 use downlink_oidc::Issuers;
 use downlink_ports::{
-    AccessSnapshot, AccessStore, Clock, ConnectionApi, ConnectionChange, ConnectionStore, DeviceRegistry, EnqueueError,
-    EnqueueRules, Enqueued, EventOutbox, FeedbackReceive, FeedbackStore, GatewayApi, Gateways,
-    IdSource, LockedMessage, MessageStore, MethodApi, MethodDelivery, MissedChanges, Notify, OpenedDevice,
-    PeerError, PolicyStore, PurgeOrder, PurgeOutcome, QueueApi, Receive, ReceiveCall,
-    RegistryCounts, SessionStore, Since, SettleError, TwinApi, TwinStore, TwinView,
+    AccessSnapshot, AccessStore, Clock, ConnectionApi, ConnectionChange, ConnectionStore,
+    DeviceRegistry, EnqueueError, EnqueueRules, Enqueued, EventOutbox, FeedbackReceive,
+    FeedbackStore, GatewayApi, Gateways, IdSource, LockedMessage, MessageStore, MethodApi,
+    MethodDelivery, MissedChanges, Notify, OpenedDevice, PeerError, PolicyStore, PurgeOrder,
+    PurgeOutcome, QueueApi, Receive, ReceiveCall, RegistryCounts, SessionStore, SettleError, Since,
+    TwinApi, TwinStore, TwinView,
 };
 use downlink_presence_memory::MemoryPresence;
 use downlink_runtime::telemetry::Metrics;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use downlink_oidc::Issuers;
 use downlink_ports::{
-    Clock, ConnectionApi, FleetApi, GatewayLeases, Gateways, IdSource, LimitsApi, MethodApi, PollThrottle,
-    PresenceDirectory, QueryApi, QueueApi, RegistryApi, RateShares, TwinApi,
+    Clock, ConnectionApi, FleetApi, GatewayLeases, Gateways, IdSource, LimitsApi, MethodApi,
+    PollThrottle, PresenceDirectory, QueryApi, QueueApi, RateShares, RegistryApi, TwinApi,
 };
 
 /// The peer services, presence, time and ids.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use downlink_domain::caps;
 use downlink_domain::twin::{ReplacedKeys, TwinRules};
 use downlink_ports::{
-    AccessStore, Clock, ConnectionStore, DeviceRegistry, GatewayLeases, Gateways, IdSource, JobStore, LimitsStore, MethodApi, PresenceDirectory, SessionStore, TwinQueries, TwinStore,
+    AccessStore, Clock, ConnectionStore, DeviceRegistry, GatewayLeases, Gateways, IdSource,
+    JobStore, LimitsStore, MethodApi, PresenceDirectory, SessionStore, TwinQueries, TwinStore,
 };
 use downlink_runtime::BatcherOptions;
 use opentelemetry::metrics::Meter;

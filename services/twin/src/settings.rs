@@ -40,7 +40,10 @@ impl From<&Config> for TwinOptions {
             },
             queries: QueryOptions {
                 max_scanned: twin.query_max_scanned.get().into(),
-                concurrent: twin.query_max_concurrent.try_into().unwrap_or(NonZeroUsize::MIN),
+                concurrent: twin
+                    .query_max_concurrent
+                    .try_into()
+                    .unwrap_or(NonZeroUsize::MIN),
                 deadline: twin.query_deadline.get(),
                 slow: twin.slow_query.get(),
             },

@@ -10,7 +10,8 @@ use downlink_domain::method::{MethodAnswer, MethodCall, MethodError};
 use downlink_domain::presence::{LeaseEpoch, Protocol};
 use downlink_domain::twin::{Object, TwinChange};
 use downlink_ports::{
-    Disconnect, GatewayApi, Gateways, MethodApi, MethodDelivery, Notify, PeerError, PresenceDirectory, TwinApi,
+    Disconnect, GatewayApi, Gateways, MethodApi, MethodDelivery, Notify, PeerError,
+    PresenceDirectory, TwinApi,
 };
 use downlink_presence_memory::MemoryPresence;
 use downlink_runtime::Lifecycle;

@@ -1,6 +1,7 @@
 //! A hub of two gateways on real servers, and devices on MQTT.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FAR_FUTURE_SECONDS: i64 = 4_000_000_000;
 /// Messages that a greedy device sends before it waits for the first to be acknowledged.
 const IN_FLIGHT: u16 = 100;
+
+static NEXT: AtomicU8 = AtomicU8::new(1);
 
 /// A running hub.
 pub(crate) struct Hub {
@@ -49,7 +52,8 @@ pub(crate) struct Sent {
 impl Hub {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let gateways = [1, 2].map(|last| IpAddr::from(Ipv4Addr::new(127, 79, 1, last)));
+        let run = NEXT.fetch_add(1, Ordering::Relaxed);
+        let gateways = [1, 2].map(|last| IpAddr::from(Ipv4Addr::new(127, 79, run, last)));
         let split = SplitHub::start(&Options {
             programs: Programs::beside_this_one().unwrap(),
             folder: folder.path().to_owned(),
@@ -59,7 +63,7 @@ impl Hub {
             postgres_url: Postgres::shared().create_database(),
             redis_url: Redis::shared().url(),
             kafka: None,
-            prefix: "limits".to_owned(),
+            prefix: format!("limits-{run}"),
             settings: vec!["limits.refresh_interval=200ms".to_owned()],
         })
         .unwrap();

@@ -131,7 +131,11 @@ impl Twin {
             "kept_changes",
             "is more than 1000",
         );
-        at.number("query_max_scanned", self.query_max_scanned, 100..=100_000_000);
+        at.number(
+            "query_max_scanned",
+            self.query_max_scanned,
+            100..=100_000_000,
+        );
         at.number("query_max_concurrent", self.query_max_concurrent, 1..=1_000);
         let deadlines = HumanDuration::from_millis(100)..=HumanDuration::from_secs(60);
         at.duration("query_deadline", self.query_deadline, deadlines);

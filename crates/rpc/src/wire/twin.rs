@@ -10,9 +10,7 @@ use downlink_proto::v1;
 use downlink_proto::v1::authentication::Method;
 use downlink_proto::v1::update_twin_request::Change;
 
-use super::{
-    FromWire, ToWire, WireError, instant, object_from_wire, object_to_wire, present,
-};
+use super::{FromWire, ToWire, WireError, instant, object_from_wire, object_to_wire, present};
 
 impl ToWire for DeviceStatus {
     type Wire = v1::DeviceStatus;

@@ -6,8 +6,8 @@ use downlink_domain::device::{Device, IfMatch};
 use downlink_domain::id::{DeviceId, HubName};
 use downlink_domain::twin::{self, Twin, TwinChange};
 use downlink_ports::{
-    Clock as _, DeviceRegistry, ItemChange, ItemOutcome, PeerError, RegistryApi, RegistryChange, RegistryError,
-    RegistryItem, RegistryRules, RegistryWrite, TwinApi,
+    Clock as _, DeviceRegistry, ItemChange, ItemOutcome, PeerError, RegistryApi, RegistryChange,
+    RegistryError, RegistryItem, RegistryRules, RegistryWrite, TwinApi,
 };
 use downlink_testkit::twin_rules;
 

@@ -214,7 +214,9 @@ fn known(lower: &[&str], segments: &[String]) -> Result<Known, ApiError> {
             .collect()),
         ["jobs", "v2", ref rest @ ..] => {
             let known = jobs::known(rest, segments)?.into_iter();
-            Ok(known.map(|(method, call)| (method, Endpoint::Job(call))).collect())
+            Ok(known
+                .map(|(method, call)| (method, Endpoint::Job(call)))
+                .collect())
         }
         ["jobs" | "$admin", ..] => Ok(any("import and export")),
         ["configurations", ..] => Ok(any("configurations")),

@@ -18,11 +18,7 @@ pub(super) struct TwinReply {
 }
 
 /// The answer with the catalogue's code (§11.3).
-pub(super) fn of_refusal(
-    rid: &str,
-    refusal: &TwinRefusal,
-    tracking: &Tracking,
-) -> TwinReply {
+pub(super) fn of_refusal(rid: &str, refusal: &TwinRefusal, tracking: &Tracking) -> TwinReply {
     TwinReply {
         topic: twin_response(refusal.code().http_status(), rid, None),
         body: refusal.body(tracking),

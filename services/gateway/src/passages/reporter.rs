@@ -99,7 +99,10 @@ impl Reporter {
         }
         if lost > 0 {
             self.metrics.lost.add(lost);
-            warn!(count = lost, "reports of connections are lost, too many wait for twin");
+            warn!(
+                count = lost,
+                "reports of connections are lost, too many wait for twin"
+            );
         }
     }
 }
@@ -148,7 +151,10 @@ async fn tell(
             last_tries += usize::from(waiting.is_closed());
             if last_tries >= LAST_TRIES {
                 metrics.lost.add(changes.len() as u64);
-                warn!(count = changes.len(), "reports of connections are lost with this process");
+                warn!(
+                    count = changes.len(),
+                    "reports of connections are lost with this process"
+                );
                 break;
             }
             sleep(PAUSES[tries.min(PAUSES.len() - 1)]).await;

@@ -137,11 +137,7 @@ pub(super) fn encode_done(id: MessageId) -> Encoded {
 }
 
 /// Returns the encoded reply to a request that was refused.
-pub(super) fn encode_refusal(
-    id: MessageId,
-    refusal: &TwinRefusal,
-    tracking: &Tracking,
-) -> Encoded {
+pub(super) fn encode_refusal(id: MessageId, refusal: &TwinRefusal, tracking: &Tracking) -> Encoded {
     let status = i32::from(refusal.code().http_status());
     let body = Body::Data(refusal.body(tracking));
     encode_reply(id, vec![(STATUS, Value::Int(status))], body)

@@ -20,10 +20,7 @@ fn code<T>(result: Result<T, Status>) -> Code {
     result.err().map_or(Code::Ok, |status| status.code())
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "flat: one arm for each rpc"
-)]
+#[expect(clippy::too_many_lines, reason = "flat: one arm for each rpc")]
 async fn call(back: &Back, rpc: Rpc, device_id: String) -> Code {
     let (mut commands, mut twins) = (back.commands(), back.twins());
     let (mut registry, mut methods) = (back.registry(), back.methods());
@@ -89,9 +86,11 @@ async fn call(back: &Back, rpc: Rpc, device_id: String) -> Code {
             };
             code(registry.delete(request).await)
         }
-        Rpc::ListModules => {
-            code(registry.list_modules(v1::ListModulesRequest { device_id }).await)
-        }
+        Rpc::ListModules => code(
+            registry
+                .list_modules(v1::ListModulesRequest { device_id })
+                .await,
+        ),
         Rpc::WriteIdentities => code(registry.write(v1::WriteRequest { writes: vec![] }).await),
         Rpc::Statistics => code(registry.statistics(v1::StatisticsRequest {}).await),
     }

@@ -227,7 +227,9 @@ fn failure(text: &str) -> Response {
         .description(text)
         .content(
             "application/json",
-            ContentBuilder::new().schema(Some(Schema::OneOf(body))).build(),
+            ContentBuilder::new()
+                .schema(Some(Schema::OneOf(body)))
+                .build(),
         )
         .header("iothub-errorcode", name.build())
         .build()
