@@ -41,9 +41,10 @@ impl RateShares for RedisPresence {
         while let (Some(name), Some(wants)) = (texts.next(), texts.next()) {
             // What a later version says in another way must not keep the others from being heard.
             let read = name.and_then(|name| Some((name.parse().ok()?, read(&wants?)?)));
-            match read {
-                Some(word) => heard.push(word),
-                None => debug!("what a gateway wants cannot be read"),
+            if let Some(word) = read {
+                heard.push(word);
+            } else {
+                debug!("what a gateway wants cannot be read");
             }
         }
         Ok(heard)
