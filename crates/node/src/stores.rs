@@ -121,7 +121,6 @@ async fn open_embedded(config: &Config, scope: &Lifecycle) -> anyhow::Result<Arc
         max_queued_bytes: storage.max_queued_bytes.as_usize(),
         max_readers: storage.max_readers.get(),
         query_timeout: storage.query_timeout.get(),
-        ..StoreOptions::default()
     };
     make_private_folder(&storage.path)?;
     let path = storage.path.join("hub.db");

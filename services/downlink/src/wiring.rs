@@ -60,7 +60,7 @@ pub fn start_services(
     let methods = Arc::new(GrpcMethodClient::new(&method_end, clients, &carriers));
     let deps = twin_deps(ground, &adapters, &gateways, methods.clone());
     let options = TwinOptions::from(&*ground.config);
-    downlink_twin::start(&options, deps, acceptor, &lifecycle.child("twin"));
+    downlink_twin::start(&options, &deps, acceptor, &lifecycle.child("twin"));
     let (queue_end, acceptor) = in_process();
     let deps = queue_deps(ground, &adapters, &gateways);
     let options = QueueOptions::from(&*ground.config);

@@ -40,12 +40,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::access::{AccessWatch, Watcher};
+use crate::access::Watcher;
 use crate::audit::Audit;
 use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::keeper::{self, Kept, LeaseHealth};
-use crate::limits::Limits;
 use crate::limits::keeper::LimitsKeeper;
 use crate::local::LocalGateway;
 use crate::metrics::GatewayMetrics;
@@ -186,14 +185,8 @@ impl TestHub {
         backend.gateways.write().push(entry);
         let lifecycle = Lifecycle::new();
         let metrics = Metrics::new("test").unwrap();
-        let access = Arc::new(AccessWatch::new(options.access_stale_limit));
-        let watcher = Watcher {
-            access: Arc::clone(&access),
-            twins: Arc::clone(&peers.twins),
-            hub: options.hub.clone(),
-            interval: options.access_interval,
-            connections: Arc::clone(&connections),
-        };
+        let watcher = Watcher::of(&options, &peers, &connections);
+        let access = Arc::clone(&watcher.access);
         watcher.ask().await.unwrap();
         lifecycle.spawn_background("access watcher", OnError::Log, watcher.run());
         let gateway_metrics = GatewayMetrics::new(&metrics.meter("test"));
@@ -205,17 +198,8 @@ impl TestHub {
             gateway_metrics.audit.clone(),
             &audit_scope,
         );
-        let limits = Limits::new(options.limits.clone(), gateway_metrics.limits.clone());
-        let limits = Arc::new(limits);
-        let keeper = LimitsKeeper {
-            limits: Arc::clone(&limits),
-            api: Arc::clone(&peers.limits),
-            rates: Arc::clone(&peers.rates),
-            hub: options.hub.clone(),
-            gateway: options.id.clone(),
-        };
-        let keeping = keeper.run(lifecycle.clone());
-        lifecycle.spawn("limits keeper", OnError::Log, keeping);
+        let metrics_of_limits = gateway_metrics.limits.clone();
+        let limits = LimitsKeeper::start(&options, &peers, metrics_of_limits, &lifecycle);
         let shared = Arc::new(Shared {
             limits,
             audit,

@@ -52,7 +52,7 @@ pub use options::{
 };
 pub use peers::Peers;
 
-use crate::access::{AccessWatch, Watcher};
+use crate::access::Watcher;
 use crate::activity::{Pollers, Teller};
 use crate::arrival::{Arrival, Carrier};
 use crate::audit::Audit;
@@ -60,7 +60,6 @@ use crate::authenticate::Authenticator;
 use crate::connections::Connections;
 use crate::hubs::Hubs;
 use crate::keeper::Kept;
-use crate::limits::Limits;
 use crate::limits::keeper::LimitsKeeper;
 use crate::local::LocalGateway;
 use crate::metrics::{Door, GatewayMetrics};
@@ -178,31 +177,14 @@ impl Gateway {
         let scope = lifecycle.child("connections");
         let twin_watches = Watches::start(&options.grpc, &peers, &scope);
         let open = |options: GatewayOptions, peers: Peers| {
-            let access = Arc::new(AccessWatch::new(options.access_stale_limit));
-            let watcher = Watcher {
-                access: Arc::clone(&access),
-                twins: Arc::clone(&peers.twins),
-                hub: options.hub.clone(),
-                interval: options.access_interval,
-                connections: Arc::clone(&self.connections),
-            };
+            let watcher = Watcher::of(&options, &peers, &self.connections);
+            let access = Arc::clone(&watcher.access);
             // Also while connections drain: what is left of them lives by it.
             lifecycle.spawn_background("access watcher", OnError::Shutdown, watcher.run());
             let refusals = metrics.audit.clone();
             let audit = Audit::start(&options.hub, &peers, Arc::clone(&access), refusals, &scope);
-            let limits = Limits::new(options.limits.clone(), metrics.limits.clone());
-            let limits = Arc::new(limits);
-            let keeper = LimitsKeeper {
-                limits: Arc::clone(&limits),
-                api: Arc::clone(&peers.limits),
-                rates: Arc::clone(&peers.rates),
-                hub: options.hub.clone(),
-                gateway: options.id.clone(),
-            };
-            let keeping = keeper.run(lifecycle.clone());
-            lifecycle.spawn("limits keeper", OnError::Shutdown, keeping);
             Arc::new(Shared {
-                limits,
+                limits: LimitsKeeper::start(&options, &peers, metrics.limits.clone(), lifecycle),
                 audit,
                 authenticator: Authenticator::new(&options, Arc::clone(&access), &peers),
                 access,

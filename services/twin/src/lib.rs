@@ -8,7 +8,7 @@
 //!
 //! ```no_run
 //! # fn with(
-//! #     deps: downlink_twin::TwinDeps,
+//! #     deps: &downlink_twin::TwinDeps,
 //! #     acceptor: downlink_rpc::Acceptor,
 //! #     lifecycle: &downlink_runtime::Lifecycle,
 //! # ) {
@@ -51,14 +51,14 @@ pub use options::{SweepOptions, TwinDeps, TwinOptions};
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn start(options: &TwinOptions, deps: TwinDeps, acceptor: Acceptor, lifecycle: &Lifecycle) {
-    let limits = limits::Limits::new(&deps);
+pub fn start(options: &TwinOptions, deps: &TwinDeps, acceptor: Acceptor, lifecycle: &Lifecycle) {
+    let limits = limits::Limits::new(deps);
     let desk = connections::ConnectionDesk::new(Arc::clone(&deps.connections));
-    let sources = connections::Sources::of(&deps);
+    let sources = connections::Sources::of(deps);
     connections::start(options.sweep, sources, Arc::clone(&deps.ids), lifecycle);
     let service = service::TwinService::start(options, deps.clone(), lifecycle);
     let service = Arc::new(service);
-    let fleet = Arc::new(start_fleet(options, &deps, &service, lifecycle));
+    let fleet = Arc::new(start_fleet(options, deps, &service, lifecycle));
     let stands = (Arc::clone(&deps.queries), Arc::clone(&deps.clock));
     let rows = Some(Arc::clone(&fleet) as _);
     let queries = query::QueryDesk::new(stands, rows, options.queries, &deps.meter);

@@ -50,6 +50,6 @@ async fn start(ground: Ground) -> anyhow::Result<()> {
     };
     let options = TwinOptions::from(&*ground.config);
     let scope = ground.lifecycle.child("twin");
-    downlink_twin::start(&options, deps, door.acceptor, &scope);
+    downlink_twin::start(&options, &deps, door.acceptor, &scope);
     Ok(())
 }

@@ -50,7 +50,7 @@ pub(crate) struct Sent {
 }
 
 impl Hub {
-    pub(crate) async fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let run = NEXT.fetch_add(1, Ordering::Relaxed);
         let gateways = [1, 2].map(|last| IpAddr::from(Ipv4Addr::new(127, 79, run, last)));

@@ -28,7 +28,7 @@ async fn the_rate_is_kept_over_half_a_minute() {
 }
 
 async fn measure(measured: Duration) {
-    let hub = Hub::start().await;
+    let hub = Hub::start();
     let limits = json!({"hub": {"telemetry": "60/s burst 6"}});
     // Stated at one gateway, it holds at both.
     hub.manage("PUT", "/admin/limits", &limits).await;

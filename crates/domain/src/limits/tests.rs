@@ -78,8 +78,10 @@ fn a_tier_has_the_rates_of_its_units_but_never_less_than_its_floor() {
 
 #[test]
 fn what_is_stated_goes_over_what_is_configured_and_a_device_over_all() {
-    let mut plan = RatePlan::default();
-    plan.hub = Preset::S1.rates(1);
+    let plan = RatePlan {
+        hub: Preset::S1.rates(1),
+        ..RatePlan::default()
+    };
     let id = device(7);
     let stated = LimitOverrides::of([
         (LimitKey::Hub(HubOperation::Telemetry), Limit::Unlimited),

@@ -302,7 +302,10 @@ mod tests {
 
     #[track_caller]
     fn object(value: Value) -> Object {
-        value.as_object().unwrap().clone()
+        let Value::Object(object) = value else {
+            panic!("{value} is not an object");
+        };
+        object
     }
 
     fn twin(desired: Value, reported: Value) -> Twin {

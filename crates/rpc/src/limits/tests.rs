@@ -52,24 +52,11 @@ impl LimitsApi for Desk {
     }
 }
 
-#[tokio::test]
-async fn changes_and_what_stands_cross_the_wire_whole() {
-    let lifecycle = Lifecycle::new();
-    let desk = Arc::new(Desk::default());
-    let (endpoint, acceptor) = in_process();
-    Services::new(&lifecycle)
-        .with_limits(Arc::clone(&desk) as _)
-        .serve(acceptor);
-    let client = GrpcTwinClient::new(&endpoint, MuxOptions::default(), &lifecycle);
-    let hub: HubName = "hub.example".parse().unwrap();
-    let by = Actor {
-        credential: "policy iothubowner".to_owned(),
-        address: "[2001:db8::7]:50123".to_owned(),
-        door: "https".to_owned(),
-    };
+/// One change of each extent.
+fn changes_of_each_extent() -> [LimitsChange; 3] {
     let device = || "boiler-7".parse().unwrap();
     let telemetry = LimitKey::Hub(HubOperation::Telemetry);
-    let changes = [
+    [
         LimitsChange {
             replaces: Replaces::General,
             entries: vec![
@@ -91,17 +78,34 @@ async fn changes_and_what_stands_cross_the_wire_whole() {
             replaces: Replaces::Nothing,
             entries: vec![(telemetry, None)],
         },
-    ];
-    for (change, if_match) in
-        changes
-            .into_iter()
-            .zip([IfMatch::Absent, IfMatch::Any, IfMatch::Etag("2".to_owned())])
-    {
-        let changed = client
+    ]
+}
+
+#[tokio::test]
+async fn changes_and_what_stands_cross_the_wire_whole() {
+    let lifecycle = Lifecycle::new();
+    let desk = Arc::new(Desk::default());
+    let (endpoint, acceptor) = in_process();
+    Services::new(&lifecycle)
+        .with_limits(Arc::clone(&desk) as _)
+        .serve(acceptor);
+    let client = GrpcTwinClient::new(&endpoint, MuxOptions::default(), &lifecycle);
+    let hub: HubName = "hub.example".parse().unwrap();
+    let by = Actor {
+        credential: "policy iothubowner".to_owned(),
+        address: "[2001:db8::7]:50123".to_owned(),
+        door: "https".to_owned(),
+    };
+    for (change, if_match) in changes_of_each_extent().into_iter().zip([
+        IfMatch::Absent,
+        IfMatch::Any,
+        IfMatch::Etag("2".to_owned()),
+    ]) {
+        let standing = client
             .change_limits(hub.clone(), change.clone(), if_match.clone(), by.clone())
             .await
             .unwrap();
-        assert_eq!(changed, *desk.stands.lock());
+        assert_eq!(standing, *desk.stands.lock());
         let asked = desk.asked.lock().pop();
         assert_eq!(asked, Some((change, if_match, by.clone())));
     }

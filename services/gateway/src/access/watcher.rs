@@ -13,6 +13,8 @@ use tracing::{debug, info, warn};
 use super::{AccessView, AccessWatch};
 use crate::authenticate::CredentialId;
 use crate::connections::Connections;
+use crate::options::GatewayOptions;
+use crate::peers::Peers;
 
 /// How long one ask may take.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -37,6 +39,17 @@ pub struct Watcher {
 }
 
 impl Watcher {
+    /// Watches for the hub of `options`; nothing is known yet.
+    pub fn of(options: &GatewayOptions, peers: &Peers, connections: &Arc<Connections>) -> Self {
+        Self {
+            access: Arc::new(AccessWatch::new(options.access_stale_limit)),
+            twins: Arc::clone(&peers.twins),
+            hub: options.hub.clone(),
+            interval: options.access_interval,
+            connections: Arc::clone(connections),
+        }
+    }
+
     /// Asks for ever.
     pub async fn run(self) {
         let mut failures: u32 = 0;

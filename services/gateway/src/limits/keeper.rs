@@ -12,11 +12,13 @@ use std::time::Duration;
 use downlink_domain::id::{GatewayId, HubName};
 use downlink_domain::limits::{HubOperation, WANTS_PER_OPERATION, share};
 use downlink_ports::{LimitsApi, PeerError, RateShares, Wants};
-use downlink_runtime::Lifecycle;
+use downlink_runtime::{Lifecycle, OnError};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::Limits;
+use super::{Limits, LimitsMetrics};
+use crate::options::GatewayOptions;
+use crate::peers::Peers;
 
 /// How long one ask, and one exchange, may take.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -43,6 +45,26 @@ pub struct LimitsKeeper {
 }
 
 impl LimitsKeeper {
+    /// Makes the limits of a hub and keeps them in the scope `lifecycle`.
+    pub fn start(
+        options: &GatewayOptions,
+        peers: &Peers,
+        metrics: LimitsMetrics,
+        lifecycle: &Lifecycle,
+    ) -> Arc<Limits> {
+        let limits = Arc::new(Limits::new(options.limits.clone(), metrics));
+        let keeper = Self {
+            limits: Arc::clone(&limits),
+            api: Arc::clone(&peers.limits),
+            rates: Arc::clone(&peers.rates),
+            hub: options.hub.clone(),
+            gateway: options.id.clone(),
+        };
+        let keeping = keeper.run(lifecycle.clone());
+        lifecycle.spawn("limits keeper", OnError::Shutdown, keeping);
+        limits
+    }
+
     /// Keeps the limits until `scope` drains, then gives its part to the others.
     pub async fn run(self, scope: Lifecycle) {
         let keeping = async {

@@ -65,7 +65,6 @@ async fn what_is_not_limited_is_done_at_once_however_much_it_is() {
 /// What an operation costs for which nothing is stated: one look at a flag, in nanoseconds.
 #[tokio::test]
 #[ignore = "a measurement: run it in release, with --ignored --nocapture"]
-#[expect(clippy::print_stdout, reason = "the figure is read by people")]
 async fn an_operation_without_limits_is_measured() {
     const COUNT: u32 = 10_000_000;
     let limits = limits(LimitsOptions::default());

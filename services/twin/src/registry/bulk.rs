@@ -20,7 +20,7 @@ use crate::service::TwinService;
 
 /// An item on its way, with its position.
 enum Step {
-    Write(RegistryWrite),
+    Write(Box<RegistryWrite>),
     Patch(IdentityName, TwinChange),
     Refused(PeerError),
 }
@@ -59,15 +59,15 @@ impl TwinService {
     ) -> Result<Vec<ItemOutcome>, PeerError> {
         let mut outcomes: Vec<Option<ItemOutcome>> = items.iter().map(|_| None).collect();
         let (mut places, mut writes) = (Vec::new(), Vec::new());
-        let (mut patched, mut patches) = (Vec::new(), Vec::new());
+        let (mut twins, mut patches) = (Vec::new(), Vec::new());
         for (place, step) in self.steps(items).into_iter().enumerate() {
             match step {
                 Step::Write(write) => {
                     places.push(place);
-                    writes.push(write);
+                    writes.push(*write);
                 }
                 Step::Patch(name, change) => {
-                    patched.push(place);
+                    twins.push(place);
                     patches.push((name, change));
                 }
                 Step::Refused(error) => outcomes[place] = Some(Err(error)),
@@ -84,7 +84,7 @@ impl TwinService {
             let hub = hub.clone();
             async { Ok(self.write_twin(hub, name, change).await?.device) }
         });
-        for (place, outcome) in patched.into_iter().zip(join_all(patches).await) {
+        for (place, outcome) in twins.into_iter().zip(join_all(patches).await) {
             outcomes[place] = Some(outcome);
         }
         let lost = || Err(refused(ErrorCode::ServerError, "the item was passed over"));
@@ -137,7 +137,7 @@ impl TwinService {
                 return Ok(Step::Patch(name, change));
             }
         };
-        Ok(Step::Write(RegistryWrite { name, change }))
+        Ok(Step::Write(Box::new(RegistryWrite { name, change })))
     }
 
     /// The twin that a new identity begins with.

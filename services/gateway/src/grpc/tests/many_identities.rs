@@ -82,7 +82,10 @@ async fn modules_live_among_many_writes_and_each_write_answers_for_itself() {
         device_id: "gw".to_owned(),
     };
     let listed = registry.list_modules(request).await.unwrap().into_inner();
-    let ids = listed.modules.iter().map(|module| module.module_id());
+    let ids = listed
+        .modules
+        .iter()
+        .map(downlink_proto::api::v1::Device::module_id);
     assert_eq!(ids.collect::<Vec<_>>(), ["$edgeAgent", "$edgeHub", "m1"]);
     assert_eq!(listed.modules[2], module);
 

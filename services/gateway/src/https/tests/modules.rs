@@ -190,7 +190,7 @@ async fn an_edge_device_shows_its_system_modules() {
 }
 
 #[tokio::test]
-async fn a_leaf_names_the_scope_of_its_parent_and_an_edge_device_keeps_its_own() {
+async fn a_leaf_names_the_scope_of_its_parent() {
     let hub = TestHub::new().await;
     let edge = json!({"capabilities": {"iotEdge": true}, "deviceScope": ""});
     let put = |path: &str, body: &Value| ask(&hub, Method::PUT, path).body(body);
@@ -218,6 +218,17 @@ async fn a_leaf_names_the_scope_of_its_parent_and_an_edge_device_keeps_its_own()
         let alone = put("/devices/leaf", &blank).if_match("*").json().await;
         assert_eq!(alone.get("deviceScope"), None, "{blank}");
     }
+}
+
+#[tokio::test]
+async fn an_edge_device_keeps_its_own_scope_below_a_parent_and_scopes_outside_their_form_are_refused()
+ {
+    let hub = TestHub::new().await;
+    let edge = json!({"capabilities": {"iotEdge": true}, "deviceScope": ""});
+    let put = |path: &str, body: &Value| ask(&hub, Method::PUT, path).body(body);
+    let gateway = put("/devices/gw", &edge).json().await;
+    let scope = gateway["deviceScope"].clone();
+    put("/devices/leaf", &json!({})).json().await;
 
     let child = json!({"capabilities": {"iotEdge": true}, "parentScopes": [scope]});
     let child = put("/devices/child", &child).json().await;
