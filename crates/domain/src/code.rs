@@ -1,6 +1,6 @@
 //! The closed catalogue of error codes (errors-limits.md §3): from a cause to what each door says.
 //!
-//! One row of [`table`] is one cause. A door never decides by itself what a cause looks like: it asks
+//! One row of the table is one cause. A door never decides by itself what a cause looks like: it asks
 //! the row, and its match over [`AmqpCondition`], [`GrpcStatus`] or [`Connack`] is exhaustive, so that
 //! a new cause reaches every door or does not compile.
 //!
