@@ -49,6 +49,7 @@ impl PgBouncer {
         let users = folder.join("users.txt");
         let configuration = folder.join("pgbouncer.ini");
         folder::write(&users, &format!("\"{USER}\" \"\"\n"))?;
+        // Each test has a database of its own, whose connections nobody takes over.
         folder::write(
             &configuration,
             &format!(
@@ -62,6 +63,7 @@ impl PgBouncer {
                  auth_file = {users}\n\
                  pool_mode = transaction\n\
                  default_pool_size = 20\n\
+                 server_idle_timeout = 2\n\
                  max_client_conn = 500\n\
                  ignore_startup_parameters = extra_float_digits\n",
                 server = postgres.port(),
