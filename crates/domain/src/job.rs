@@ -258,6 +258,9 @@ impl JobSpec {
         if self.condition.chars().count() > caps::MAX_CONDITION_CHARS {
             return invalid("queryCondition is too long");
         }
+        if self.condition.contains('\0') {
+            return invalid("queryCondition holds the character U+0000");
+        }
         if self.start_at.since(now) > caps::MAX_JOB_DELAY {
             return invalid("startTime is more than 168 hours ahead");
         }

@@ -200,7 +200,8 @@ impl Groups {
                 return Err(TooManyGroups);
             }
             let texts: usize = values.iter().flatten().map(digest::bytes_of).sum();
-            self.grow(OVERHEAD + texts)?;
+            let states = self.aggregates.len() * size_of::<State>();
+            self.grow(OVERHEAD + texts + states)?;
             let members = self.members(values);
             self.by_digest.insert(digest, members);
         }

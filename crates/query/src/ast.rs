@@ -49,7 +49,7 @@ pub struct Item {
     pub name: String,
 }
 
-/// An expression. No deeper than [`crate::MAX_DEPTH`].
+/// An expression. No deeper than [`crate::MAX_DEPTH`] and [`crate::MAX_OPERATIONS`] together.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     /// A value that is written down.

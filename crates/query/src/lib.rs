@@ -51,6 +51,8 @@ pub use value::Found;
 pub const MAX_TEXT: usize = 8192;
 /// Most levels of an expression within each other.
 pub const MAX_DEPTH: usize = 64;
+/// Most operations of arithmetic in a query. Each may make its tree one level deeper, whatever the parentheses.
+pub const MAX_OPERATIONS: usize = 256;
 /// Most items of a SELECT.
 pub const MAX_ITEMS: usize = 64;
 /// Most expressions of a GROUP BY.

@@ -50,6 +50,8 @@ struct Parser {
     at: usize,
     /// Levels of recursion that are open.
     depth: usize,
+    /// Operations of arithmetic so far, each of which may make a tree one level deeper.
+    operations: usize,
     scope: Scope,
 }
 
@@ -63,6 +65,7 @@ impl Parser {
             tokens: tokens(text)?,
             at: 0,
             depth: 0,
+            operations: 0,
             scope: Scope {
                 source: Source::Devices,
                 alias: None,

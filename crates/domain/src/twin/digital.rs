@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::patch::add_nulls_for_removed;
 use super::{METADATA, Object, Section, Twin, TwinError};
 use crate::caps;
 use crate::id::DeviceId;
@@ -97,11 +98,18 @@ impl Twin {
         let mut was = Some(&self.desired.values);
         let mut at = patch;
         for (depth, name) in names[..names.len() - 1].iter().enumerate() {
-            was = was.and_then(|was| was.get(name)).and_then(Value::as_object);
-            let slot = at.entry(name.clone()).or_insert(Value::Null);
-            if !slot.is_object() {
-                *slot = Value::Object(Object::new());
-            }
+            let standing = was.and_then(|was| was.get(name));
+            was = standing.and_then(Value::as_object);
+            // Below what is no object there is nothing; what this patch has removed stays so.
+            let may_begin = was.is_some() || (standing.is_none() && value.is_some());
+            let slot = at.entry(name.clone());
+            let slot = slot.or_insert_with(|| {
+                if may_begin {
+                    Value::Object(Object::new())
+                } else {
+                    Value::Null
+                }
+            });
             let Some(inside) = slot.as_object_mut() else {
                 return Err(invalid("names no property"));
             };
@@ -238,12 +246,8 @@ fn wish(value: Option<Value>, was: Option<&Value>, is_component: bool) -> Value 
         Some(Value::Object(mut members)) => {
             members.retain(|name, _| name != METADATA);
             // A patch merges; what the new object lacks must go.
-            for name in was
-                .and_then(Value::as_object)
-                .into_iter()
-                .flat_map(Object::keys)
-            {
-                members.entry(name.clone()).or_insert(Value::Null);
+            if let Some(was) = was.and_then(Value::as_object) {
+                add_nulls_for_removed(&mut members, was);
             }
             if is_component {
                 members.insert(MARK.to_owned(), COMPONENT.into());

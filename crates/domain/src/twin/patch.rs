@@ -280,7 +280,7 @@ fn without_nulls(members: Object) -> Object {
 }
 
 /// Adds a `null` for every key of `old` that `new` lacks, at every level that both have.
-fn add_nulls_for_removed(new: &mut Object, old: &Object) {
+pub(super) fn add_nulls_for_removed(new: &mut Object, old: &Object) {
     for (key, was) in old {
         match (new.get_mut(key), was) {
             (None, _) => {

@@ -3,12 +3,12 @@
 use downlink_domain::query::Comparison;
 
 use super::{Parser, is_reserved};
-use crate::MAX_DEPTH;
 use crate::ast::{Aggregate, Expr, Literal, Math, Source};
 use crate::error::SyntaxError;
 use crate::functions::Function;
 use crate::path::{Path, Step};
 use crate::token::Token;
+use crate::{MAX_DEPTH, MAX_OPERATIONS};
 
 impl Parser {
     pub(super) fn expression(&mut self) -> Result<Expr, SyntaxError> {
@@ -123,10 +123,12 @@ impl Parser {
         let mut left = operand(self)?;
         let depth = self.depth;
         while let Some((_, math)) = signs.iter().find(|(sign, _)| self.is_sign(sign)) {
-            if self.depth >= MAX_DEPTH {
-                return Err(self.error("too many operations in one expression"));
+            // The left operand may be as deep as its own operations and parentheses made it.
+            if self.depth >= MAX_DEPTH || self.operations >= MAX_OPERATIONS {
+                return Err(self.error("too many operations in one query"));
             }
             self.depth += 1;
+            self.operations += 1;
             self.advance();
             let right = operand(self)?;
             left = Expr::Math(*math, Box::new(left), Box::new(right));

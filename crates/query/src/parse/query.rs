@@ -26,6 +26,7 @@ impl Parser {
         let after_source = self.at;
         // Paths of the list can be read once the source and its alias are known.
         self.at = list;
+        self.operations = 0;
         let (select, positions) = self.list()?;
         if !self.is_word("FROM") {
             return Err(self.expected("FROM"));

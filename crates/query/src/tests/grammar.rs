@@ -259,3 +259,16 @@ fn the_shape_of_a_query_has_none_of_its_values() {
     assert_eq!(crate::shape(&"e ".repeat(4000)).chars().count(), 512);
     assert!(crate::shape(&"é ".repeat(4000)).chars().count() <= 512);
 }
+
+#[test]
+fn operations_below_parentheses_count_for_the_whole_query() {
+    // Each level fills its chains; parentheses alone would stay within their bound.
+    let mut expression = "version".to_owned();
+    for level in 1..60 {
+        let more = "*1".repeat(60 - level);
+        expression = format!("({expression}{more})");
+    }
+    let text = format!("SELECT * FROM devices WHERE {expression} = 1");
+    let error = Query::parse(&text).unwrap_err();
+    assert!(error.to_string().contains("too many operations"), "{error}");
+}

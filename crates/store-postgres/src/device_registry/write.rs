@@ -188,6 +188,11 @@ async fn delete_owned(
         return Ok(HashMap::new());
     }
     let keys: Vec<i64> = ended.iter().map(|ended| ended.key.0).collect();
+    // What a write of a twin that is under way brings along is seen by the statement after this one.
+    sqlx::query(include_str!("../../queries/lock_twins_for_deletion.sql"))
+        .bind(&keys)
+        .execute(&mut *connection)
+        .await?;
     let rows = sqlx::query(include_str!("../../queries/delete_owned.sql"))
         .bind(keys)
         .fetch_all(connection)

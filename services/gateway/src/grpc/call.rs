@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use downlink_domain::access::{Access, Action, Actor};
 use downlink_domain::limits::HubOperation;
+use downlink_ports::ItemType;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status};
 
@@ -85,6 +86,19 @@ impl Call {
         checked.inspect_err(|denied| self.note(shared, access.action, &path, denied))?;
         shared.limits.admit(HubOperation::Query, 1).await?;
         Ok(())
+    }
+
+    /// Refuses a caller without the right to rows of this kind; which they are shows in the query's text alone.
+    pub(super) async fn authorize_rows(
+        &self,
+        shared: &Shared,
+        kind: ItemType,
+    ) -> Result<(), ApiError> {
+        if kind != ItemType::DeviceJob {
+            return Ok(());
+        }
+        let (access, path) = (Access::to_hub(Action::JobsRead), ["devices", "query"]);
+        self.authorize(shared, &access, &path).await
     }
 
     /// Refuses a caller without the right to do `action` to any device; to which, is to be checked for each.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use downlink_domain::ErrorCode;
+use downlink_domain::limits::HubOperation;
 use downlink_ports::{ItemType, MAX_CONTINUATION, MAX_PAGE_ROWS, QueryCall, QueryPage};
 use downlink_proto::api::v1;
 use downlink_proto::api::v1::queries_server::Queries;
@@ -34,6 +35,7 @@ impl Queries for Api {
         let continuation = Some(request.continuation).filter(|text| !text.is_empty());
         let asked = asked(&self.shared, request.query, request.page_size, continuation)?;
         let page = ask(&self.shared, asked).await?;
+        call.authorize_rows(&self.shared, page.item_type).await?;
         Ok(Response::new(v1::QueryResponse {
             item_type: item_type(&page),
             continuation: page.continuation.unwrap_or_default(),
@@ -50,6 +52,7 @@ impl Queries for Api {
         let asked = asked(&self.shared, request.query, request.page_size, None)?;
         // The first page is asked for before the stream begins, so that a refusal is the answer.
         let first = ask(&self.shared, asked.clone()).await?;
+        call.authorize_rows(&self.shared, first.item_type).await?;
         let shared = Arc::clone(&self.shared);
         let (sender, stream) = answers(shared.options.grpc.write_deadline);
         let scope = shared.lifecycle.clone();
@@ -90,6 +93,8 @@ async fn tell_all(
             return Ok(());
         }
         asked.continuation = next;
+        // A page costs what a query costs.
+        shared.limits.admit(HubOperation::Query, 1).await?;
         page = ask(shared, asked.clone()).await?;
     }
 }

@@ -11,6 +11,7 @@ use downlink_domain::device::IfMatch;
 use downlink_domain::id::DeviceId;
 use downlink_domain::limits::HubOperation;
 use downlink_domain::policy::Coverage;
+use downlink_ports::ItemType;
 use tokio::time::timeout;
 
 use super::answer::Answer;
@@ -136,6 +137,10 @@ impl Asked<'_> {
                 let spec = jobs::parse(id, body, shared.peers.clock.now())?;
                 let order = jobs::order(&spec)?;
                 self.authorize(&jobs::access(&order)).await?;
+                // How many a condition finds tells what is in their twins.
+                if spec.condition.trim() != "*" {
+                    self.authorize(&Access::to_hub(Action::TwinsRead)).await?;
+                }
                 jobs::create(shared, spec, self.actor()).await
             }
             Endpoint::Administer(call) => {
@@ -160,6 +165,14 @@ impl Asked<'_> {
                     origin: origin(self.parts),
                 };
                 bulk::answer(shared, call, caller, body).await
+            }
+            Endpoint::Query => {
+                let page = query::ask(shared, &self.parts.headers, body).await?;
+                // What is read shows in the query's text alone.
+                if page.item_type == ItemType::DeviceJob {
+                    self.authorize(&Access::to_hub(Action::JobsRead)).await?;
+                }
+                Ok(query::answer(page))
             }
             endpoint => use_case(shared, endpoint, self.parts, body, || self.actor()).await,
         }
@@ -251,7 +264,6 @@ async fn use_case(
         Endpoint::PurgeMessages(id) => messages::purge(shared, id, by()).await,
         Endpoint::CountDevices => statistics::devices(shared).await,
         Endpoint::CountConnected => statistics::connected(shared).await,
-        Endpoint::Query => query::query(shared, &parts.headers, body).await,
         Endpoint::GetTwin(id) => twins::get(shared, id).await,
         Endpoint::PatchTwin(id) => twins::patch(shared, id, if_match()?, body).await,
         Endpoint::ReplaceTwin(id) => twins::replace(shared, id, if_match()?, body).await,
@@ -268,6 +280,7 @@ async fn use_case(
         | Endpoint::InvokeMethod(_)
         | Endpoint::InvokeCommand(_)
         | Endpoint::WatchTwin(_)
+        | Endpoint::Query
         | Endpoint::Job(jobs::Call::Create(_))
         | Endpoint::Administer(_)
         | Endpoint::Many(_)

@@ -11,6 +11,7 @@ use downlink_domain::id::DeviceId;
 use downlink_domain::method::{MethodError, MethodName, MethodTimeouts};
 use downlink_domain::twin::{DigitalChange, TwinChange, parse_json};
 use downlink_ports::TwinView;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -88,7 +89,8 @@ pub(super) async fn patch(
         let name = id.clone().into();
         match shared.peers.twins.update_twin(hub, name, change).await {
             Ok(view) => {
-                let location = format!("/digitaltwins/{id}");
+                let encoded = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);
+                let location = format!("/digitaltwins/{encoded}");
                 return Ok(Answer::accepted(location).with_etag(&view.twin.etag_text()));
             }
             Err(error) if error.code() == ErrorCode::PreconditionFailed && is_free && !is_last => {}

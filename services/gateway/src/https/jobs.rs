@@ -22,8 +22,9 @@ use crate::shared::Shared;
 pub(super) const MAX_BODY_BYTES: usize =
     caps::MAX_JOB_WORK_BYTES + 4 * caps::MAX_CONDITION_CHARS + 16 * 1024;
 
-/// Jobs of a page, unless fewer are asked for (registry.md §6.4, §5.1).
-const PAGE: u32 = 100;
+/// Jobs of a page, unless fewer are asked for (registry.md §6.4, §5.1). Of the largest jobs, so many and one more still
+/// fit into one message of a peer.
+const PAGE: u32 = 40;
 
 const MAX_ITEMS: &str = "x-ms-max-item-count";
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
@@ -175,8 +176,7 @@ fn page_size(headers: &HeaderMap) -> Result<u32, ApiError> {
         .and_then(|text| text.trim().parse().ok());
     number
         .filter(|number| (1..=1000).contains(number))
-        // One more is asked for, within what may be asked for at once.
-        .map(|number: u32| number.min(999))
+        .map(|number: u32| number.min(PAGE))
         .ok_or_else(|| ApiError::invalid(&format_args!("{MAX_ITEMS} must be 1 to 1000")))
 }
 

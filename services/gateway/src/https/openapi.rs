@@ -43,7 +43,7 @@ mod tests;
         bulk::regenerate_keys,
         statistics::devices,
         statistics::connected,
-        query::query,
+        query::ask,
         twins::get,
         twins::patch,
         twins::replace,

@@ -40,11 +40,11 @@ const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
         ),
     )),
 )]
-pub(super) async fn query(
+pub(super) async fn ask(
     shared: &Shared,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Answer, ApiError> {
+) -> Result<QueryPage, ApiError> {
     let body = parse_object(body)?;
     let text = text_member(&body, "query")?;
     let text = text.ok_or_else(|| ApiError::invalid(&"the body has no query"))?;
@@ -54,8 +54,7 @@ pub(super) async fn query(
         page_size: page_size(headers)?,
         continuation: continuation(headers)?,
     };
-    let page = shared.peers.queries.query(call).await?;
-    Ok(answer(page))
+    Ok(shared.peers.queries.query(call).await?)
 }
 
 fn page_size(headers: &HeaderMap) -> Result<u32, ApiError> {
@@ -83,7 +82,8 @@ fn continuation(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
-fn answer(page: QueryPage) -> Answer {
+/// Answers with a page.
+pub(super) fn answer(page: QueryPage) -> Answer {
     let item_type = HeaderValue::from_static(page.item_type.as_str());
     let answer = Answer::raw(array(&page.items)).with_header(ITEM_TYPE, item_type);
     let continuation = page

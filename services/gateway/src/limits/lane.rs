@@ -188,7 +188,8 @@ impl Lane {
             };
             return Err((reason, wait));
         }
-        let wait = turns.bucket.take(cost, now);
+        // What costs more than ever is there is in debt for longer than its caller waits.
+        let wait = turns.bucket.take(cost, now).min(options.max_delay);
         Ok(Some(self.reserved(now + wait)))
     }
 

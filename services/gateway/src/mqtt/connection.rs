@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // The client is free to come back while the rest is done.
             drop(io);
         };
-        let noting = conversation.note_desired(end);
+        let noting = conversation.note_desired();
         // At the same time: a client that does not read must not keep what it held from the next.
         let leaving = async {
             conversation.session.ends_by(end.recorded());

@@ -155,12 +155,10 @@ impl Conversation {
 
     /// Returns what writes down which version of desired the client has seen, if its session outlives the connection and
     /// anything is known.
-    pub(super) fn note_desired(&self, end: &End) -> impl Future<Output = ()> + Send + use<> {
-        let seen = if end.was_told_everything() {
-            self.session.taken_desired()
-        } else {
-            self.desired.as_ref().and_then(|seen| seen.surely)
-        };
+    ///
+    /// What was written and not pinged after may never have arrived: the client is told of it again.
+    pub(super) fn note_desired(&self) -> impl Future<Output = ()> + Send + use<> {
+        let seen = self.desired.as_ref().and_then(|seen| seen.surely);
         let seen = seen.filter(|_| self.persistence == Persistence::Stored);
         let noting = seen.map(|version| self.session.note_desired(version));
         async move {

@@ -43,19 +43,6 @@ impl End {
         self.leaves_a_peer() && !matches!(self, Self::Disconnected)
     }
 
-    /// Returns whether the client has read, or is about to read, all that was written for it.
-    pub(super) fn was_told_everything(&self) -> bool {
-        match self {
-            Self::Disconnected | Self::TokenExpired | Self::Draining => true,
-            Self::Lost
-            | Self::Violation(_)
-            | Self::KeepAlive
-            | Self::WriteDeadline
-            | Self::Closed(_)
-            | Self::NotStored(_) => false,
-        }
-    }
-
     /// Returns what went wrong, the innermost that says it.
     pub(super) fn error(&self) -> Option<&dyn std::error::Error> {
         match self {

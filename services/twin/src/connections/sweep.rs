@@ -137,7 +137,12 @@ impl Sweeper {
         for gateway in lost {
             end_all(&self.sources, &self.options, gateway).await?;
         }
-        self.vanished.look(&self.sources, held).await
+        if let Err(error) = self.vanished.look(&self.sources, held).await {
+            // It says nothing of who holds a lease.
+            self.sources.metrics.failures.increment();
+            debug!(%error, "connections cannot be walked now");
+        }
+        Ok(())
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use downlink_domain::ErrorCode;
+use downlink_domain::device::{Device, DeviceStatus};
 use downlink_domain::id::{DeviceKey, HubName, IdentityName};
 use downlink_domain::job::{DeviceJobOutcome, JobOrder};
-use downlink_domain::method::MethodCall;
+use downlink_domain::method::{MethodCall, MethodError};
 use downlink_domain::twin::TwinChange;
 use downlink_ports::{MethodApi, PeerError};
+use futures::try_join;
 use tokio::time::{sleep, timeout};
 
 use crate::error::not_found;
@@ -61,6 +63,11 @@ impl Hands for OwnHands {
     }
 
     async fn invoke(&self, call: MethodCall) -> DeviceJobOutcome {
+        match self.find_refusal(&call).await {
+            Ok(None) => {}
+            Ok(Some(error)) => return DeviceJobOutcome::failed(error.code(), &error),
+            Err(error) => return DeviceJobOutcome::failed(error.code(), &error),
+        }
         let deadline = call.timeouts.response() + SLACK;
         match timeout(deadline, self.methods.invoke(call)).await {
             Ok(Ok(answer)) => DeviceJobOutcome::Answered {
@@ -73,6 +80,27 @@ impl Hands for OwnHands {
                 &"timed out waiting for the response from the device",
             ),
         }
+    }
+}
+
+impl OwnHands {
+    /// Why the target may not be called any more: it was found a while ago.
+    async fn find_refusal(&self, call: &MethodCall) -> Result<Option<MethodError>, PeerError> {
+        let find = |name| self.service.find_identity(call.hub.clone(), name);
+        let owner = IdentityName::from(call.target.device.clone());
+        let is_module = call.target.module.is_some();
+        let (owner, target) = try_join!(find(owner), find(call.target.clone()))?;
+        let is_disabled = |device: &Device| device.status == DeviceStatus::Disabled;
+        let target = target.filter(|target| target.key == call.device);
+        Ok(match (owner, target) {
+            (None, _) => Some(MethodError::DeviceNotFound),
+            (Some(_), None) if is_module => Some(MethodError::ModuleNotFound),
+            (Some(_), None) => Some(MethodError::DeviceNotFound),
+            (Some(owner), Some(target)) if is_disabled(&owner) || is_disabled(&target) => {
+                Some(MethodError::Disabled)
+            }
+            (Some(_), Some(_)) => None,
+        })
     }
 }
 

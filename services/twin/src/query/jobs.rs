@@ -10,8 +10,8 @@ use super::cursor::Place;
 use super::rows::Page;
 use super::{Found, QueryDesk};
 
-/// Rows read at a time.
-const BATCH: u32 = 500;
+/// Rows read at a time; each may hold the largest answer of a device.
+const BATCH: u32 = 50;
 
 impl QueryDesk {
     /// Up to `want` rows after `place` in the order of jobs and their devices.

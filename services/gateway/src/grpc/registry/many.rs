@@ -54,20 +54,62 @@ impl Api {
             return Err(ApiError::new(ErrorCode::TooManyDevices, text));
         }
         let ids = &*self.shared.peers.ids;
-        let asked = writes.into_iter().map(|write| read(write, ids)).collect();
+        let asked: Vec<Asked> = writes.into_iter().map(|write| read(write, ids)).collect();
+        let shown: Vec<Shown> = asked.iter().map(Shown::of).collect();
         let caller = Caller {
             principal: &call.principal,
             actor: call.actor(),
             origin: call.origin(),
         };
         let done = identities::write(&self.shared, caller, asked).await?;
-        let written = done.into_iter().map(|outcome| v1::RegistryWritten {
+        let written = done.into_iter().zip(shown);
+        let written = written.map(|(outcome, shown)| v1::RegistryWritten {
             outcome: Some(match outcome {
-                Ok(device) => Outcome::Device(to_wire(device, facts::Facts::default())),
+                Ok(device) => {
+                    Outcome::Device(shown.part_of(to_wire(device, facts::Facts::default())))
+                }
                 Err(error) => Outcome::Failure(status::failure(&error)),
             }),
         });
         Ok(written.collect())
+    }
+}
+
+/// Which keys the answer to a write shows: those that its caller may know by the write itself.
+enum Shown {
+    All,
+    None,
+    Rotated(RotatedKeys),
+}
+
+impl Shown {
+    fn of(asked: &Asked) -> Self {
+        match asked {
+            Ok((_, _, ItemChange::RotateKeys { keys, .. })) => Self::Rotated(*keys),
+            Ok((_, _, ItemChange::Delete { .. })) => Self::None,
+            Ok(_) | Err(_) => Self::All,
+        }
+    }
+
+    fn part_of(self, mut device: v1::Device) -> v1::Device {
+        use v1::authentication::Way;
+        match self {
+            Self::All | Self::Rotated(RotatedKeys::Both) => {}
+            Self::None => device.authentication = None,
+            Self::Rotated(rotated) => {
+                if let Some(v1::Authentication {
+                    way: Some(Way::SymmetricKeys(keys)),
+                }) = &mut device.authentication
+                {
+                    match rotated {
+                        RotatedKeys::Primary => keys.secondary.clear(),
+                        RotatedKeys::Secondary => keys.primary.clear(),
+                        RotatedKeys::Both => {}
+                    }
+                }
+            }
+        }
+        device
     }
 }
 
