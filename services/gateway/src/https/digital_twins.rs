@@ -11,7 +11,7 @@ use downlink_domain::id::DeviceId;
 use downlink_domain::method::{MethodError, MethodName, MethodTimeouts};
 use downlink_domain::twin::{DigitalChange, TwinChange, parse_json};
 use downlink_ports::TwinView;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -21,6 +21,13 @@ use super::methods::{self, Asked};
 use super::openapi::schema::IdentityId;
 use super::request;
 use crate::shared::Shared;
+
+/// All but the unreserved characters (RFC 3986 2.3).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Tries of a patch whose caller names no etag, when others write at the same time.
 const TRIES: u32 = 5;
@@ -89,7 +96,7 @@ pub(super) async fn patch(
         let name = id.clone().into();
         match shared.peers.twins.update_twin(hub, name, change).await {
             Ok(view) => {
-                let encoded = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);
+                let encoded = utf8_percent_encode(id.as_str(), ENCODED);
                 let location = format!("/digitaltwins/{encoded}");
                 return Ok(Answer::accepted(location).with_etag(&view.twin.etag_text()));
             }

@@ -188,8 +188,7 @@ impl Lane {
             };
             return Err((reason, wait));
         }
-        // What costs more than ever is there is in debt for longer than its caller waits.
-        let wait = turns.bucket.take(cost, now).min(options.max_delay);
+        let wait = turns.bucket.take(cost, now);
         Ok(Some(self.reserved(now + wait)))
     }
 

@@ -82,6 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             mut conversation,
         } = *self;
         let output = conversation.take_output();
+        // Who says goodbye has read what came before; of other ends nobody knows.
+        let was_told_everything = end.is_graceful() && output.is_written();
         let words = async {
             if end.leaves_a_peer() {
                 let output = end.leaves_a_reader().then_some(output);
@@ -90,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // The client is free to come back while the rest is done.
             drop(io);
         };
-        let noting = conversation.note_desired();
+        let noting = conversation.note_desired(was_told_everything);
         // At the same time: a client that does not read must not keep what it held from the next.
         let leaving = async {
             conversation.session.ends_by(end.recorded());

@@ -157,8 +157,15 @@ impl Conversation {
     /// anything is known.
     ///
     /// What was written and not pinged after may never have arrived: the client is told of it again.
-    pub(super) fn note_desired(&self) -> impl Future<Output = ()> + Send + use<> {
-        let seen = self.desired.as_ref().and_then(|seen| seen.surely);
+    pub(super) fn note_desired(
+        &self,
+        was_told_everything: bool,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let seen = if was_told_everything {
+            self.session.taken_desired()
+        } else {
+            self.desired.as_ref().and_then(|seen| seen.surely)
+        };
         let seen = seen.filter(|_| self.persistence == Persistence::Stored);
         let noting = seen.map(|version| self.session.note_desired(version));
         async move {

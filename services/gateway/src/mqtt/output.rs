@@ -46,6 +46,11 @@ impl Output {
         self.bytes < self.max_bytes
     }
 
+    /// Returns whether the stream has taken all that was queued.
+    pub(super) fn is_written(&self) -> bool {
+        self.bytes == 0 && !self.needs_flush
+    }
+
     /// Returns since when the peer has taken nothing of what waits for it.
     pub(super) fn blocked_since(&self) -> Option<Instant> {
         self.blocked_since
