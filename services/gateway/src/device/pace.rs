@@ -160,12 +160,6 @@ impl<T: Send + 'static> DeviceSession<T> {
         limits.refuse_late(HubOperation::Telemetry).err()
     }
 
-    /// Tells later that a message was not stored.
-    pub(super) fn refuse_event(&mut self, tag: T, throttled: Throttled) {
-        let refused = SessionEvent::NotStored(vec![tag], throttled.into());
-        self.pace.held().refused.push_back(refused);
-    }
-
     /// Takes the turns of an operation.
     ///
     /// # Errors

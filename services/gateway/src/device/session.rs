@@ -23,6 +23,7 @@ use super::running::{Done, Kind, Running};
 use super::stay::Turn;
 use super::telemetry::{Stamp, Telemetry};
 use crate::connections::Handle;
+use crate::limits::Throttled;
 use crate::mailbox::{Inbox, Invocation};
 use crate::shared::Shared;
 
@@ -174,11 +175,16 @@ impl<T: Send + 'static> DeviceSession<T> {
         }
     }
 
+    /// Tells whether telemetry may be queued by a door that can refuse it; one answer for all of a batch.
+    ///
+    /// # Errors
+    /// [`Throttled`]: its turn is too far away.
+    pub fn admit_telemetry(&mut self) -> Result<(), Throttled> {
+        self.refuses_telemetry().map_or(Ok(()), Err)
+    }
+
     /// Queues telemetry; [`SessionEvent::Stored`] names `tag` when it is on disk.
     pub fn store(&mut self, tag: T, telemetry: Telemetry) {
-        if let Some(throttled) = self.refuses_telemetry() {
-            return self.refuse_event(tag, throttled);
-        }
         let peers = &self.shared.peers;
         let now = peers.clock.now();
         self.handle.activity().note(now);

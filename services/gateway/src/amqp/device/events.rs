@@ -97,7 +97,7 @@ impl Conversation {
                     self.end_unit(id, &error, ("not subscribed", ConnectionEnd::Refused));
                 }
             }
-            Tag::Part | Tag::Telemetry { .. } => {}
+            Tag::Part { .. } | Tag::Telemetry { .. } => {}
         }
     }
 

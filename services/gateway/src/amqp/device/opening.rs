@@ -1,5 +1,6 @@
 //! How units begin: the first link of an identity on a session waits until the hub has let it in.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use downlink_amqp::engine::{AttachRequest, LinkId};
@@ -220,6 +221,7 @@ impl Conversation {
             is_subscribing: false,
             wants_desired: false,
             held: Held::default(),
+            broken: HashMap::new(),
             messages: Messages::default(),
             calls: Calls::default(),
             twin: TwinPair::default(),

@@ -39,8 +39,14 @@ impl Conversation {
             self.engine.settle(link, delivery, DeliveryState::Accepted);
             return;
         };
+        if let Err(throttled) = open.session.admit_telemetry() {
+            let error = error_of_peer(&throttled.into());
+            self.engine
+                .settle(link, delivery, DeliveryState::rejected(error));
+            return;
+        }
         for part in messages {
-            open.session.store(Tag::Part, part);
+            open.session.store(Tag::Part { link, delivery }, part);
         }
         let tag = Tag::Telemetry {
             link,
@@ -66,7 +72,16 @@ impl Conversation {
     pub(super) fn on_not_stored(&mut self, unit: UnitId, tags: Vec<Tag>, error: &PeerError) {
         warn!(%error, messages = tags.len(), "telemetry could not be stored");
         for tag in tags {
-            self.end_telemetry(unit, &tag, || DeliveryState::rejected(error_of_peer(error)));
+            let state = || DeliveryState::rejected(error_of_peer(error));
+            match tag {
+                // Its batch may go to storage in several turns, and ends with the last.
+                Tag::Part { link, delivery } => {
+                    if let Some(open) = self.units.open_mut(unit) {
+                        open.broken.insert((link, delivery), state());
+                    }
+                }
+                tag => self.end_telemetry(unit, &tag, state),
+            }
         }
     }
 
@@ -79,11 +94,14 @@ impl Conversation {
         else {
             return;
         };
+        let mut broken = None;
         if let Some(open) = self.units.open_mut(unit) {
             open.held.remove(1, bytes);
             self.held.remove(1, bytes);
+            broken = open.broken.remove(&(link, delivery));
         }
-        self.engine.settle(link, delivery, state());
+        let state = broken.unwrap_or_else(state);
+        self.engine.settle(link, delivery, state);
     }
 }
 

@@ -1,8 +1,10 @@
 //! One device or module on one session of the connection: a unit. Its fate is its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use downlink_amqp::engine::{DeliveryId, LinkId};
+use downlink_amqp::performative::DeliveryState;
 use downlink_domain::id::IdentityName;
 use downlink_domain::presence::Subscriptions;
 use downlink_runtime::telemetry::HotGauge;
@@ -23,8 +25,8 @@ pub(in crate::amqp) struct UnitId(pub(super) u64);
 /// The way back from the end of a piece of work to the delivery that asked for it.
 #[derive(Debug)]
 pub(in crate::amqp) enum Tag {
-    /// A message of a batch whose last one has the tag with its delivery.
-    Part,
+    /// A message of a batch whose last one ends the delivery.
+    Part { link: LinkId, delivery: DeliveryId },
     /// Telemetry: settle this when it is stored.
     Telemetry {
         link: LinkId,
@@ -83,6 +85,8 @@ pub(super) struct Open {
     pub(super) wants_desired: bool,
     /// Messages taken and not answered yet, which the connection holds.
     pub(super) held: Held,
+    /// Batches of which a part was not stored, with what is to be said of them; no more than deliveries are held.
+    pub(super) broken: HashMap<(LinkId, DeliveryId), DeliveryState>,
     pub(super) messages: Messages,
     pub(super) calls: Calls,
     pub(super) twin: TwinPair,
