@@ -93,9 +93,8 @@ impl OwnHands {
         let is_disabled = |device: &Device| device.status == DeviceStatus::Disabled;
         let target = target.filter(|target| target.key == call.device);
         Ok(match (owner, target) {
-            (None, _) => Some(MethodError::DeviceNotFound),
             (Some(_), None) if is_module => Some(MethodError::ModuleNotFound),
-            (Some(_), None) => Some(MethodError::DeviceNotFound),
+            (None, _) | (Some(_), None) => Some(MethodError::DeviceNotFound),
             (Some(owner), Some(target)) if is_disabled(&owner) || is_disabled(&target) => {
                 Some(MethodError::Disabled)
             }
