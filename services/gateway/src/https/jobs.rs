@@ -133,7 +133,7 @@ pub(super) async fn cancel(shared: &Shared, id: JobId, by: Actor) -> Result<Answ
     params(
         ("jobType" = Option<String>, Query, description = "Only such, in any case of letters."),
         ("jobStatus" = Option<String>, Query, description = "Only such, in any case of letters."),
-        ("x-ms-max-item-count" = Option<u32>, Header, description = "Most jobs, 1 to 1000; 100 if it is left out."),
+        ("x-ms-max-item-count" = Option<u32>, Header, description = "Most jobs, 1 to 1000; a page has 40 at most."),
         ("x-ms-continuation" = Option<String>, Header, description = "Where the page before ended."),
     ),
     responses((status = 200, description = "Jobs.", body = Vec<JobDocument>)),
