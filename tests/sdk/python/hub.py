@@ -71,6 +71,11 @@ class Hub:
             number = self.facts["ports"][port]
             eventually(lambda: self._accepts(number), f"port {number} of {self.host_name}")
 
+    def log_lines(self):
+        """What the server has logged, each of its processes if it has several."""
+        logs = [self.log, *self.data.glob("*.log")]
+        return [line for log in logs for line in log.read_text().splitlines()]
+
     def stop(self):
         """Asks the server to end, and returns its exit code."""
         return self._end(signal.SIGTERM)

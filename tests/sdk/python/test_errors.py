@@ -91,7 +91,7 @@ def test_the_tracking_id_of_a_body_finds_one_line_of_the_log(hub, registry, iden
         tracking = TRACKING.search(body).group(1)
 
         def lines():
-            return [line for line in hub.log.read_text().splitlines() if tracking in line]
+            return [line for line in hub.log_lines() if tracking in line]
 
         eventually(lines, "the line of the log")
         (line,) = lines()
